@@ -1,0 +1,1 @@
+"""Built-in adapters: one protocol a file, both directions. Found by the entry points `carnet.adapters`."""

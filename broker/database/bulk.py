@@ -1,0 +1,102 @@
+"""Many rows in one statement: never one query a message.
+
+PostgreSQL gets COPY and unnest, SQLite executemany inside the transaction. Rows are tuples in column order, already
+in storage form (instants as microseconds, see `types.to_micros`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table
+
+from broker.database.engine import is_sqlite
+
+Row = tuple[Any, ...]
+
+
+def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Insert rows; a key that exists is an error of the caller."""
+    if not rows:
+        return
+    names = ", ".join(f'"{name}"' for name in columns)
+    cursor = connection.connection.cursor()
+    if is_sqlite(connection):
+        marks = ", ".join("?" * len(columns))
+        cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', rows)  # noqa: S608
+    else:
+        with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:  # type: ignore[attr-defined]
+            for row in rows:
+                copy.write_row(row)
+    cursor.close()
+
+
+def insert_missing(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
+) -> None:
+    """Insert rows whose key is new and leave the others as they are. Sort them first: writers must not cross."""
+    _upsert(connection, table, columns, rows, "DO NOTHING")
+
+
+def add_counts(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row], *, count: str = "n"
+) -> None:
+    """Add to counters: `columns` is the primary key and then `count`. Rows are sorted here, so writers never cross."""
+    keys = ", ".join(f'"{name}"' for name in columns if name != count)
+    action = f'({keys}) DO UPDATE SET "{count}" = "{table.name}"."{count}" + excluded."{count}"'
+    _upsert(connection, table, columns, sorted(rows), action)
+
+
+def _upsert(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row], action: str
+) -> None:
+    if not rows:
+        return
+    names = ", ".join(f'"{name}"' for name in columns)
+    cursor = connection.connection.cursor()
+    if is_sqlite(connection):
+        marks = ", ".join("?" * len(columns))
+        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}) ON CONFLICT {action}'  # noqa: S608
+        cursor.executemany(statement, rows)
+    else:
+        arrays = ", ".join(f"%s::{_pg_type(connection, table, name)}[]" for name in columns)
+        statement = (
+            f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT {action}'  # noqa: S608
+        )
+        cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+    cursor.close()
+
+
+def update_rows(
+    connection: Connection, table: Table, key: str, columns: Sequence[str], rows: Sequence[Row], *, where: str = ""
+) -> int:
+    """Set `columns` of the rows found by `key` (the first value of each row); returns how many were changed.
+
+    `where` is a further condition on the table in SQL, the same for all rows (`state < 10`); column names in it
+    are unqualified in SQLite and PostgreSQL alike and must not be ambiguous with `d`'s, so prefix them with `t.`.
+    """
+    if not rows:
+        return 0
+    cursor = connection.connection.cursor()
+    extra = f" AND {where}" if where else ""
+    if is_sqlite(connection):
+        sets = ", ".join(f'"{name}" = ?' for name in columns)
+        statement = f'UPDATE "{table.name}" AS t SET {sets} WHERE t."{key}" = ?{extra}'  # noqa: S608
+        cursor.executemany(statement, [(*row[1:], row[0]) for row in rows])
+    else:
+        names = ", ".join(f'"{name}"' for name in (key, *columns))
+        sets = ", ".join(f'"{name}" = d."{name}"' for name in columns)
+        arrays = ", ".join(f"%s::{_pg_type(connection, table, name)}[]" for name in (key, *columns))
+        statement = (
+            f'UPDATE "{table.name}" AS t SET {sets} FROM unnest({arrays}) AS d({names}) '  # noqa: S608
+            f'WHERE t."{key}" = d."{key}"{extra}'
+        )
+        cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+    changed = int(cursor.rowcount)
+    cursor.close()
+    return changed
+
+
+def _pg_type(connection: Connection, table: Table, column: str) -> str:
+    return table.c[column].type.compile(dialect=connection.dialect)

@@ -1,0 +1,112 @@
+"""Open a database and run transactions on it; its failures become our fates."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+
+from broker.errors import SetupError, TransientError
+
+SQLITE_BUSY_SECONDS = 30
+
+
+def open_engine(url: str, *, pool_size: int = 5) -> Engine:
+    """Open `sqlite:///path` or `postgresql+psycopg://…`.
+
+    SQLite runs in WAL mode with synchronous=FULL: a commit is on the disk when it returns.
+    Raises: SetupError("database.url") for another dialect or an unusable address.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise SetupError("database.url", where="database.url", reason="not a database URL") from error
+    if parsed.get_backend_name() == "sqlite":
+        return _open_sqlite(url, parsed.database or "")
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            pool_pre_ping=True,
+            connect_args={"options": "-c synchronous_commit=on -c timezone=UTC"},
+        )
+    raise SetupError(
+        "database.url",
+        where="database.url",
+        reason=f"'{parsed.get_backend_name()}' is not supported",
+        hint="use sqlite:///path/to/carnet.db or postgresql+psycopg://user@host/name",
+    )
+
+
+def _open_sqlite(url: str, path: str) -> Engine:
+    if not path or path == ":memory:":
+        raise SetupError(
+            "database.url",
+            where="database.url",
+            reason="SQLite needs a file: several processes share it",
+            hint="sqlite:///data/carnet.db",
+        )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-65536",
+            "temp_store=MEMORY",
+            "wal_autocheckpoint=4000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that later writes can fail with SQLITE_BUSY at once; an immediate one waits its turn.
+        mode = connection.get_execution_options().get("carnet_mode", "IMMEDIATE")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+def is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that commits when the block ends and rolls back when it raises.
+
+    Raises: TransientError("database.unavailable") when the database is away, busy or full: nothing was committed.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise as_fate(error) from error
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One read-only snapshot that never waits for writers."""
+    try:
+        with engine.connect().execution_options(carnet_mode="DEFERRED") as connection, connection.begin():
+            if not is_sqlite(connection):
+                connection.execute(text("SET TRANSACTION READ ONLY"))
+            yield connection
+    except DBAPIError as error:
+        raise as_fate(error) from error
+
+
+def as_fate(error: DBAPIError) -> Exception:
+    """Ours for a driver's exception: what passes by itself is transient; the rest is a fault of the program."""
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return TransientError("database.unavailable", where="database", reason=type(error.orig).__name__)
+    return error

@@ -1,0 +1,495 @@
+"""Every table: the ledger, the records, the trail. Migrations and this file are held equal by a test.
+
+Kept in one place below the stages that own the rows, so that a stage never has to import another for a table.
+Numbers of the comments are the rows of the data design (what must be kept from the first message on). Tables named
+in `PARTITIONED` are split by month on PostgreSQL, by the month in the high bits of their number (`values.Seq`).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from broker.database.types import Big, Instant, UuidText
+
+metadata = MetaData()
+
+UNSETTLED = text("state < 10")
+
+# Hands out numbers in blocks (see sequences.reserve).
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("value", Big, nullable=False),
+)
+
+# --- the ledger -------------------------------------------------------------------------------------------------
+
+# 1, 2, 3, 4: one received message, where it stands, what it is linked to, and what happened to it (`trail`).
+message = Table(
+    "message",
+    metadata,
+    Column("seq", Big, primary_key=True, autoincrement=False),
+    Column("id", UuidText, nullable=False),
+    Column("source", String, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("answered_at", Instant),
+    Column("day", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("answer_code", String),
+    Column("format", String, nullable=False),
+    Column("media", String),
+    Column("type", String),
+    Column("version", String),
+    Column("charset_declared", String),
+    Column("charset_used", String),
+    Column("size", Integer, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("digest", Big, nullable=False),
+    Column("control_id", String),
+    Column("sender", String),
+    Column("peer", String),
+    Column("transport_keys", Text),
+    Column("lane", Big, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("state_since", Instant, nullable=False),
+    Column("reason", String),
+    Column("reason_place", String),
+    Column("reason_args", Text),
+    Column("person", Big),
+    Column("mapping_set", String),
+    Column("engine", String),
+    Column("rules_version", String),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    Column("next_try_at", Instant),
+    Column("parent", Big),
+    Column("duplicate_of", Big),
+    Column("conflicts_with", Big),
+    Column("edited_from", Big),
+    Column("replay_of", Big),
+    Column("answers", Big),
+    Column("trail", Text),
+    Index("ix_message_id", "id"),
+    Index("ix_message_source", "source", "seq"),
+    Index("ix_message_control", "source", "control_id", "digest"),
+    Index(
+        "ix_message_bytes",
+        "source",
+        "digest",
+        postgresql_where=text("control_id IS NULL"),
+        sqlite_where=text("control_id IS NULL"),
+    ),
+    Index(
+        "ix_message_open", "state", "source", "seq", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED
+    ),
+    Index("ix_message_lane", "lane", "seq", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
+    Index(
+        "ix_message_reason",
+        "reason",
+        "seq",
+        postgresql_where=text("reason IS NOT NULL"),
+        sqlite_where=text("reason IS NOT NULL"),
+    ),
+)
+
+# The bytes as received, apart from the row that changes.
+message_body = Table(
+    "message_body",
+    metadata,
+    Column("seq", Big, primary_key=True, autoincrement=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# 5: keyed digests of what people search by; no value stands here.
+business_key = Table(
+    "business_key",
+    metadata,
+    Column("digest", Big, primary_key=True, autoincrement=False),
+    Column("seq", Big, primary_key=True, autoincrement=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("key_version", SmallInteger, nullable=False),
+)
+
+# 7: outcomes counted in the bucket of the day the message was received; `writer` keeps writers off each other's rows.
+tally_day = Table(
+    "tally_day",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("source", String, primary_key=True),
+    Column("fate", String, primary_key=True),
+    Column("writer", String, primary_key=True),
+    Column("n", Big, nullable=False),
+)
+
+# 8: events by the clock, for rates and latencies: minutes for two days, quarters of an hour for 90, days for ever.
+flow_minute = Table(
+    "flow_minute",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("measure", String, primary_key=True),
+    Column("writer", String, primary_key=True),
+    Column("n", Big, nullable=False),
+    Index("ix_flow_minute_slot", "slot"),
+)
+flow_quarter = Table(
+    "flow_quarter",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("measure", String, primary_key=True),
+    Column("writer", String, primary_key=True),
+    Column("n", Big, nullable=False),
+    Index("ix_flow_quarter_slot", "slot"),
+)
+flow_day = Table(
+    "flow_day",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("slot", Integer, primary_key=True, autoincrement=False),
+    Column("measure", String, primary_key=True),
+    Column("writer", String, primary_key=True),
+    Column("n", Big, nullable=False),
+)
+
+# 9: what is true of a partner now, one row each.
+source_now = Table(
+    "source_now",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("writer", String, primary_key=True),
+    Column("received_at", Instant),
+    Column("answered_at", Instant),
+    Column("error_code", String),
+    Column("error_at", Instant),
+    Column("connections", Integer, nullable=False, server_default="0"),
+    Column("heartbeat_at", Instant),
+)
+destination_now = Table(
+    "destination_now",
+    metadata,
+    Column("destination", String, primary_key=True),
+    Column("delivered_at", Instant),
+    Column("error_code", String),
+    Column("error_at", Instant),
+    Column("circuit", String, nullable=False, server_default="closed"),
+    Column("consecutive_failures", Integer, nullable=False, server_default="0"),
+    Column("heartbeat_at", Instant),
+)
+
+# 10: a lane has a row only while it does not flow.
+lane = Table(
+    "lane",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("destination", String, primary_key=True),
+    Column("lane", Big, primary_key=True, autoincrement=False),
+    Column("state", String, nullable=False),
+    Column("head_seq", Big, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("next_try_at", Instant),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    Column("reason", String),
+    Column("held_by", String),
+    Column("hold_reason", String),
+)
+
+# The outbox: one row per (document version, destination, recipient, intent).
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("message_seq", Big, nullable=False),
+    Column("document_id", UuidText),
+    Column("destination", String, nullable=False),
+    Column("recipient", String, nullable=False, server_default=""),
+    Column("intent", String, nullable=False),
+    Column("lane", Big, nullable=False),
+    Column("state", String, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    Column("next_try_at", Instant),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    Column("reason", String),
+    Column("reason_place", String),
+    Column("answer_code", String),
+    Column("ins_used", String),
+    Column("hops", SmallInteger, nullable=False, server_default="0"),
+    Index(
+        "ix_delivery_open",
+        "destination",
+        "lane",
+        "id",
+        postgresql_where=text("settled_at IS NULL"),
+        sqlite_where=text("settled_at IS NULL"),
+    ),
+    Index("ix_delivery_message", "message_seq"),
+)
+
+# The request as rendered before the first attempt; a retry sends these same bytes.
+prepared = Table(
+    "prepared",
+    metadata,
+    Column("delivery_id", Big, primary_key=True, autoincrement=False),
+    Column("media", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# 11: one row per attempt, its outcome and the answer as received.
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("delivery_id", Big, primary_key=True, autoincrement=False),
+    Column("number", SmallInteger, primary_key=True, autoincrement=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("outcome", String),
+    Column("answer_code", String),
+    Column("answer_matched", Boolean),
+    Column("latency_us", Integer),
+    Column("peer", String),
+    Column("sent_digest", Big),
+    Column("answer", LargeBinary),
+)
+
+# --- the records ------------------------------------------------------------------------------------------------
+
+patient = Table(
+    "patient",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("created_at", Instant, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("account", String, nullable=False, server_default="open_unactivated"),
+    Column("account_since", Instant, nullable=False),
+    Column("consent_version", Integer, nullable=False, server_default="0"),
+    Column("traits", LargeBinary, nullable=False),
+    Column("merged_into", Big),
+)
+
+patient_identifier = Table(
+    "patient_identifier",
+    metadata,
+    Column("system", String, primary_key=True),
+    Column("value", String, primary_key=True),
+    Column("patient", Big, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("since", Instant, nullable=False),
+    Index("ix_patient_identifier_patient", "patient"),
+)
+
+# 18: what the patient wants, append-only; a past decision is replayed with the version it saw.
+consent_event = Table(
+    "consent_event",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("scope", String, nullable=False, server_default=""),
+    Column("value", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("on_behalf_of", String),
+    Column("channel", String, nullable=False),
+    Column("text_version", String),
+    Column("at", Instant, nullable=False),
+    Column("message_seq", Big),
+)
+
+# 17: what lists and filters need, outside the payload.
+document = Table(
+    "document",
+    metadata,
+    Column("id", UuidText, primary_key=True),
+    Column("patient", Big, nullable=False),
+    Column("series", Big, nullable=False),
+    Column("unique_key", Big),
+    Column("set_key", Big),
+    Column("version_number", Integer),
+    Column("kind", String, nullable=False),
+    Column("type_code", String),
+    Column("type_system", String),
+    Column("class_code", String),
+    Column("category", String),
+    Column("status", String, nullable=False),
+    Column("availability", String, nullable=False),
+    Column("replaces", UuidText),
+    Column("sort_at", Instant, nullable=False),
+    Column("filed_at", Instant, nullable=False),
+    Column("visible_from", Instant),
+    Column("masked_ps", Boolean, nullable=False),
+    Column("hidden_from_reps", Boolean, nullable=False),
+    Column("confidentiality", String, nullable=False),
+    Column("deposited_by", String, nullable=False),
+    Column("author", Text),
+    Column("author_ids", Text),
+    Column("media", String),
+    Column("size", Integer, nullable=False),
+    Column("pages", Integer),
+    Column("content_sha256", LargeBinary),
+    Column("message_seq", Big, nullable=False),
+    Index("ix_document_sort", "patient", text("sort_at DESC")),
+    Index("ix_document_visible", "patient", text("visible_from DESC")),
+    Index("ix_document_class", "patient", "class_code", text("sort_at DESC")),
+    Index(
+        "ix_document_unique",
+        "unique_key",
+        postgresql_where=text("unique_key IS NOT NULL"),
+        sqlite_where=text("unique_key IS NOT NULL"),
+    ),
+    Index("ix_document_message", "message_seq"),
+)
+
+# The document in the common model (JSON of `broker.document`); `encoding` leaves room for encryption.
+document_payload = Table(
+    "document_payload",
+    metadata,
+    Column("id", UuidText, primary_key=True),
+    Column("encoding", String, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+)
+
+# Attachment bytes, once each, exactly as decoded at entry.
+content = Table(
+    "content",
+    metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("sha1", LargeBinary, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# 19: a decision on a read, kept for ever under a short speakable id; those on filing stand in the message's trail.
+decision = Table(
+    "decision",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("patient", Big, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("allowed", Boolean, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("rules_version", String, nullable=False),
+    Column("matrix_version", String, nullable=False),
+    Column("consent_version", Integer, nullable=False),
+    Column("mapping_set", String),
+    Column("decoy", Boolean, nullable=False),
+    Column("inputs", Text, nullable=False),
+    Index("ix_decision_patient", "patient", "at"),
+    Index("ix_decision_subject", "subject"),
+)
+
+# 20: who looked, as the patient sees it; the names of that day, written with the read.
+visit = Table(
+    "visit",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("patient", Big, nullable=False),
+    Column("actor_kind", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("actor_snapshot", Text, nullable=False),
+    Column("structure", String),
+    Column("mode", String, nullable=False),
+    Column("motive", String),
+    Column("started", Instant, nullable=False),
+    Column("ended", Instant),
+    Column("listed", Integer, nullable=False),
+    Column("read", Integer, nullable=False),
+    Column("first_of_actor", Boolean, nullable=False),
+    Column("shown_to", String, nullable=False),
+    Index("ix_visit_patient", "patient", text("started DESC")),
+    Index("ix_visit_actor", "patient", "actor"),
+)
+access_line = Table(
+    "access_line",
+    metadata,
+    Column("visit", Big, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("act", String, nullable=False),
+    Column("document_id", UuidText),
+)
+
+# --- the trail --------------------------------------------------------------------------------------------------
+
+# 25: AUD-03 as columns.
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("n", Big, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("act", String, nullable=False),
+    Column("actor_kind", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("actor_snapshot", Text),
+    Column("mode", String),
+    Column("motive", String),
+    Column("patient", Big),
+    Column("subject", String, nullable=False),
+    Column("decision", String),
+    Column("outcome", String),
+    Column("software", String),
+    Column("control_id", String),
+    Column("details", Text),
+    Index("ix_audit_subject", "subject"),
+    Index(
+        "ix_audit_patient",
+        "patient",
+        text("n DESC"),
+        postgresql_where=text("actor_kind <> 'machine'"),
+        sqlite_where=text("actor_kind <> 'machine'"),
+    ),
+    Index(
+        "ix_audit_actor",
+        "actor",
+        text("n DESC"),
+        postgresql_where=text("actor_kind <> 'machine'"),
+        sqlite_where=text("actor_kind <> 'machine'"),
+    ),
+    Index(
+        "ix_audit_act",
+        "act",
+        text("n DESC"),
+        postgresql_where=text("actor_kind <> 'machine'"),
+        sqlite_where=text("actor_kind <> 'machine'"),
+    ),
+)
+
+# The hash chain: a segment seals the entries of (from_n, to_n]; `digests` holds 16 bytes per entry, in order of n,
+# so that a verifier names the first bad entry; `head` is the hash of the previous head and this segment.
+audit_seal = Table(
+    "audit_seal",
+    metadata,
+    Column("segment", Big, primary_key=True, autoincrement=False),
+    Column("from_n", Big, nullable=False),
+    Column("to_n", Big, nullable=False),
+    Column("entries", Integer, nullable=False),
+    Column("digests", LargeBinary, nullable=False),
+    Column("previous_head", LargeBinary, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("sealed_at", Instant, nullable=False),
+)
+
+PARTITIONED = {
+    "message": "seq",
+    "message_body": "seq",
+    "business_key": "seq",
+    "delivery": "id",
+    "prepared": "delivery_id",
+    "attempt": "delivery_id",
+    "audit_entry": "n",
+}
+"""Table and the column whose high bits hold its month."""

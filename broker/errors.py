@@ -1,0 +1,47 @@
+"""The fates of an error: again, a person decides, park, or never started.
+
+The class is chosen where the failure happens, and nobody reads an error's text to decide. An error names the
+place (`where`) and a reason code, never the value: its text is safe to log.
+"""
+
+from __future__ import annotations
+
+
+class CarnetError(Exception):
+    """Base of everything Carnet raises on purpose.
+
+    `code` is a stable reason code of the catalogue in `broker.events` (`hl7v2.no_msh`), `where` a place in the
+    sender's own terms (`PID-7`, `ClinicalDocument/id`, `carnet.toml: source.lab.port`), `reason` a sentence
+    without any value of the message.
+    """
+
+    def __init__(self, code: str, *, where: str = "", reason: str = "", hint: str = "") -> None:
+        self.code = code
+        self.where = where
+        self.reason = reason
+        self.hint = hint
+        super().__init__(": ".join(part for part in (code, where, reason, hint) if part))
+
+
+class TransientError(CarnetError):
+    """It may work later without anybody's help: try again with backoff, up to a maximum age."""
+
+
+class AmbiguousError(CarnetError):
+    """The outcome is unknown (sent, no answer): a person decides, or again where the receiver is idempotent."""
+
+
+class PermanentError(CarnetError):
+    """It will fail the same way every time: park it, with the reason."""
+
+
+class ParseError(PermanentError):
+    """The bytes are not what their format promises; `where` says the place."""
+
+
+class MappingError(PermanentError):
+    """A mapping refused the message (a required field missing, an unmapped code with policy reject)."""
+
+
+class SetupError(CarnetError):
+    """Settings, certificates, services or mapping sets are wrong: nothing was started."""

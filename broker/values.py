@@ -1,0 +1,87 @@
+"""Small values shared by every floor: ids, instants, months, digests, names of states. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import NewType
+
+Seq = NewType("Seq", int)
+"""Position of a message in the ledger: months since January 2000 in the high bits, a counter in the low 40.
+
+Rising over time, under 2**53 (safe in JSON), and its month is read off it: partitions need no lookup."""
+
+MessageId = NewType("MessageId", str)
+"""UUIDv7 as 32 lower-case hex digits with dashes: the name of a message in rows, logs, audit and commands."""
+
+Lane = NewType("Lane", int)
+"""Signed 64-bit keyed digest of the patient's key in a message. 0: no patient found, no order to keep."""
+
+SEQ_MONTH_SHIFT = 40
+
+
+class State(IntEnum):
+    """Where a received message stands. Below SETTLED something still has to happen; at or above, nothing has."""
+
+    RECEIVED = 1
+    WAITING = 2
+    RETRYING = 3
+    HELD = 4
+    FILED = 10
+    DELIVERED_ONLY = 11
+    FILTERED = 12
+    PARKED = 13
+    SKIPPED = 14
+    DISCARDED = 15
+
+
+SETTLED = 10
+"""First settled state. SQLite uses a partial index only if the statement repeats its condition: write both."""
+
+FATES: tuple[str, ...] = tuple(state.name.lower() for state in State)
+
+
+def month_of(instant: datetime) -> int:
+    """Months since January 2000, in UTC."""
+    utc = instant.astimezone(UTC)
+    return (utc.year - 2000) * 12 + utc.month - 1
+
+
+def month_start(month: int) -> datetime:
+    """First instant of a month counted by `month_of`."""
+    return datetime(2000 + month // 12, month % 12 + 1, 1, tzinfo=UTC)
+
+
+def first_seq(month: int) -> Seq:
+    """Lowest sequence number of a month; the next month's is this month's exclusive end."""
+    return Seq(month << SEQ_MONTH_SHIFT)
+
+
+def uuid7(instant: datetime) -> MessageId:
+    """A UUID version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits."""
+    milliseconds = int(instant.timestamp() * 1000)
+    number = (milliseconds & ((1 << 48) - 1)) << 80
+    number |= 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    text = f"{number:032x}"
+    return MessageId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+
+
+def uuid7_instant(message_id: str) -> datetime:
+    """The instant inside a UUIDv7. Raises ValueError when the text is not one."""
+    text = message_id.replace("-", "")
+    if len(text) != 32 or text[12] != "7":
+        raise ValueError("not a UUIDv7")
+    return datetime.fromtimestamp(int(text[:12], 16) / 1000, tz=UTC)
+
+
+def digest64(data: bytes, key: bytes = b"") -> int:
+    """Signed 64-bit BLAKE2b digest, keyed when `key` (at most 64 bytes) is given; never 0."""
+    number = int.from_bytes(hashlib.blake2b(data, digest_size=8, key=key).digest(), "big", signed=True)
+    return number or 1
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 as 32 bytes."""
+    return hashlib.sha256(data).digest()
