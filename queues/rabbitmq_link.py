@@ -1,0 +1,180 @@
+"""One connection of pika's and the thread that runs it: opened, lost, opened again after a pause.
+
+pika's home, with `rabbitmq_channels`: nothing of it is seen elsewhere, and its exceptions become ours here.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pika
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.exceptions import AMQPError, ChannelClosedByBroker
+
+from broker.contracts import QueueOptions
+from broker.errors import CarnetError, SetupError, TransientError
+
+HEARTBEAT_SECONDS = 30
+"""A dead peer is noticed after at most twice this, whatever the owner is doing."""
+
+PAUSES = (0.1, 5.0)
+"""Shortest and longest pause before a connection is tried again."""
+
+_PRECONDITION_FAILED = 406
+
+
+class Loop:
+    """A thread that runs pika's loop; started with the first thing to do."""
+
+    def __init__(self) -> None:
+        self.ioloop = IOLoop()
+        self._thread = threading.Thread(
+            target=self.ioloop.start, name="carnet-rabbitmq", daemon=True
+        )
+
+    def call(self, action: Callable[[], None]) -> None:
+        if self._thread.ident is None:
+            self._thread.start()
+        self.ioloop.add_callback_threadsafe(action)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        self.ioloop.call_later(seconds, action)
+
+    def end(self, links: Sequence[Link]) -> None:
+        """Close the connections, politely for up to 2 seconds, and end the thread."""
+        if self._thread.ident is not None and self._thread.is_alive():
+            deadline = time.monotonic() + 2
+            open_now: list[Any] = []
+
+            def begin() -> None:
+                open_now.extend(link.connection for link in links if link.connection)
+                for link in links:
+                    link.drop(away("closed"))
+                wait()
+
+            def wait() -> None:
+                if time.monotonic() < deadline and not all(one.is_closed for one in open_now):
+                    self.ioloop.call_later(0.005, wait)
+                else:
+                    self.ioloop.stop()
+
+            self.call(begin)
+            self._thread.join(5)
+        self.ioloop.close()
+
+
+class Link:
+    """One connection and its one channel; opened when asked, and not again before a pause has passed."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        parameters: pika.ConnectionParameters,
+        on_open: Callable[[Any], None],
+        on_lost: Callable[[CarnetError], None],
+    ) -> None:
+        self.connection: Any = None
+        self.error: CarnetError | None = None
+        self._loop = loop
+        self._parameters = parameters
+        self._on_open = on_open
+        self._on_lost = on_lost
+        self._failures = 0
+        self._retry_at = 0.0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until `open` may succeed."""
+        return max(0.0, self._retry_at - time.monotonic()) + 0.001
+
+    def open(self) -> bool:
+        """Whether it is open, or being opened."""
+        if self.connection is None and time.monotonic() >= self._retry_at:
+            self.connection = SelectConnection(
+                self._parameters,
+                on_open_callback=self._on_connected,
+                on_open_error_callback=self._on_closed,
+                on_close_callback=self._on_closed,
+                custom_ioloop=self._loop.ioloop,
+            )
+        return self.connection is not None
+
+    def drop(self, error: CarnetError) -> None:
+        if self.connection is None:
+            return
+        connection, self.connection = self.connection, None
+        self.error = error
+        shortest, longest = PAUSES
+        pause = min(longest, shortest * 2**self._failures) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        self._failures = min(self._failures + 1, 10)
+        self._retry_at = time.monotonic() + pause
+        if connection.is_open:
+            connection.close()
+        self._on_lost(error)
+
+    def _on_connected(self, connection: Any) -> None:
+        if connection is self.connection:
+            connection.channel(on_open_callback=self._on_channel)
+        else:
+            connection.close()
+
+    def _on_channel(self, channel: Any) -> None:
+        if channel.connection is not self.connection:
+            return
+        channel.add_on_close_callback(self._on_channel_closed)
+        self._on_open(channel)
+
+    def proved(self, _frame: Any) -> None:
+        """The channel answered, so all that was declared before the question was accepted."""
+        self._failures = 0
+        self.error = None
+
+    def _on_channel_closed(self, channel: Any, reason: Exception) -> None:
+        if channel.connection is self.connection:
+            self.drop(_fate(reason))
+
+    def _on_closed(self, connection: Any, reason: Exception | str) -> None:
+        if connection is self.connection:
+            self.drop(_fate(reason))
+
+
+def parameters_of(url: str, options: QueueOptions) -> pika.ConnectionParameters:
+    try:
+        parameters = pika.URLParameters(url)
+    except (ValueError, TypeError, AMQPError) as error:
+        raise SetupError(
+            "queue.url",
+            where="queue.url",
+            reason="not an AMQP address",
+            hint="amqp://user:password@host:5672/%2F",
+        ) from error
+    parameters.heartbeat = HEARTBEAT_SECONDS
+    parameters.socket_timeout = 5
+    parameters.stack_timeout = 10
+    parameters.client_properties = {
+        "connection_name": f"{options.prefix} {options.consumer}/{options.consumers}"
+    }
+    return parameters
+
+
+def _fate(reason: Exception | str) -> CarnetError:
+    if (
+        isinstance(reason, ChannelClosedByBroker)
+        and reason.reply_code == _PRECONDITION_FAILED
+        and "inequivalent" in reason.reply_text
+    ):
+        return SetupError(
+            "queue.topology",
+            where="queue",
+            reason="RabbitMQ has a queue of this name with other arguments",
+            hint="delete it (the ledger puts its work back), or set the former partitions, delays and limit",
+        )
+    return away(type(reason).__name__)
+
+
+def away(reason: str) -> TransientError:
+    return TransientError("queue.unavailable", where="queue", reason=reason)
