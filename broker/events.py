@@ -114,6 +114,11 @@ REASONS: dict[str, Words] = {
         "The same document (identifier and content) is already in the record.",
         "Le même document (identifiant et contenu) est déjà dans le dossier.",
     ),
+    "intake.busy": Words(
+        "More is waiting to be stored than this broker takes in; the sender was asked to come back.",
+        "Trop de messages attendent d'être enregistrés ; l'émetteur est invité à réessayer.",
+        "Look at the database's commit times and the disk.",
+    ),
     "database.unavailable": Words(
         "The database cannot be written now; the sender was asked to come back.",
         "La base de données ne peut être écrite ; l'émetteur est invité à réessayer.",

@@ -40,8 +40,6 @@ class State(IntEnum):
 SETTLED = 10
 """First settled state. SQLite uses a partial index only if the statement repeats its condition: write both."""
 
-FATES: tuple[str, ...] = tuple(state.name.lower() for state in State)
-
 
 def month_of(instant: datetime) -> int:
     """Months since January 2000, in UTC."""

@@ -16,7 +16,9 @@ from broker.database.engine import is_sqlite
 Row = tuple[Any, ...]
 
 
-def insert_rows(connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def insert_rows(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
+) -> None:
     """Insert rows; a key that exists is an error of the caller."""
     if not rows:
         return
@@ -26,7 +28,7 @@ def insert_rows(connection: Connection, table: Table, columns: Sequence[str], ro
         marks = ", ".join("?" * len(columns))
         cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', rows)  # noqa: S608
     else:
-        with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:  # type: ignore[attr-defined]
+        with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
             for row in rows:
                 copy.write_row(row)
     cursor.close()
@@ -40,7 +42,12 @@ def insert_missing(
 
 
 def add_counts(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Iterable[Row], *, count: str = "n"
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    *,
+    count: str = "n",
 ) -> None:
     """Add to counters: `columns` is the primary key and then `count`. Rows are sorted here, so writers never cross."""
     keys = ", ".join(f'"{name}"' for name in columns if name != count)
@@ -61,15 +68,19 @@ def _upsert(
         cursor.executemany(statement, rows)
     else:
         arrays = ", ".join(f"%s::{_pg_type(connection, table, name)}[]" for name in columns)
-        statement = (
-            f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT {action}'  # noqa: S608
-        )
+        statement = f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT {action}'  # noqa: S608
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
     cursor.close()
 
 
 def update_rows(
-    connection: Connection, table: Table, key: str, columns: Sequence[str], rows: Sequence[Row], *, where: str = ""
+    connection: Connection,
+    table: Table,
+    key: str,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    where: str = "",
 ) -> int:
     """Set `columns` of the rows found by `key` (the first value of each row); returns how many were changed.
 

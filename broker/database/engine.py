@@ -26,7 +26,9 @@ def open_engine(url: str, *, pool_size: int = 5) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise SetupError("database.url", where="database.url", reason="not a database URL") from error
+        raise SetupError(
+            "database.url", where="database.url", reason="not a database URL"
+        ) from error
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(url, parsed.database or "")
     if parsed.get_backend_name() == "postgresql":
@@ -53,7 +55,9 @@ def _open_sqlite(url: str, path: str) -> Engine:
             hint="sqlite:///data/carnet.db",
         )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None})
+    engine = create_engine(
+        url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
@@ -97,7 +101,10 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def reading(engine: Engine) -> Iterator[Connection]:
     """One read-only snapshot that never waits for writers."""
     try:
-        with engine.connect().execution_options(carnet_mode="DEFERRED") as connection, connection.begin():
+        with (
+            engine.connect().execution_options(carnet_mode="DEFERRED") as connection,
+            connection.begin(),
+        ):
             if not is_sqlite(connection):
                 connection.execute(text("SET TRANSACTION READ ONLY"))
             yield connection
@@ -108,5 +115,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def as_fate(error: DBAPIError) -> Exception:
     """Ours for a driver's exception: what passes by itself is transient; the rest is a fault of the program."""
     if isinstance(error, OperationalError) or error.connection_invalidated:
-        return TransientError("database.unavailable", where="database", reason=type(error.orig).__name__)
+        return TransientError(
+            "database.unavailable", where="database", reason=type(error.orig).__name__
+        )
     return error

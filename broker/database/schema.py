@@ -92,7 +92,12 @@ message = Table(
         sqlite_where=text("control_id IS NULL"),
     ),
     Index(
-        "ix_message_open", "state", "source", "seq", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED
+        "ix_message_open",
+        "state",
+        "source",
+        "seq",
+        postgresql_where=UNSETTLED,
+        sqlite_where=UNSETTLED,
     ),
     Index("ix_message_lane", "lane", "seq", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),
     Index(
@@ -493,3 +498,6 @@ PARTITIONED = {
     "audit_entry": "n",
 }
 """Table and the column whose high bits hold its month."""
+
+for _name, _column in PARTITIONED.items():
+    metadata.tables[_name].dialect_options["postgresql"]["partition_by"] = f"RANGE ({_column})"

@@ -1,0 +1,74 @@
+"""What intake learns of a message without reading it whole: format, type, control id, sender, and its lane."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from broker.envelope import Envelope
+from broker.errors import ParseError
+from broker.parsing import cda, fhir, hl7v2, media
+from broker.values import Lane, digest64
+
+NO_LANE = Lane(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """The first look. `control_id` is None when the sender gave none: then the bytes decide on duplicates."""
+
+    format: str
+    type: str = ""
+    version: str = ""
+    charset: str = ""
+    control_id: str | None = None
+    sender: str = ""
+    lane: Lane = NO_LANE
+
+
+def glance(envelope: Envelope, key: bytes) -> Glance:
+    """Look at an envelope once.
+
+    `key` is the installation's digest key: a lane tells nothing of the patient to who does not have it.
+    Raises: ParseError("media.unknown") or ParseError("hl7v2.no_msh") when it is no message at all.
+    """
+    kind = media.recognise(envelope.body, envelope.media)
+    if kind == "hl7v2":
+        return _hl7v2(envelope, key)
+    if kind == "cda":
+        keys = cda.patient_keys(envelope.body)
+    elif kind == "fhir-r4":
+        keys = fhir.patient_keys(envelope.body)
+    elif kind == "xdm":
+        keys = ()
+    else:
+        raise ParseError("media.unknown", where="message", reason="no known format")
+    return Glance(
+        format=kind,
+        type=kind,
+        charset=envelope.charset,
+        control_id=envelope.keys.get("idempotency_key") or None,
+        lane=lane_of(keys, key),
+    )
+
+
+def lane_of(keys: Sequence[tuple[str, str]], key: bytes) -> Lane:
+    """The lane of a patient: a keyed digest of the first (authority, value), the INS before local numbers."""
+    if not keys:
+        return NO_LANE
+    authority, value = keys[0]
+    return Lane(digest64(f"{authority}|{value}".encode(), key))
+
+
+def _hl7v2(envelope: Envelope, key: bytes) -> Glance:
+    header = hl7v2.header(envelope.body)
+    sender = f"{header.sending_application}|{header.sending_facility}"
+    return Glance(
+        format="hl7v2",
+        type=header.message_type,
+        version=header.version,
+        charset=header.charset or envelope.charset,
+        control_id=header.control_id or None,
+        sender=sender,
+        lane=lane_of(hl7v2.patient_keys(envelope.body), key),
+    )

@@ -1,0 +1,327 @@
+"""Durable intake: many connections wait for one commit, then all are answered.
+
+Nothing is acknowledged before its bytes are committed with the audit entry "received". While a commit runs, whatever
+arrives gathers for the next one: an idle broker answers at once, a busy one pays its commit per batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from broker.audit import trail
+from broker.contracts import Work
+from broker.database import partitions, sequences
+from broker.database.engine import writing
+from broker.envelope import Envelope, Receipt
+from broker.errors import CarnetError, ParseError, TransientError
+from broker.events import words
+from broker.glance import Glance, glance
+from broker.records import lanes, messages, partners, tallies
+from broker.telemetry import Telemetry
+from broker.values import MessageId, Seq, State, month_of, sha256, uuid7
+
+OnConflict = Literal["accept", "hold", "refuse"]
+
+_RETRY_AFTER = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one commit and of what may wait for it."""
+
+    max_batch: int = 500
+    max_batch_bytes: int = 32 * 1024 * 1024
+    max_pending: int = 20_000
+    max_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Arrival:
+    envelope: Envelope
+    glance: Glance
+    sha256: bytes
+    answered: asyncio.Future[Receipt] = field(repr=False)
+
+    @property
+    def digest(self) -> int:
+        return int.from_bytes(self.sha256[:8], "big", signed=True)
+
+    @property
+    def identity(self) -> tuple[str, str | None, int]:
+        """What decides on duplicates: who sent it, under which id, with which bytes."""
+        return self.envelope.source, self.glance.control_id, self.digest
+
+
+class Intake:
+    """One per gateway process. `accept` runs on the event loop, commits on one thread that owns the connection."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        writer: str,
+        zone: ZoneInfo,
+        key: bytes,
+        on_conflict: Callable[[str], OnConflict],
+        hand_over: Callable[[Sequence[Work]], None],
+        telemetry: Telemetry,
+        clock: Callable[[], datetime],
+        limits: Limits = Limits(),
+    ) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._zone = zone
+        self._key = key
+        self._on_conflict = on_conflict
+        self._hand_over = hand_over
+        self._telemetry = telemetry
+        self._clock = clock
+        self._limits = limits
+        self._pending: list[_Arrival] = []
+        self._pending_bytes = 0
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake-commit")
+        self._refused: deque[tuple[int, str, str]] = deque()
+        self._month = 0
+
+    async def accept(self, envelope: Envelope) -> Receipt:
+        """Take one message in: returns when it is on the disk, or was refused and not kept."""
+        if len(envelope.body) > self._limits.max_bytes:
+            return self._refuse(envelope, "size.exceeded", "message")
+        if len(self._pending) >= self._limits.max_pending or self._closing:
+            return self._refuse(envelope, "intake.busy", "intake", later=True)
+        try:
+            seen = glance(envelope, self._key)
+        except ParseError as error:
+            return self._refuse(envelope, error.code, error.where)
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._pending.append(_Arrival(envelope, seen, sha256(envelope.body), future))
+        self._pending_bytes += len(envelope.body)
+        self._wake.set()
+        return await future
+
+    async def run(self) -> None:
+        """Commit what gathers, until closed and empty."""
+        while not (self._closing and not self._pending):
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                await self._commit_next()
+
+    def close(self) -> None:
+        """Refuse newcomers and let `run` finish what is in hand."""
+        self._closing = True
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Release the commit thread, after `run` has returned."""
+        self._thread.shutdown(wait=True)
+
+    async def _commit_next(self) -> None:
+        batch = self._next_batch()
+        loop = asyncio.get_running_loop()
+        try:
+            receipts, work = await loop.run_in_executor(self._thread, self._commit, batch)
+        except CarnetError as error:
+            self._answer_all(batch, error)
+            return
+        except Exception:
+            # Whatever failed, nothing was promised: the senders are told to come back, and the fault is raised.
+            self._answer_all(batch, TransientError("internal", where="intake"))
+            raise
+        for arrival, receipt in zip(batch, receipts, strict=True):
+            if not arrival.answered.done():
+                arrival.answered.set_result(receipt)
+        if work:
+            self._hand_over(work)
+
+    def _next_batch(self) -> list[_Arrival]:
+        batch = self._pending[: self._limits.max_batch]
+        if self._pending_bytes > self._limits.max_batch_bytes:
+            total, end = 0, 0
+            for end, arrival in enumerate(batch):
+                total += len(arrival.envelope.body)
+                if total > self._limits.max_batch_bytes:
+                    break
+            batch = batch[: max(1, end)]
+        self._pending = self._pending[len(batch) :]
+        self._pending_bytes -= sum(len(arrival.envelope.body) for arrival in batch)
+        return batch
+
+    def _answer_all(self, batch: Sequence[_Arrival], error: CarnetError) -> None:
+        self._telemetry.emit("database_unavailable", code=error.code, where=error.where, count=len(batch))
+        for arrival in batch:
+            if not arrival.answered.done():
+                arrival.answered.set_result(self._refuse(arrival.envelope, error.code, error.where, later=True))
+
+    def _refuse(self, envelope: Envelope, code: str, where: str, *, later: bool = False) -> Receipt:
+        day = messages.day_of(self._clock(), self._zone)
+        self._refused.append((day, envelope.source, "refused_at_door"))
+        self._telemetry.emit("refused_at_door", source=envelope.source, code=code, where=where)
+        return Receipt(
+            outcome="refused",
+            code=code,
+            where=where,
+            text=words(code).en,
+            retry_after=_RETRY_AFTER if later else None,
+        )
+
+    # --- on the commit thread -----------------------------------------------------------------------------------
+
+    def _commit(self, batch: Sequence[_Arrival]) -> tuple[list[Receipt], list[Work]]:
+        now = self._clock()
+        with writing(self._engine) as connection:
+            if month_of(now) != self._month:
+                partitions.ensure(connection, now)
+            # The lock on the counter row orders gateways: what another one committed is seen by the look-up below,
+            # so a message that reaches two gateways at once is still filed once.
+            first = sequences.reserve(connection, "message", len(batch), now)
+            known = messages.known(connection, [arrival.identity for arrival in batch])
+            rows, receipts = self._sort_out(batch, known, first, now)
+            duplicates = Counter(
+                arrival.envelope.source
+                for arrival, receipt in zip(batch, receipts, strict=True)
+                if receipt.duplicate
+            )
+            refused = list(self._refused)
+            self._write(connection, rows, duplicates, Counter(refused), now)
+        for _ in refused:
+            self._refused.popleft()
+        self._month = month_of(now)
+        return receipts, [Work(row.seq, row.lane) for row in rows if row.state == State.RECEIVED]
+
+    def _sort_out(
+        self,
+        batch: Sequence[_Arrival],
+        known: dict[tuple[str, str | None, int], messages.Known],
+        first: int,
+        now: datetime,
+    ) -> tuple[list[messages.Received], list[Receipt]]:
+        """Which arrivals are new, which are duplicates, which collide; in the order they came."""
+        rows: list[messages.Received] = []
+        receipts: list[Receipt] = []
+        day = messages.day_of(now, self._zone)
+        here: dict[tuple[str, str | None, int], messages.Received] = {}
+        ids_here: dict[tuple[str, str], Seq] = {}
+        for number, arrival in enumerate(batch):
+            before = known.get(arrival.identity)
+            twin = here.get(arrival.identity)
+            if twin is not None:
+                receipts.append(_accepted(twin.id, twin.received_at, duplicate=True))
+                continue
+            if before is not None and before.same_bytes:
+                receipts.append(_accepted(before.id, before.received_at, duplicate=True))
+                continue
+            source, control_id = arrival.envelope.source, arrival.glance.control_id
+            collides = before.seq if before is not None else ids_here.get((source, control_id or ""))
+            policy: OnConflict = self._on_conflict(source) if collides is not None else "accept"
+            if collides is not None:
+                self._telemetry.emit("conflict", source=source, policy=policy)
+            if policy == "refuse":
+                receipts.append(self._refuse(arrival.envelope, "control_id.conflict", "MSH-10"))
+                continue
+            row = _row(arrival, Seq(first + number), day, now, collides, held=policy == "hold")
+            rows.append(row)
+            here[arrival.identity] = row
+            if control_id is not None:
+                ids_here[(source, control_id)] = row.seq
+            receipts.append(_accepted(row.id, row.received_at, duplicate=False))
+        return rows, receipts
+
+    def _write(
+        self,
+        connection: Connection,
+        rows: Sequence[messages.Received],
+        duplicates: Counter[str],
+        counts: Counter[tuple[int, str, str]],
+        now: datetime,
+    ) -> None:
+        messages.store(connection, rows, now)
+        lanes.block(
+            connection,
+            [(row.lane, "held", row.seq, now, row.reason, None) for row in rows if row.state == State.HELD],
+        )
+        flows: Counter[tuple[str, str]] = Counter()
+        for row in rows:
+            counts[(row.day, row.source, "received")] += 1
+            counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] += 1
+            flows[(row.source, "received")] += 1
+            flows[(row.source, "bytes")] += len(row.body)
+            flows[(row.source, tallies.latency_measure("answer", now - row.received_at))] += 1
+        day = messages.day_of(now, self._zone)
+        for source, n in duplicates.items():
+            counts[(day, source, "duplicate_answered")] += n
+            self._telemetry.emit("duplicate_answered", source=source, count=n)
+        tallies.tally(connection, counts, self._writer)
+        tallies.flow(connection, flows, now, self._writer)
+        partners.received(connection, {row.source: row.received_at for row in rows}, self._writer)
+        self._telemetry.emit_many("received", Counter(row.source for row in rows))
+        trail.write(
+            connection,
+            [
+                trail.Entry(
+                    act="received",
+                    at=row.received_at,
+                    actor_kind="machine",
+                    actor=row.source,
+                    subject=row.id,
+                    control_id=row.control_id,
+                    outcome=row.reason,
+                )
+                for row in rows
+            ],
+            now,
+        )
+
+
+def _accepted(message_id: str, received_at: datetime, *, duplicate: bool) -> Receipt:
+    return Receipt(
+        outcome="accepted",
+        code="accepted",
+        message_id=message_id,
+        first_received_at=received_at,
+        duplicate=duplicate,
+    )
+
+
+def _row(
+    arrival: _Arrival, seq: Seq, day: int, now: datetime, collides: Seq | None, *, held: bool
+) -> messages.Received:
+    envelope, seen = arrival.envelope, arrival.glance
+    peer = msgspec.json.encode(envelope.peer).decode()
+    return messages.Received(
+        seq=seq,
+        id=MessageId(uuid7(envelope.received_at)),
+        source=envelope.source,
+        received_at=envelope.received_at,
+        day=day,
+        kind=envelope.kind,
+        format=seen.format,
+        media=envelope.media,
+        type=seen.type,
+        version=seen.version,
+        charset_declared=seen.charset,
+        body=envelope.body,
+        sha256=arrival.sha256,
+        digest=arrival.digest,
+        control_id=seen.control_id,
+        sender=seen.sender,
+        peer="" if peer == "{}" else peer,
+        transport_keys=msgspec.json.encode(envelope.keys).decode() if envelope.keys else None,
+        lane=seen.lane,
+        answer_code="accepted",
+        state=State.HELD if held else State.RECEIVED,
+        reason="control_id.conflict_held" if held else None,
+        conflicts_with=collides,
+    )

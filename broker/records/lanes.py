@@ -1,0 +1,107 @@
+"""Order per patient: a message is processed only when no earlier message of its lane is unsettled.
+
+A lane has a row only while it does not flow, so flowing lanes cost one probe a batch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, select, text
+
+from broker.database import bulk
+from broker.database.engine import is_sqlite
+from broker.database.schema import lane, message
+from broker.database.types import to_micros
+from broker.values import Lane, State
+
+
+def unsettled_heads(connection: Connection, wanted: Mapping[int, int]) -> dict[int, list[int]]:
+    """For each lane, its first `wanted[lane]` unsettled numbers in order; one statement."""
+    if not wanted:
+        return {}
+    limit = max(wanted.values())
+    heads: dict[int, list[int]] = defaultdict(list)
+    if is_sqlite(connection):
+        ranked = text(
+            "SELECT lane, seq FROM (SELECT lane, seq, row_number() OVER (PARTITION BY lane ORDER BY seq) AS r "
+            "FROM message WHERE state < 10 AND lane IN :lanes) AS q WHERE r <= :k ORDER BY lane, seq"
+        ).bindparams(bindparam("lanes", expanding=True))
+    else:
+        ranked = text(
+            "SELECT l.lane, m.seq FROM unnest(CAST(:lanes AS bigint[])) AS l(lane) CROSS JOIN LATERAL "
+            "(SELECT seq FROM message WHERE message.lane = l.lane AND state < 10 ORDER BY seq LIMIT :k) AS m "
+            "ORDER BY l.lane, m.seq"
+        )
+    for row in connection.execute(ranked, {"lanes": list(wanted), "k": limit}):
+        heads[row.lane].append(row.seq)
+    return heads
+
+
+def block(
+    connection: Connection,
+    blocked: Sequence[tuple[int, str, int, datetime, str | None, datetime | None]],
+) -> None:
+    """Note filing lanes that do not flow: (lane, state, head seq, since, reason, next try)."""
+    rows = sorted(
+        (
+            "filing",
+            "",
+            number,
+            state,
+            head,
+            to_micros(since),
+            reason,
+            next_try and to_micros(next_try),
+        )
+        for number, state, head, since, reason, next_try in blocked
+        if number
+    )
+    columns = ("kind", "destination", "lane", "state", "head_seq", "since", "reason", "next_try_at")
+    bulk.insert_missing(connection, lane, columns, rows)
+
+
+def free(connection: Connection, lanes: Collection[int]) -> list[tuple[int, Lane]]:
+    """Forget the blocks of lanes whose head is settled and return their waiting messages, oldest first.
+
+    Lanes that were flowing cost one index probe each and return nothing.
+    """
+    wanted = sorted(number for number in lanes if number)
+    if not wanted:
+        return []
+    blocked = connection.execute(
+        lane.delete()
+        .where(lane.c.kind == "filing", lane.c.destination == "", lane.c.lane.in_(wanted))
+        .returning(lane.c.lane)
+    )
+    freed = [row.lane for row in blocked]
+    if not freed:
+        return []
+    waiting = connection.execute(
+        select(message.c.seq, message.c.lane)
+        .where(
+            message.c.lane.in_(freed), message.c.state < 10, message.c.state == int(State.WAITING)
+        )
+        .order_by(message.c.seq)
+    )
+    return [(row.seq, Lane(row.lane)) for row in waiting]
+
+
+def overdue(connection: Connection, before: datetime, limit: int) -> list[tuple[int, Lane]]:
+    """Unsettled messages that nobody touched since `before`, oldest first, without those behind a blocked head.
+
+    What the sweep puts back when the queue has nothing: lost, purged, or never handed over.
+    """
+    cut = to_micros(before)
+    rows = connection.execute(
+        text(
+            "SELECT m.seq, m.lane FROM message m WHERE m.state < 10 AND m.state IN (1, 2, 3) "
+            "AND m.state_since < :cut AND (m.next_try_at IS NULL OR m.next_try_at < :cut) "
+            "AND NOT (m.state = 2 AND EXISTS (SELECT 1 FROM lane l WHERE l.kind = 'filing' "
+            "AND l.destination = '' AND l.lane = m.lane)) ORDER BY m.seq LIMIT :n"
+        ),
+        {"cut": cut, "n": limit},
+    )
+    return [(row.seq, Lane(row.lane)) for row in rows]

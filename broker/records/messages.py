@@ -1,0 +1,389 @@
+"""The ledger: received messages and where each stands. All statements are per batch.
+
+Written by `intake` (reception), `pipeline` (transitions) and the sweeps; read by `carnet messages` and `status`.
+A transition moves one message between fates in the bucket of the day it was *received*, in the transaction that
+changes its state, so `received = sum of the fates` holds at each commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, select, text
+
+from broker.database import bulk
+from broker.database.engine import is_sqlite
+from broker.database.schema import business_key, message, message_body
+from broker.database.types import to_micros
+from broker.records import tallies
+from broker.values import Lane, MessageId, Seq, State
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message about to be stored, with what its first glance told (never more than the first segment needs)."""
+
+    seq: Seq
+    id: MessageId
+    source: str
+    received_at: datetime
+    day: int
+    kind: str
+    format: str
+    media: str
+    type: str
+    version: str
+    charset_declared: str
+    body: bytes = field(repr=False)
+    sha256: bytes
+    digest: int
+    control_id: str | None
+    sender: str
+    peer: str
+    transport_keys: str | None
+    lane: Lane
+    answer_code: str
+    state: State = State.RECEIVED
+    reason: str | None = None
+    conflicts_with: Seq | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An earlier reception with the same control id (or, without one, the same bytes)."""
+
+    seq: Seq
+    id: MessageId
+    received_at: datetime
+    answer_code: str
+    same_bytes: bool
+
+
+@dataclass(slots=True)
+class Open:
+    """An unsettled message as a worker sees it."""
+
+    seq: Seq
+    id: MessageId
+    source: str
+    received_at: datetime
+    day: int
+    format: str
+    media: str
+    type: str
+    charset_declared: str
+    control_id: str | None
+    lane: Lane
+    state: State
+    attempts: int
+    digest: int
+    trail: str | None
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """What becomes of one message: its new state and everything said about it."""
+
+    message: Open
+    state: State
+    at: datetime
+    reason: str | None = None
+    place: str | None = None
+    args: str | None = None
+    person: int | None = None
+    mapping_set: str | None = None
+    engine: str | None = None
+    rules_version: str | None = None
+    charset_used: str | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+    duplicate_of: Seq | None = None
+    trail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One business key of a message: what people search by, as a keyed digest."""
+
+    digest: int
+    seq: Seq
+    kind: int
+
+
+KEY_KINDS: Mapping[str, int] = {
+    "ins": 1,
+    "local": 2,
+    "name_birth": 3,
+    "stay": 4,
+    "placer": 5,
+    "filler": 6,
+    "accession": 7,
+    "document": 8,
+    "ward": 9,
+    "batch": 10,
+}
+
+_RECEIVED_COLUMNS = (
+    "seq",
+    "id",
+    "source",
+    "received_at",
+    "answered_at",
+    "day",
+    "kind",
+    "answer_code",
+    "format",
+    "media",
+    "type",
+    "version",
+    "charset_declared",
+    "size",
+    "sha256",
+    "digest",
+    "control_id",
+    "sender",
+    "peer",
+    "transport_keys",
+    "lane",
+    "state",
+    "state_since",
+    "reason",
+    "conflicts_with",
+)
+
+_TRANSITION_COLUMNS = (
+    "state",
+    "state_since",
+    "reason",
+    "reason_place",
+    "reason_args",
+    "person",
+    "mapping_set",
+    "engine",
+    "rules_version",
+    "charset_used",
+    "attempts",
+    "next_try_at",
+    "duplicate_of",
+    "trail",
+)
+
+
+def day_of(instant: datetime, zone: ZoneInfo) -> int:
+    """The site's calendar day of an instant, as 20261123: the bucket a message is counted in for ever."""
+    local = instant.astimezone(zone)
+    return local.year * 10_000 + local.month * 100 + local.day
+
+
+def known(
+    connection: Connection, wanted: Sequence[tuple[str, str | None, int]]
+) -> dict[tuple[str, str | None, int], Known]:
+    """Earlier receptions for (source, control id, digest of the bytes) triples, one statement.
+
+    Same bytes win over the newest message with the same control id and other bytes. At most two index probes a
+    triple, however often a sender reused an id.
+    """
+    if not wanted:
+        return {}
+    unique = list(dict.fromkeys(wanted))
+    same = (
+        "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id = k.control_id "
+        "AND m.digest = k.digest ORDER BY m.seq LIMIT 1"
+    )
+    nameless = (
+        "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id IS NULL "
+        "AND m.digest = k.digest ORDER BY m.seq LIMIT 1"
+    )
+    other = "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id = k.control_id LIMIT 1"
+    if is_sqlite(connection):
+        rows = ", ".join(f"(:i{n}, :s{n}, :c{n}, :d{n})" for n in range(len(unique)))
+        values = f"(WITH w(i, source, control_id, digest) AS (VALUES {rows}) SELECT * FROM w)"
+        parameters: dict[str, object] = {
+            f"{letter}{n}": value
+            for n, triple in enumerate(unique)
+            for letter, value in zip("iscd", (n, *triple), strict=True)
+        }
+    else:
+        values = (
+            "(SELECT * FROM unnest(CAST(:i AS int[]), CAST(:s AS text[]), CAST(:c AS text[]), CAST(:d AS bigint[])) "
+            "AS w(i, source, control_id, digest))"
+        )
+        sources, controls, digests = zip(*unique, strict=True)
+        parameters = {
+            "i": list(range(len(unique))),
+            "s": list(sources),
+            "c": list(controls),
+            "d": list(digests),
+        }
+    found = connection.execute(
+        text(
+            f"SELECT p.i, p.same, m.seq, m.id, m.received_at, m.answer_code FROM (SELECT k.i, "  # noqa: S608
+            f"CASE WHEN k.control_id IS NULL THEN ({nameless}) ELSE ({same}) END AS same, "
+            f"CASE WHEN k.control_id IS NULL THEN NULL ELSE ({other}) END AS other FROM {values} AS k) AS p "
+            "JOIN message m ON m.seq = COALESCE(p.same, p.other)"
+        ).columns(message.c.seq, message.c.id, message.c.received_at, message.c.answer_code),
+        parameters,
+    )
+    return {
+        unique[row.i]: Known(
+            Seq(row.seq),
+            MessageId(str(row.id)),
+            row.received_at,
+            row.answer_code or "",
+            row.same is not None,
+        )
+        for row in found
+    }
+
+
+def store(connection: Connection, rows: Sequence[Received], answered_at: datetime) -> None:
+    """Insert received messages and their bytes. `answered_at` is when the positive answers are released."""
+    answered = to_micros(answered_at)
+    values = []
+    for row in rows:
+        received = to_micros(row.received_at)
+        values.append(
+            (
+                row.seq,
+                row.id,
+                row.source,
+                received,
+                answered,
+                row.day,
+                row.kind,
+                row.answer_code,
+                row.format,
+                row.media,
+                row.type,
+                row.version,
+                row.charset_declared,
+                len(row.body),
+                row.sha256,
+                row.digest,
+                row.control_id,
+                row.sender,
+                row.peer,
+                row.transport_keys,
+                row.lane,
+                int(row.state),
+                received,
+                row.reason,
+                row.conflicts_with,
+            )
+        )
+    bulk.insert_rows(connection, message, _RECEIVED_COLUMNS, values)
+    bulk.insert_rows(
+        connection, message_body, ("seq", "body"), [(row.seq, row.body) for row in rows]
+    )
+
+
+def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
+    """The unsettled messages among `seqs` with their bytes, oldest first.
+
+    Without a lock: the pure stages run on this copy, and `lock` says later which of them are still ours to settle.
+    """
+    if not seqs:
+        return []
+    m = message.c
+    statement = (
+        select(
+            m.seq,
+            m.id,
+            m.source,
+            m.received_at,
+            m.day,
+            m.format,
+            m.media,
+            m.type,
+            m.charset_declared,
+            m.control_id,
+            m.lane,
+            m.state,
+            m.attempts,
+            m.digest,
+            m.trail,
+            message_body.c.body,
+        )
+        .join(message_body, message_body.c.seq == m.seq)
+        .where(
+            m.seq.in_(seqs) if is_sqlite(connection) else m.seq == text("ANY(:seqs)"), m.state < 10
+        )
+        .order_by(m.seq)
+    )
+    parameters = {} if is_sqlite(connection) else {"seqs": list(seqs)}
+    return [
+        Open(
+            Seq(row.seq), MessageId(str(row.id)), row.source, row.received_at, row.day, row.format,
+            row.media or "", row.type or "", row.charset_declared or "", row.control_id, Lane(row.lane),
+            State(row.state), row.attempts, row.digest, row.trail, bytes(row.body),
+        )
+        for row in connection.execute(statement, parameters)
+    ]  # fmt: skip
+
+
+def lock(connection: Connection, seqs: Sequence[int]) -> dict[int, State]:
+    """Lock the still unsettled rows among `seqs` until the transaction ends; returns their states."""
+    if not seqs:
+        return {}
+    m = message.c
+    if is_sqlite(connection):
+        statement = select(m.seq, m.state).where(m.seq.in_(seqs), m.state < 10)
+        return {row.seq: State(row.state) for row in connection.execute(statement)}
+    rows = connection.execute(
+        text(
+            "SELECT seq, state FROM message WHERE seq = ANY(:seqs) AND state < 10 ORDER BY seq FOR UPDATE"
+        ),
+        {"seqs": list(seqs)},
+    )
+    return {row.seq: State(row.state) for row in rows}
+
+
+def transition(connection: Connection, changes: Sequence[Transition], writer: str) -> int:
+    """Write new states, with the tallies of the days the messages were received. Returns how many rows changed.
+
+    Only unsettled messages change; the caller has locked them.
+    """
+    counts: Counter[tuple[int, str, str]] = Counter()
+    rows = []
+    for change in changes:
+        row = change.message
+        if change.state != row.state:
+            counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] -= 1
+            counts[(row.day, row.source, tallies.FATES_BY_STATE[change.state])] += 1
+        rows.append(
+            (
+                row.seq,
+                int(change.state),
+                to_micros(change.at),
+                change.reason,
+                change.place,
+                change.args,
+                change.person,
+                change.mapping_set,
+                change.engine,
+                change.rules_version,
+                change.charset_used,
+                change.attempts,
+                None if change.next_try_at is None else to_micros(change.next_try_at),
+                change.duplicate_of,
+                (row.trail or "") + change.trail,
+            )
+        )
+    changed = bulk.update_rows(
+        connection, message, "seq", _TRANSITION_COLUMNS, rows, where="t.state < 10"
+    )
+    tallies.tally(connection, counts, writer)
+    return changed
+
+
+def add_keys(connection: Connection, keys: Iterable[Key], version: int = 1) -> None:
+    """File the business keys of messages; the same key twice is one."""
+    rows = sorted({(key.digest, key.seq, key.kind, version) for key in keys})
+    unique = [next(group) for _, group in groupby(rows, key=lambda row: row[:2])]
+    bulk.insert_missing(connection, business_key, ("digest", "seq", "kind", "key_version"), unique)

@@ -1,0 +1,70 @@
+"""Counting in the transaction: the balance by day of reception, and rates by the minute.
+
+Two families that must not be mixed: `tally_day` counts each outcome in the day its message was *received* (so that the
+balance closes at each commit), `flow_minute` counts events by the clock. Every writer has rows of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from broker.database import bulk
+from broker.database.schema import flow_minute, tally_day
+from broker.values import State
+
+LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 250, 500, 1_000, 5_000)
+"""Upper bounds of the twelve latency buckets (the last is open), as measures `answer_le_5` … `answer_le_inf`."""
+
+FATES_BY_STATE: Mapping[int, str] = {
+    State.RECEIVED: "in_flight",
+    State.WAITING: "waiting",
+    State.RETRYING: "retrying",
+    State.HELD: "held",
+    State.FILED: "filed",
+    State.DELIVERED_ONLY: "delivered_only",
+    State.FILTERED: "filtered",
+    State.PARKED: "parked",
+    State.SKIPPED: "skipped",
+    State.DISCARDED: "discarded",
+}
+"""State number -> the fate it is counted under. `received` itself counts every message once."""
+
+BESIDE = ("refused_at_door", "duplicate_answered")
+"""Counted beside the balance: what was never received, and what was received before."""
+
+
+def tally(connection: Connection, counts: Mapping[tuple[int, str, str], int], writer: str) -> None:
+    """Add to the day tallies: (day received, source, fate) -> how many more (or fewer)."""
+    rows = [(*key, writer, n) for key, n in counts.items() if n]
+    bulk.add_counts(connection, tally_day, ("day", "source", "fate", "writer", "n"), rows)
+
+
+def flow(
+    connection: Connection, counts: Mapping[tuple[str, str], int], now: datetime, writer: str
+) -> None:
+    """Add to this minute's flow: (source or destination, measure) -> how many."""
+    slot = int(now.timestamp() // 60)
+    rows = [(source, slot, measure, writer, n) for (source, measure), n in counts.items() if n]
+    bulk.add_counts(connection, flow_minute, ("source", "slot", "measure", "writer", "n"), rows)
+
+
+def latency_measure(prefix: str, elapsed: timedelta) -> str:
+    """The bucket of a duration: `answer_le_5`."""
+    milliseconds = elapsed / timedelta(milliseconds=1)
+    for bound in LATENCY_BOUNDS_MS:
+        if milliseconds <= bound:
+            return f"{prefix}_le_{bound}"
+    return f"{prefix}_le_inf"
+
+
+def fates(connection: Connection, day: int | None = None) -> dict[tuple[int, str, str], int]:
+    """The balance from the tallies: (day, source, fate) -> n. Reads aggregates only."""
+    statement = "SELECT day, source, fate, sum(n) AS n FROM tally_day"
+    statement += " WHERE day = :day" if day is not None else ""
+    rows = connection.execute(
+        text(statement + " GROUP BY day, source, fate"), {} if day is None else {"day": day}
+    )
+    return {(row.day, row.source, row.fate): int(row.n) for row in rows}

@@ -1,0 +1,79 @@
+"""A worker: lease a batch, run the pipeline over it, settle the lease. Synchronous; one process, one connection."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from broker.contracts import Lease, Queue
+from broker.errors import TransientError
+from broker.pipeline import Outcome, Pipeline
+from broker.telemetry import Telemetry
+
+INBOUND = "inbound"
+_WAIT = timedelta(milliseconds=500)
+_AWAY = timedelta(seconds=2)
+
+
+class Worker:
+    """Runs until `stop` is set; what is leased is finished first."""
+
+    def __init__(self, pipeline: Pipeline, queue: Queue, telemetry: Telemetry, *, batch: int) -> None:
+        self._pipeline = pipeline
+        self._queue = queue
+        self._telemetry = telemetry
+        self._batch = batch
+        self._away = False
+
+    def run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                lease = self._queue.take(INBOUND, self._batch, _WAIT)
+                if lease is not None:
+                    self.work(lease)
+                self._back()
+            except TransientError as error:
+                self._gone(error, stop)
+
+    def work(self, lease: Lease) -> None:
+        """Process one lease: as a batch, and where the batch fails, in halves down to the one message at fault."""
+        self._process(lease, [work.id for work in lease.work])
+
+    def _process(self, lease: Lease, ids: Sequence[int]) -> None:
+        try:
+            outcome = self._pipeline.process(ids)
+        except TransientError:
+            lease.again(ids, _AWAY)
+            raise
+        except Exception as error:
+            if len(ids) == 1:
+                self._settle(lease, ids, self._pipeline.park(ids[0], error))
+                return
+            middle = len(ids) // 2
+            self._process(lease, ids[:middle])
+            self._process(lease, ids[middle:])
+            return
+        self._settle(lease, ids, outcome)
+
+    def _settle(self, lease: Lease, ids: Sequence[int], outcome: Outcome) -> None:
+        """Put follow-up work first, settle after: a crash between the two repeats work, it never loses any."""
+        if outcome.freed:
+            self._queue.put(INBOUND, outcome.freed)
+        for topic, work in outcome.owed.items():
+            self._queue.put(topic, work)
+        again = {number for numbers in outcome.again.values() for number in numbers}
+        for after, numbers in outcome.again.items():
+            lease.again(numbers, after)
+        lease.done([number for number in ids if number not in again])
+
+    def _gone(self, error: TransientError, stop: threading.Event) -> None:
+        if not self._away:
+            self._telemetry.emit("queue_unavailable", topic=INBOUND, code=error.code)
+        self._away = True
+        stop.wait(_AWAY.total_seconds())
+
+    def _back(self) -> None:
+        if self._away:
+            self._telemetry.emit("queue_back", topic=INBOUND)
+        self._away = False
