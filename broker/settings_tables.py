@@ -1,0 +1,211 @@
+"""The tables of `carnet.toml`: every setting that is Carnet's own, with its default, its type and its meaning.
+
+A line `name: text` in a docstring's `Fields:` block describes one setting; from it come the reference page and
+`carnet explain`. Reading and checking is in `settings`; what adapters add is in their own settings classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from broker.retry import Policy
+
+OnConflict = Literal["accept", "hold", "refuse"]
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of carnet.toml."""
+
+
+class Site(Table, frozen=True, kw_only=True):
+    """Who and where this installation is.
+
+    Fields:
+        name: short name of the installation, shown in logs and pages
+        timezone: zone of the site's days and of local times without offset
+        production: true refuses test identities and what `carnet doctor` calls unsafe
+        root_oid: OID under which this installation makes its own identifiers; empty uses UUIDs (2.25.)
+        data_folder: keys, embedded database and snapshots of metrics; needs a durable disk
+    """
+
+    name: str = "carnet"
+    timezone: str = "Europe/Paris"
+    production: bool = False
+    root_oid: str = ""
+    data_folder: Path = Path("data")
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone as an object."""
+        return ZoneInfo(self.timezone)
+
+
+class Database(Table, frozen=True, kw_only=True):
+    """Where ledger, records and audit are kept.
+
+    Fields:
+        url: sqlite:///path, or postgresql+psycopg://host/name with its password by reference
+    """
+
+    url: str = ""
+
+
+class Queue(Table, frozen=True, kw_only=True):
+    """What carries the claim checks.
+
+    Fields:
+        url: "embedded" (a table of the database) or amqp://host/vhost, amqps://host/vhost
+        prefix: keeps several installations apart on one RabbitMQ
+        partitions: over how many queues the lanes are spread; change it only when drained
+    """
+
+    url: str = "embedded"
+    prefix: str = "carnet"
+    partitions: int = 8
+
+
+class Intake(Table, frozen=True, kw_only=True):
+    """How arriving messages are gathered into one commit.
+
+    Fields:
+        max_batch: most messages in one commit
+        max_wait_ms: how long a lone message waits for company; 0 commits at once and gathers only under load
+        max_bytes: largest message taken, in bytes; a source may set less
+        max_batch_bytes: most bytes in one commit
+    """
+
+    max_batch: int = 500
+    max_wait_ms: float = 0
+    max_bytes: int = 20_000_000
+    max_batch_bytes: int = 64_000_000
+
+
+class Worker(Table, frozen=True, kw_only=True):
+    """How received messages are filed.
+
+    Fields:
+        processes: worker processes on this machine
+        batch: most messages filed in one transaction
+        nice: how much workers yield to the listeners (0 to 19)
+    """
+
+    processes: int = 1
+    batch: int = 250
+    nice: int = 5
+
+
+class Web(Table, frozen=True, kw_only=True):
+    """The record API and the console.
+
+    Fields:
+        listen: host:port
+    """
+
+    listen: str = "127.0.0.1:8088"
+
+
+class Telemetry(Table, frozen=True, kw_only=True):
+    """Logs, metrics and health.
+
+    Fields:
+        listen: host:port of /metrics, /health and /ready; empty for none
+        log_level: least level of the log
+    """
+
+    listen: str = "127.0.0.1:9464"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Mappings(Table, frozen=True, kw_only=True):
+    """Where mappings are found.
+
+    Fields:
+        folders: searched in this order; the first to have a mapping wins. The installed folder is the default
+    """
+
+    folders: tuple[Path, ...] = ()
+
+
+class Rules(Table, frozen=True, kw_only=True):
+    """Where the rules of access are found.
+
+    Fields:
+        folder: folder of the profession matrix and its companions; the installed folder is the default
+    """
+
+    folder: Path = Path()
+
+
+class When(Table, frozen=True, kw_only=True):
+    """Conditions of a route: each list given must hold the message's value; none given takes every message.
+
+    Fields:
+        source: names of sources
+        kind: kinds of documents (`clinical_document`, `result_report`, `encounter_event`, ...)
+        type_code: codes of the document's type (`11490-0`)
+        class_code: codes of the document's class (`10`)
+        media: media types of the message
+    """
+
+    source: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
+    type_code: tuple[str, ...] = ()
+    class_code: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()
+
+
+class Route(Table, frozen=True, kw_only=True):
+    """What is delivered where.
+
+    Fields:
+        name: stable name of the route, shown in decisions
+        to: destinations that are owed the message
+        when: conditions
+    """
+
+    name: str
+    to: tuple[str, ...]
+    when: When = When()
+
+
+class SourceCommon(Table, frozen=True, kw_only=True):
+    """What every source has beside its adapter's own settings.
+
+    Fields:
+        adapter: name of the adapter (`carnet explain` lists them)
+        on_conflict: a control id met again with other bytes is a new message (accept), waits (hold) or is refused
+    """
+
+    adapter: str
+    on_conflict: OnConflict = "accept"
+
+
+class DestinationCommon(Table, frozen=True, kw_only=True):
+    """What every destination has beside its adapter's own settings.
+
+    Fields:
+        adapter: name of the adapter
+        idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
+        retry: how failures are tried again
+    """
+
+    adapter: str
+    idempotent: bool = False
+    retry: Policy = Policy()
+
+
+TABLES: dict[str, type[Table]] = {
+    "site": Site,
+    "database": Database,
+    "queue": Queue,
+    "intake": Intake,
+    "worker": Worker,
+    "web": Web,
+    "telemetry": Telemetry,
+    "mappings": Mappings,
+    "rules": Rules,
+}
