@@ -22,6 +22,7 @@ class Message:
 
     tag: Tag
     partition: int
+    size: int
     left: int
     returns: bool = False
 
@@ -43,6 +44,10 @@ class Taken:
         """The unsettled claim checks among `ids`; settled or unknown ones are left out."""
         wanted = {number for number in ids if number in self._messages}
         return [work for work in self.work if work.id in wanted]
+
+    def messages(self, ids: Iterable[int]) -> list[Message]:
+        """The messages that unsettled claim checks among `ids` came in."""
+        return [message for number in ids for message in self._messages.get(number, ())]
 
     def settle(self, ids: Iterable[int], *, returns: bool = False) -> list[Message]:
         """Settle `ids` once; gives the messages that are finished by it. `returns`: they must come back whole."""
@@ -70,6 +75,16 @@ class Holding:
         return len(self._messages)
 
     @property
+    def ready(self) -> int:
+        """How many claim checks the next leases could take."""
+        return sum(len(rest) for _message, rest in self._waiting)
+
+    @property
+    def size(self) -> int:
+        """How many claim checks the messages in hand carry, settled ones included."""
+        return sum(message.size for message in self._messages.values())
+
+    @property
     def is_waiting(self) -> bool:
         """Whether a lease could be had now."""
         return bool(self._waiting)
@@ -77,7 +92,7 @@ class Holding:
     def arrive(self, tag: Tag, partition: int, body: bytes) -> None:
         """Note a message. Raises PermanentError when its body is not work: it is not held then."""
         work = unpack(body)
-        message = Message(tag, partition, len(work))
+        message = Message(tag, partition, len(work), len(work))
         self._messages[tag] = message
         self._waiting.append((message, deque(work)))
 

@@ -149,12 +149,25 @@ class Publisher:
                 self._start(job)
 
     def _start(self, job: _Job) -> None:
-        if job.topic not in self._topics:
-            _declare(self._channel, topology.partition_queues(self._options, job.topic))
-            self._topics.add(job.topic)
-        job.start(self._channel, job)
+        if job.topic in self._topics:
+            job.start(self._channel, job)
+        else:
+            self._declare(job.topic, lambda: job.start(self._channel, job))
         for key in [key for key, known in self._jobs.items() if known.over.is_set()]:
             del self._jobs[key]
+
+    def _declare(self, topic: str, then: Callable[[], None]) -> None:
+        # pika keeps declarations back while it awaits an answer, but never a publish: so await the last of them.
+        channel = self._channel
+
+        def proceed(_frame: Any) -> None:
+            if channel is self._channel:
+                self._topics.add(topic)
+                then()
+
+        _declare_common(channel, self._options)
+        _declare(channel, topology.partition_queues(self._options, topic))
+        _prove(channel, self._options, proceed)
 
     def _on_open(self, channel: Any) -> None:
         self._channel = channel
@@ -163,8 +176,7 @@ class Publisher:
         channel.add_on_return_callback(self._on_returned)
         self.link.connection.add_on_connection_blocked_callback(self._on_blocked)
         self.link.connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        channel.confirm_delivery(self._on_confirmed, callback=lambda _frame: None)
-        _declare_common(channel, self._options, self.link.proved)
+        channel.confirm_delivery(self._on_confirmed, callback=self.link.proved)
         for job in list(self._jobs.values()):
             self._start(job)
 
@@ -200,7 +212,6 @@ class Publisher:
         # A return comes before the confirm of the same message, which is among the oldest unconfirmed; all
         # jobs in flight publish again rather than guess which. Twice is allowed, never is not.
         self._topics.clear()
-        _declare_common(self._channel, self._options, self.link.proved)
         for job in self._unconfirmed.values():
             job.is_returned = True
 
@@ -268,8 +279,9 @@ class Reader:
         self._channel = channel
         channel.add_on_cancel_callback(lambda _frame: self.link.drop(away("a queue was deleted")))
         channel.basic_qos(prefetch_count=PREFETCH)
-        _declare_common(channel, self._options, self.link.proved)
+        _declare_common(channel, self._options)
         _declare(channel, self._queues)
+        _prove(channel, self._options, self.link.proved)
         for partition in self._own:
             self._subscribe(partition)
         self.events.put(Event(self._generation))
@@ -338,10 +350,14 @@ class Reader:
         self._loop.later(seconds, act)
 
 
-def _declare_common(channel: Any, options: QueueOptions, proved: Callable[[Any], None]) -> None:
+def _declare_common(channel: Any, options: QueueOptions) -> None:
     for exchange in topology.exchanges(options):
         channel.exchange_declare(exchange.name, exchange.kind, durable=True)
     _declare(channel, topology.common_queues(options))
+
+
+def _prove(channel: Any, options: QueueOptions, proved: Callable[[Any], None]) -> None:
+    """Call `proved` once all that was declared before is accepted."""
     channel.queue_declare(topology.parked_name(options), passive=True, callback=proved)
 
 
