@@ -1,0 +1,1 @@
+"""Parsing: bytes to a message of their format, lossless, without meaning. Pure; one module a format."""
