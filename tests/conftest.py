@@ -1,0 +1,109 @@
+"""Services for tests: RabbitMQ and PostgreSQL that `scripts/test` started, each test kept apart on them.
+
+Without CARNET_TEST_AMQP_URL or CARNET_TEST_DATABASE_URL a test that needs one is skipped with that reason; under
+`scripts/test` (CARNET_TEST_STRICT=1) it fails instead: nothing may be missing there.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def amqp_url() -> str:
+    """A RabbitMQ for all tests; keep apart by `QueueOptions.prefix` (see `queue_prefix`)."""
+    return _service("CARNET_TEST_AMQP_URL", "RabbitMQ")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> str:
+    """A PostgreSQL where databases may be created; tests want `postgres_url`."""
+    return _service("CARNET_TEST_DATABASE_URL", "PostgreSQL")
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """A database of this test's own, empty, dropped afterwards."""
+    with _fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def postgres_module_url(postgres_server: str) -> Iterator[str]:
+    """A database of this module's own, empty, dropped afterwards."""
+    with _fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def queue_prefix() -> str:
+    """A prefix that no other test uses."""
+    return f"test-{secrets.token_hex(6)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitNode:
+    """The RabbitMQ node of `scripts/services`, to stop and start under use. Tests share it: start it again."""
+
+    folder: str
+
+    def stop(self, *, kill: bool = False) -> None:
+        self._say("rabbitmq-stop", *(["--kill"] if kill else []))
+
+    def start(self) -> None:
+        self._say("rabbitmq-start")
+
+    def _say(self, verb: str, *options: str) -> None:
+        command = [str(PROJECT / "scripts" / "services"), verb, self.folder, *options]
+        subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def rabbit_node(amqp_url: str) -> Iterator[RabbitNode]:
+    """The node itself; running again when the test ends."""
+    folder = os.environ.get("CARNET_TEST_SERVICES")
+    if not folder:
+        pytest.skip("the RabbitMQ at hand was not started by scripts/services, so a test may not stop it")
+    node = RabbitNode(folder)
+    yield node
+    node.start()
+
+
+def _service(variable: str, name: str) -> str:
+    url = os.environ.get(variable)
+    if url:
+        return url
+    message = f"{name} is needed: {variable} is not set (scripts/test starts one and sets it)"
+    if os.environ.get("CARNET_TEST_STRICT") == "1":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@contextmanager
+def _fresh_database(server: str) -> Iterator[str]:
+    name = f"carnet_test_{secrets.token_hex(6)}"
+    address = make_url(server)
+    _execute(address, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield address.set(database=name).render_as_string(hide_password=False)
+    finally:
+        _execute(address, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _execute(address: URL, statement: sql.Composed) -> None:
+    plain = address.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain, autocommit=True) as connection:
+        connection.execute(statement)
