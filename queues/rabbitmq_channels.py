@@ -234,12 +234,15 @@ class Reader:
         self.events: SimpleQueue[Event] = SimpleQueue()
         self._loop = loop
         self._options = options
+        self._topic = topic
         self._queues = list(topology.partition_queues(options, topic))
         self._own = topology.own_partitions(options)
         self._generation = 0
         self._channel: Any = None
         self._held: dict[Tag, int] = {}
         self._active: set[int] = set()
+        self._tags: dict[int, str] = {}
+        self._subscriptions = 0
 
     def open(self) -> None:
         if not self.link.open():
@@ -282,6 +285,8 @@ class Reader:
         _declare_common(channel, self._options)
         _declare(channel, self._queues)
         _prove(channel, self._options, self.link.proved)
+        if self._options.consumers > 1:
+            self._announce()
         for partition in self._own:
             self._subscribe(partition)
         self.events.put(Event(self._generation))
@@ -301,10 +306,12 @@ class Reader:
             self.events.put(Event(self._generation, partition, method.delivery_tag, body))
 
         self._active.discard(partition)
+        self._subscriptions += 1
+        self._tags[partition] = f"{partition}-{self._subscriptions}"
         self._channel.basic_consume(
             self._queues[partition].name,
             on_message,
-            consumer_tag=f"{partition}",
+            consumer_tag=self._tags[partition],
             callback=lambda _frame: None,
         )
 
@@ -318,26 +325,41 @@ class Reader:
             self._later(YIELD_SECONDS, self._yield_back)
 
     def _yield_back(self) -> None:
-        """Give a partition back to its own consumer. Every consumer subscribes to every partition, so when as many
-        are subscribed as there are consumers, its own is among them and next in line."""
-        for partition in [partition for partition in self._active if partition not in self._own]:
-            queue = self._queues[partition]
-            self._channel.queue_declare(
-                queue.name,
-                durable=True,
-                arguments=queue.arguments,
-                callback=lambda frame, partition=partition: self._yield_one(
-                    partition, frame.method.consumer_count
-                ),
-            )
+        """Give partitions back to their own consumers, where these are there again and so next in line."""
+        foreign = {partition for partition in self._active if partition not in self._own}
+        for consumer in {partition % self._options.consumers for partition in foreign}:
+            theirs = [
+                partition
+                for partition in foreign
+                if partition % self._options.consumers == consumer
+            ]
+            self._ask_presence(consumer, theirs)
         self._later(YIELD_SECONDS, self._yield_back)
 
-    def _yield_one(self, partition: int, subscribed: int) -> None:
-        if subscribed >= self._options.consumers:
-            self.events.put(Event(self._generation, partition))
-            self._channel.basic_cancel(
-                f"{partition}", callback=lambda _frame: self._subscribe(partition)
-            )
+    def _ask_presence(self, consumer: int, partitions: list[int]) -> None:
+        def on_answer(frame: Any) -> None:
+            if frame.method.consumer_count:
+                for partition in partitions:
+                    self._yield_one(partition)
+
+        queue = topology.presence_queue(self._options, self._topic, consumer)
+        self._channel.queue_declare(
+            queue.name, durable=True, arguments=queue.arguments, callback=on_answer
+        )
+
+    def _yield_one(self, partition: int) -> None:
+        # Leases of this moment end soon; until then both may hold the lane, and the ledger's check keeps its order.
+        self.events.put(Event(self._generation, partition))
+        self._channel.basic_cancel(
+            self._tags[partition], callback=lambda _frame: self._subscribe(partition)
+        )
+
+    def _announce(self) -> None:
+        queue = topology.presence_queue(self._options, self._topic, self._options.consumer)
+        _declare(self._channel, [queue])
+        self._channel.basic_consume(
+            queue.name, lambda *_delivery: None, auto_ack=True, consumer_tag="here"
+        )
 
     def _later(self, seconds: float, action: Callable[[], None]) -> None:
         """Only if the connection is then still the same one."""

@@ -39,10 +39,10 @@ class Loop:
     def call(self, action: Callable[[], None]) -> None:
         if self._thread.ident is None:
             self._thread.start()
-        self.ioloop.add_callback_threadsafe(action)
+        self.ioloop.add_callback_threadsafe(lambda: _guarded(action))
 
     def later(self, seconds: float, action: Callable[[], None]) -> None:
-        self.ioloop.call_later(seconds, action)
+        self.ioloop.call_later(seconds, lambda: _guarded(action))
 
     def end(self, links: Sequence[Link]) -> None:
         """Close the connections, politely for up to 2 seconds, and end the thread."""
@@ -65,6 +65,14 @@ class Loop:
             self.call(begin)
             self._thread.join(5)
         self.ioloop.close()
+
+
+def _guarded(action: Callable[[], None]) -> None:
+    try:
+        action()
+    except AMQPError:
+        # The channel or connection is closing under this action; its loss is told to who waits, elsewhere.
+        return
 
 
 class Link:

@@ -55,6 +55,15 @@ def routing_key(topic: str, partition: int) -> str:
     return f"{topic}.{partition}"
 
 
+def presence_queue(options: QueueOptions, topic: str, consumer: int) -> QueueDeclaration:
+    """A queue that carries nothing: who consumes it is there. RabbitMQ counts only the active reader of a queue with
+    a single active one, so whether another stands in line must be asked elsewhere. It goes when nobody used it."""
+    name = f"{options.prefix}.here.{topic}.{consumer}"
+    return QueueDeclaration(
+        name, {"x-queue-type": "quorum", "x-expires": 60_000}, work_exchange(options), name
+    )
+
+
 def exchanges(options: QueueOptions) -> Iterator[ExchangeDeclaration]:
     yield ExchangeDeclaration(work_exchange(options), "direct")
     yield ExchangeDeclaration(parked_name(options), "fanout")

@@ -31,7 +31,7 @@ def test_a_changed_byte_is_never_read_as_work(work: list[Work], data: st.DataObj
     place = data.draw(st.integers(0, len(body) - 1))
     body[place] ^= data.draw(st.integers(1, 255))
 
-    with pytest.raises(PermanentError, match="queue.garbled"):
+    with pytest.raises(PermanentError, match=r"queue\.garbled"):
         unpack(bytes(body))
 
 
@@ -39,13 +39,13 @@ def test_a_changed_byte_is_never_read_as_work(work: list[Work], data: st.DataObj
 def test_a_cut_body_is_never_read_as_work(work: list[Work], data: st.DataObject) -> None:
     body = pack(work)
 
-    with pytest.raises(PermanentError, match="queue.garbled"):
+    with pytest.raises(PermanentError, match=r"queue\.garbled"):
         unpack(body[: data.draw(st.integers(0, len(body) - 1))])
 
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused_and_never_crash(body: bytes) -> None:
-    with pytest.raises(PermanentError, match="queue.garbled"):
+    with pytest.raises(PermanentError, match=r"queue\.garbled"):
         unpack(body)
 
 

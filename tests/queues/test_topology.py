@@ -24,11 +24,18 @@ def test_a_lane_has_one_partition(lane: int, number: int, partitions: int) -> No
 def test_work_without_a_lane_is_spread_by_its_id() -> None:
     groups = topology.by_partition((Work(number, Lane(0)) for number in range(1, 41)), 4)
 
-    assert {partition: len(work) for partition, work in groups.items()} == {0: 10, 1: 10, 2: 10, 3: 10}
+    assert {partition: len(work) for partition, work in groups.items()} == {
+        0: 10,
+        1: 10,
+        2: 10,
+        3: 10,
+    }
 
 
 @given(st.integers(1, 20), st.integers(1, 8))
-def test_every_partition_is_some_consumers_own_and_only_one_s(partitions: int, consumers: int) -> None:
+def test_every_partition_is_some_consumers_own_and_only_one_s(
+    partitions: int, consumers: int
+) -> None:
     owned = [
         partition
         for consumer in range(consumers)
@@ -63,7 +70,9 @@ def test_partition_queues_lose_nothing_by_default_settings() -> None:
 
 
 def test_the_delay_belongs_to_the_queue_and_work_comes_back_under_its_own_key() -> None:
-    rung = next(queue for queue in topology.common_queues(OPTIONS) if queue.name == "carnet.delay.30000ms")
+    rung = next(
+        queue for queue in topology.common_queues(OPTIONS) if queue.name == "carnet.delay.30000ms"
+    )
 
     assert rung.arguments["x-message-ttl"] == 30_000
     assert rung.arguments["x-dead-letter-exchange"] == "carnet.work"
