@@ -1,0 +1,113 @@
+"""What rows, rules and routes read off a document's header: instants, codes, authors, visibility. Pure.
+
+The model keeps what the sender wrote; these say which of it decides. Shared by rules and records, which do not
+import each other.
+"""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, datetime, timedelta, timezone
+
+from broker.access import professional_key
+from broker.document import Attachment, Coded, Document, When
+
+_SHARED_SYSTEMS = ("loinc.org", "tre_a05", "1.2.250.1.213.1.1.4.12", "2.16.840.1.113883.6.1")
+_CLASS_SYSTEMS = ("tre_a03", "1.2.250.1.213.1.1.4.1")
+MASKS = ("MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESENTANTS_LEGAUX")
+SHORT_FORMS = {"INVISIBLE_REP_LEGAUX": "INVISIBLE_REPRESENTANTS_LEGAUX"}
+"""HL7v2 short forms of the visibility codes. Source: ANS HL7v2 volet, TRE_A07."""
+
+
+def earliest(when: When | None) -> datetime | None:
+    """The first instant a partial date may mean, in UTC; None when there is none. No offset is read as UTC."""
+    if when is None or len(when.value) < 4:
+        return None
+    text = when.value
+    padded = text + "0001-01-01T00:00:00"[len(text) :] if len(text) < 19 else text
+    try:
+        instant = datetime.fromisoformat(padded)
+        return instant.replace(tzinfo=_zone(when.offset or when.assumed_offset)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _zone(offset: str) -> timezone:
+    if len(offset) < 3 or offset[0] not in "+-":
+        return UTC
+    digits = offset[1:].replace(":", "")
+    delta = timedelta(hours=int(digits[:2]), minutes=int(digits[2:4] or 0))
+    return timezone(-delta if offset[0] == "-" else delta)
+
+
+def month_after(instant: datetime) -> datetime:
+    """The same moment one calendar month later; the last day where the next month is shorter."""
+    year, month = divmod(instant.year * 12 + instant.month, 12)
+    day = min(instant.day, calendar.monthrange(year, month + 1)[1])
+    return instant.replace(year=year, month=month + 1, day=day)
+
+
+def type_code(document: Document) -> tuple[str, str]:
+    """(code, system) of the type by which documents are shared (LOINC, TRE_A05), else as the sender wrote it."""
+    return _code(document.type_code, _SHARED_SYSTEMS)
+
+
+def class_code(document: Document) -> str:
+    """Code of the document's class (TRE_A03), else as the sender wrote it."""
+    return _code(document.class_code, _CLASS_SYSTEMS)[0]
+
+
+def _code(coded: Coded | None, preferred: tuple[str, ...]) -> tuple[str, str]:
+    if coded is None or not coded.codings:
+        return "", ""
+    for coding in coded.codings:
+        system = coding.system.lower()
+        if coding.code and any(name in system for name in preferred):
+            return coding.code, coding.system
+    for coding in reversed(coded.codings):
+        if coding.code and coding.role == "translation":
+            return coding.code, coding.system
+    return coded.codings[0].code, coded.codings[0].system
+
+
+def confidentiality(document: Document) -> frozenset[str]:
+    """All codes of confidentiality and visibility, short forms written out, upper case."""
+    codes = {coding.code.upper() for coded in document.confidentiality for coding in coded.codings}
+    return frozenset(SHORT_FORMS.get(code, code) for code in codes if code)
+
+
+def author_keys(document: Document) -> tuple[str, ...]:
+    """Ids of those who wrote or deposited it, as `access.professional_key` writes them, sorted."""
+    people = [*document.authors, *([document.sender] if document.sender is not None else [])]
+    return tuple(
+        sorted(
+            {
+                professional_key(identifier.oid or identifier.system, identifier.value)
+                for author in people
+                if author.person is not None
+                for identifier in author.person.identifiers
+                if identifier.value and (identifier.oid or identifier.system)
+            }
+        )
+    )
+
+
+def main_attachment(document: Document) -> Attachment | None:
+    """The shared document itself, when the message carried its bytes."""
+    return next((one for one in document.attachments if one.role == "main" and one.sha256), None)
+
+
+def sort_instant(document: Document, otherwise: datetime) -> datetime:
+    """Where the document stands in time: when it was written, the act, the event, or when it came."""
+    event = document.event
+    for when in (
+        document.created_at,
+        document.service_end,
+        document.service_start,
+        event.occurred_at if event is not None else None,
+        document.source.sent_at,
+    ):
+        instant = earliest(when)
+        if instant is not None:
+            return instant
+    return otherwise

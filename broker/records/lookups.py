@@ -1,0 +1,59 @@
+"""Ask for many keys in one statement, on both databases, with a statement text that never changes.
+
+For the modules of records. PostgreSQL gets an array, SQLite a JSON list: neither is compiled again for another
+number of keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from broker.database.engine import is_sqlite
+
+
+def any_of(
+    connection: Connection, column: str, values: Collection[int], name: str = "ids"
+) -> tuple[str, dict[str, Any]]:
+    """(condition, parameters) that `column`, a 64-bit integer, is one of `values`."""
+    if is_sqlite(connection):
+        given = msgspec.json.encode(list(values)).decode()
+        return f"{column} IN (SELECT value FROM json_each(:{name}))", {name: given}
+    return f"{column} = ANY(CAST(:{name} AS bigint[]))", {name: list(values)}
+
+
+def any_text(
+    connection: Connection,
+    column: str,
+    values: Collection[str],
+    name: str = "texts",
+    *,
+    kind: str = "text",
+) -> tuple[str, dict[str, Any]]:
+    """(condition, parameters) that `column` is one of `values`; `kind` is its PostgreSQL type (text, uuid)."""
+    if is_sqlite(connection):
+        given = msgspec.json.encode(list(values)).decode()
+        return f"{column} IN (SELECT value FROM json_each(:{name}))", {name: given}
+    return f"{column} = ANY(CAST(:{name} AS {kind}[]))", {name: list(values)}
+
+
+def rows_of_pairs(
+    connection: Connection, select: str, pairs: Collection[tuple[str, str]]
+) -> Sequence[Any]:
+    """Rows of `select` (which ends in `FROM table t`) whose (system, value) is one of `pairs`."""
+    if is_sqlite(connection):
+        given = msgspec.json.encode(list(pairs)).decode()
+        statement = (
+            select.replace(" FROM ", " FROM json_each(:pairs) AS k CROSS JOIN ", 1)
+            + " ON t.system = json_extract(k.value, '$[0]') AND t.value = json_extract(k.value, '$[1]')"
+        )
+        return connection.execute(text(statement), {"pairs": given}).all()
+    statement = select + (
+        " JOIN unnest(CAST(:systems AS text[]), CAST(:values AS text[])) AS k(s, v) "
+        "ON t.system = k.s AND t.value = k.v"
+    )
+    systems, values = [p[0] for p in pairs], [p[1] for p in pairs]
+    return connection.execute(text(statement), {"systems": systems, "values": values}).all()
