@@ -1,0 +1,1 @@
+"""Documents to the formats destinations speak: one writer per format, pure."""
