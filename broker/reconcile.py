@@ -1,0 +1,161 @@
+"""The balance proved: count a day's messages again and compare with everything that was said about them.
+
+Used by `carnet reconcile`, the scheduler and the tests. It reads one snapshot, so it can run under load: what is
+committed agrees at each commit, or it is a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from broker.database.engine import reading
+from broker.records import balance_check, tallies
+from broker.values import State
+
+OVERDUE = timedelta(minutes=15)
+"""How long a message may go untouched before it counts as forgotten; the sweep comes much earlier."""
+
+EXCUSED = ("document.duplicate", "document.deleted", "identity.updated")
+"""Reasons with which a message is filed although no document row is its own."""
+
+
+CHECKS = ("tally", "balance", "bytes", "audit.received", "audit.filed", "document", "overdue")
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that does not agree: which check, what it found, and the messages (at most 20) it is about."""
+
+    check: str
+    text: str
+    source: str = ""
+    expected: int | None = None
+    found: int | None = None
+    messages: Sequence[str] = ()
+
+
+class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
+    """The result for one day. `closes` is promise 2; `counts` are the rows' own, by fate."""
+
+    day: int
+    received: int
+    counts: Mapping[str, int]
+    beside: Mapping[str, int]
+    findings: Sequence[Finding]
+    checks: Sequence[str]
+
+    @property
+    def closes(self) -> bool:
+        return not self.findings
+
+
+def reconcile(
+    engine: Engine, day: int, *, zone: ZoneInfo, now: datetime, overdue: timedelta = OVERDUE
+) -> Reconciliation:
+    """Count the day (20261123, in the site's zone) again and say what does not agree; no finding means it closes.
+
+    Raises ValueError when `day` is no calendar day, TransientError when the database is away.
+    """
+    of = balance_check.span(day, zone)
+    with reading(engine) as connection:
+        balance_check.hold_snapshot(connection)
+        rows = balance_check.recount(connection, of)
+        told = {
+            (source, fate): n
+            for (_, source, fate), n in tallies.fates(connection, day).items()
+            if n
+        }
+        findings = [*_tallies(rows, told), *_sums(told)]
+        for check, sentence, ids in _beside(connection, of, now - overdue):
+            if ids:
+                findings.append(Finding(check=check, text=sentence, found=len(ids), messages=ids))
+    return Reconciliation(
+        day=day,
+        received=sum(n for (_, fate), n in rows.items() if fate == "received"),
+        counts=_by_fate(rows),
+        beside={fate: n for fate, n in _by_fate(told).items() if fate in tallies.BESIDE},
+        findings=findings,
+        checks=CHECKS,
+    )
+
+
+def _by_fate(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for (_, fate), n in counts.items():
+        total[fate] = total.get(fate, 0) + n
+    return total
+
+
+def _tallies(
+    rows: Mapping[tuple[str, str], int], told: Mapping[tuple[str, str], int]
+) -> Iterator[Finding]:
+    """The tallies of the day against its rows, source by source and fate by fate."""
+    for source, fate in sorted(rows.keys() | told.keys()):
+        if fate in tallies.BESIDE:
+            continue
+        counted, said = rows.get((source, fate), 0), told.get((source, fate), 0)
+        if counted != said:
+            yield Finding(
+                check="tally",
+                text=f"the tally of '{fate}' says {said}, the rows say {counted}",
+                source=source,
+                expected=counted,
+                found=said,
+            )
+
+
+def _sums(told: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
+    """Received = the sum of the fates, for each source, by the tallies alone."""
+    for source in sorted({source for source, _ in told}):
+        received = told.get((source, "received"), 0)
+        fates = sum(
+            n
+            for (name, fate), n in told.items()
+            if name == source and fate != "received" and fate not in tallies.BESIDE
+        )
+        if received != fates:
+            yield Finding(
+                check="balance",
+                text=f"received {received}, but the fates sum to {fates}",
+                source=source,
+                expected=received,
+                found=fates,
+            )
+
+
+def _beside(
+    connection: Connection, of: balance_check.Span, cut: datetime
+) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """What must stand beside each row: (check, sentence, message ids at fault)."""
+    check = balance_check
+    yield "bytes", "messages have lost their bytes", check.without_bytes(connection, of)
+    yield (
+        "audit.received",
+        "messages have no audit entry 'received'",
+        check.without_entry(connection, of, "received"),
+    )
+    yield (
+        "audit.received",
+        "messages have more than one audit entry 'received'",
+        check.entries_twice(connection, of, "received"),
+    )
+    yield (
+        "audit.filed",
+        "filed messages have no audit entry 'filed'",
+        check.without_entry(connection, of, "filed", [State.FILED]),
+    )
+    yield (
+        "document",
+        "filed messages have no document in the record",
+        check.filed_without_document(connection, of, EXCUSED),
+    )
+    yield (
+        "document",
+        "documents are in the record whose message is not filed",
+        check.document_without_filing(connection, of),
+    )
+    yield "overdue", "unsettled messages were not touched in time", check.overdue(connection, cut)

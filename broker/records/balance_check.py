@@ -1,0 +1,164 @@
+"""What `reconcile` counts again: messages of a day by index range, and what must stand beside each of them.
+
+Read-only, for the scheduler and `carnet reconcile`. A day is found by the message ids, which begin with the
+millisecond of reception (UUIDv7), so no statement walks the whole ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, text
+
+from broker.database.engine import is_sqlite
+from broker.database.types import to_micros
+from broker.records.tallies import FATES_BY_STATE
+from broker.values import MessageId
+
+SHOWN = 20
+"""How many message ids a finding names."""
+
+_MARGIN = timedelta(minutes=30)
+"""A message is counted in the day of its commit, its id has the instant of its arrival: they differ by a wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One day of reception: its number (20261123) and the bounds of the message ids it may have."""
+
+    day: int
+    low: str
+    high: str
+
+
+def span(day: int, zone: ZoneInfo) -> Span:
+    """The ids of a day in the site's time zone. Raises ValueError when `day` is no calendar day."""
+    start = datetime(day // 10_000, day // 100 % 100, day % 100, tzinfo=zone)
+    end = (start + timedelta(days=1)).astimezone(UTC) + _MARGIN
+    return Span(day, _lowest_id(start.astimezone(UTC) - _MARGIN), _lowest_id(end))
+
+
+def hold_snapshot(connection: Connection) -> None:
+    """Let all following statements of this transaction see one instant. Call it before the first one."""
+    if not is_sqlite(connection):
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+
+def recount(connection: Connection, of: Span) -> dict[tuple[str, str], int]:
+    """(source, fate) -> messages of the day by their rows, `received` included."""
+    rows = connection.execute(
+        text(
+            f"SELECT m.source, m.state, count(*) AS n {_from(connection)} GROUP BY m.source, m.state"
+        ),
+        _given(of),
+    )
+    counts: dict[tuple[str, str], int] = {}
+    for row in rows:
+        counts[(row.source, FATES_BY_STATE[row.state])] = int(row.n)
+        counts[(row.source, "received")] = counts.get((row.source, "received"), 0) + int(row.n)
+    return counts
+
+
+def without_bytes(connection: Connection, of: Span) -> list[MessageId]:
+    """Messages of the day whose bytes are not there."""
+    return _ids(
+        connection,
+        of,
+        "NOT EXISTS (SELECT 1 FROM message_body b WHERE b.seq = m.seq)",
+    )
+
+
+def without_entry(
+    connection: Connection, of: Span, act: str, states: Sequence[int] = ()
+) -> list[MessageId]:
+    """Messages of the day (in one of `states`) that the trail has no entry `act` for."""
+    missing = (
+        "NOT EXISTS (SELECT 1 FROM audit_entry a WHERE a.subject = "  # noqa: S608 - our own words
+        f"{_text_id(connection)} AND a.act = :act)"
+    )
+    return _ids(connection, of, _in_states(states) + missing, act=act)
+
+
+def entries_twice(connection: Connection, of: Span, act: str) -> list[MessageId]:
+    """Messages of the day that have the entry `act` more than once."""
+    twice = (
+        f"(SELECT count(*) FROM audit_entry a WHERE a.subject = {_text_id(connection)} "  # noqa: S608
+        "AND a.act = :act) > 1"
+    )
+    return _ids(connection, of, twice, act=act)
+
+
+def filed_without_document(
+    connection: Connection, of: Span, excused: Sequence[str]
+) -> list[MessageId]:
+    """Filed messages of the day that no document names, but for those whose reason says why (`excused`)."""
+    reasons = {f"x{n}": reason for n, reason in enumerate(excused)}
+    marks = ", ".join(f":{name}" for name in reasons)
+    unless = f"(m.reason IS NULL OR m.reason NOT IN ({marks})) AND " if marks else ""
+    return _ids(
+        connection,
+        of,
+        f"m.state = 10 AND {unless}NOT EXISTS (SELECT 1 FROM document d WHERE d.message_seq = m.seq)",  # noqa: S608
+        **reasons,
+    )
+
+
+def document_without_filing(connection: Connection, of: Span) -> list[MessageId]:
+    """Messages of the day that a document names although they are not filed."""
+    return _ids(
+        connection,
+        of,
+        "m.state <> 10 AND EXISTS (SELECT 1 FROM document d WHERE d.message_seq = m.seq)",
+    )
+
+
+def overdue(connection: Connection, before: datetime, limit: int = SHOWN) -> list[MessageId]:
+    """Messages that should have gone on by themselves and that nothing touched since `before`, oldest first.
+
+    Held messages, and those that wait behind one in their lane, wait for a person and are not among them.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT m.id FROM message m WHERE m.state < 10 AND m.state IN (1, 2, 3) AND m.state_since < :cut "
+            "AND (m.next_try_at IS NULL OR m.next_try_at < :cut) "
+            "AND NOT (m.state = 2 AND EXISTS (SELECT 1 FROM lane l WHERE l.kind = 'filing' "
+            "AND l.destination = '' AND l.lane = m.lane)) LIMIT :n"
+        ),
+        {"cut": to_micros(before), "n": limit},
+    )
+    return [MessageId(str(row.id)) for row in rows]
+
+
+def _ids(connection: Connection, of: Span, condition: str, **given: Any) -> list[MessageId]:
+    rows = connection.execute(
+        text(f"SELECT m.id {_from(connection)} AND {condition} LIMIT :shown"),
+        {**_given(of), **given, "shown": SHOWN},
+    )
+    return [MessageId(str(row.id)) for row in rows]
+
+
+def _from(connection: Connection) -> str:
+    if is_sqlite(connection):
+        return "FROM message m WHERE m.id >= :low AND m.id < :high AND m.day = :day"
+    return "FROM message m WHERE m.id >= CAST(:low AS uuid) AND m.id < CAST(:high AS uuid) AND m.day = :day"
+
+
+def _text_id(connection: Connection) -> str:
+    return "m.id" if is_sqlite(connection) else "CAST(m.id AS text)"
+
+
+def _in_states(states: Sequence[int]) -> str:
+    return f"m.state IN ({', '.join(str(int(state)) for state in states)}) AND " if states else ""
+
+
+def _given(of: Span) -> dict[str, Any]:
+    return {"day": of.day, "low": of.low, "high": of.high}
+
+
+def _lowest_id(instant: datetime) -> str:
+    text_ = f"{int(instant.timestamp() * 1000):012x}" + "0" * 20
+    return f"{text_[:8]}-{text_[8:12]}-{text_[12:16]}-{text_[16:20]}-{text_[20:]}"

@@ -1,0 +1,513 @@
+"""What the console and the command read of the ledger: balance, partners, lists, one message and its story.
+
+Every statement is an index probe of at most a window of rows, or a read of an aggregate; none counts, groups or sorts
+messages. A list is a merge of *streams*: each stream walks one index newest first for at most a window of rows, and a
+filter that no index covers is applied inside the window. A page therefore may hold fewer rows than asked for and still
+say where to go on (`Page.before`). `tests/broker/test_plans.py` holds these statements to their plans.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from broker.database.engine import is_sqlite
+from broker.database.schema import attempt, delivery, message
+from broker.database.types import from_micros
+from broker.records.tallies import BESIDE, FATES_BY_STATE
+from broker.values import SETTLED, MessageId, Seq, State
+
+PAGE = 50
+WINDOW = 200
+"""Rows a stream looks at when a filter has no index of its own."""
+
+_NEWEST = 1 << 62
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_COLUMNS = (
+    "seq, id, source, received_at, day, format, type, size, control_id, state, state_since, reason, reason_place, "
+    "attempts, next_try_at, duplicate_of, conflicts_with"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """The balance of one day, or of all days: what was received, what became of it, what stands beside it."""
+
+    received: int
+    fates: Mapping[str, int]
+    beside: Mapping[str, int]
+
+    @property
+    def closes(self) -> bool:
+        """Whether received = the sum of the fates."""
+        return self.received == sum(self.fates.values())
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages still have something to happen."""
+        return sum(self.fates.get(FATES_BY_STATE[state], 0) for state in State if state < SETTLED)
+
+    @property
+    def in_flight(self) -> int:
+        """How many of the unsettled go on without a person: all but the held, and those that wait behind one."""
+        return sum(self.fates.get(fate, 0) for fate in ("in_flight", "retrying"))
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """One source now. `error_code` is the last refusal or failure, if any is noted."""
+
+    source: str
+    received_at: datetime | None
+    error_code: str | None
+    error_at: datetime | None
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One message in a list: where it stands, without a word of its content."""
+
+    seq: Seq
+    id: MessageId
+    source: str
+    received_at: datetime
+    day: int
+    format: str
+    type: str
+    size: int
+    control_id: str | None
+    state: State
+    state_since: datetime
+    reason: str | None
+    place: str | None
+    attempts: int
+    next_try_at: datetime | None
+    duplicate_of: Seq | None
+    conflicts_with: Seq | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Newest first. `before` is the position of the next page, None when there is nothing older."""
+
+    lines: Sequence[Line]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One message in full but for its bytes; `trail` is the packed story, see `timeline`."""
+
+    line: Line
+    media: str
+    version: str
+    charset_declared: str
+    charset_used: str
+    sender: str
+    answer_code: str
+    answered_at: datetime | None
+    reason_args: str | None
+    mapping_set: str | None
+    engine: str | None
+    rules_version: str | None
+    sha256: str
+    trail: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """One delivery owed for a message, and its attempts in order as (number, started, ended, outcome, code)."""
+
+    id: int
+    destination: str
+    recipient: str
+    intent: str
+    state: str
+    created_at: datetime
+    settled_at: datetime | None
+    reason: str | None
+    attempts: Sequence[tuple[int, datetime, datetime | None, str | None, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a message's way: when its commit was, how long the step took, how it ended when not well."""
+
+    at: datetime
+    name: str
+    microseconds: int
+    outcome: str
+
+
+# --- aggregates -------------------------------------------------------------------------------------------------
+
+
+def balance(connection: Connection, day: int | None = None, source: str | None = None) -> Balance:
+    """The balance of a day of reception (20261123), or of all days kept; of one source or of all."""
+    conditions = ["day = :day"] if day is not None else []
+    conditions += ["source = :source"] if source is not None else []
+    where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+    given = {name: value for name, value in (("day", day), ("source", source)) if value is not None}
+    statement = f"SELECT fate, sum(n) AS n FROM tally_day {where}GROUP BY fate"  # noqa: S608 - our own words
+    counts = {row.fate: int(row.n) for row in connection.execute(text(statement), given)}
+    fates = {fate: counts[fate] for fate in FATES_BY_STATE.values() if counts.get(fate)}
+    unknown = {
+        fate: n
+        for fate, n in counts.items()
+        if n and fate not in (*FATES_BY_STATE.values(), *BESIDE, "received")
+    }
+    return Balance(
+        received=counts.get("received", 0),
+        fates=fates | unknown,
+        beside={fate: counts[fate] for fate in BESIDE if counts.get(fate)},
+    )
+
+
+def days(connection: Connection, limit: int = PAGE) -> list[int]:
+    """The newest days that have a tally, newest first; one probe a day."""
+    found: list[int] = []
+    statement = text("SELECT max(day) FROM tally_day WHERE day < :before")
+    before = 99_999_999
+    while len(found) < limit:
+        day = connection.execute(statement, {"before": before}).scalar()
+        if day is None:
+            break
+        found.append(int(day))
+        before = int(day)
+    return found
+
+
+def partners(connection: Connection) -> list[Partner]:
+    """Every source that ever received something, by name."""
+    rows = connection.execute(
+        text(
+            "SELECT source, max(received_at) AS received_at, max(error_at) AS error_at, "
+            "sum(connections) AS connections FROM source_now GROUP BY source ORDER BY source"
+        )
+    ).all()
+    errors = {
+        (row.source, row.error_at): row.error_code
+        for row in connection.execute(
+            text("SELECT source, error_at, error_code FROM source_now WHERE error_at IS NOT NULL")
+        )
+    }
+    return [
+        Partner(
+            row.source,
+            _instant(row.received_at),
+            errors.get((row.source, row.error_at)),
+            _instant(row.error_at),
+            int(row.connections or 0),
+        )
+        for row in rows
+    ]
+
+
+def blocked_lanes(connection: Connection) -> dict[str, int]:
+    """How many lanes do not flow, by state; lanes that flow have no row."""
+    rows = connection.execute(text("SELECT state, count(*) AS n FROM lane GROUP BY state"))
+    return {row.state: int(row.n) for row in rows}
+
+
+# --- lists ------------------------------------------------------------------------------------------------------
+
+
+def listing(
+    connection: Connection,
+    *,
+    source: str | None = None,
+    state: State | None = None,
+    reason: str | None = None,
+    before: int | None = None,
+    limit: int = PAGE,
+) -> Page:
+    """Messages newest first, below the position `before`."""
+    top = _NEWEST if before is None else before
+    wanted = {"source": source, "state": None if state is None else int(state), "reason": reason}
+    streams = _streams(connection, source, state, reason)
+    covered = all(
+        name in stream for stream in streams for name, value in wanted.items() if value is not None
+    )
+    return _merge(connection, streams, wanted, top, limit, limit if covered else max(limit, WINDOW))
+
+
+def by_control_id(
+    connection: Connection, control_id: str, source: str | None = None, limit: int = PAGE
+) -> list[Line]:
+    """Messages a sender named so, newest first; senders reuse control ids."""
+    names = [source] if source is not None else _sources(connection)
+    if not names:
+        return []
+    parts = [
+        f"SELECT * FROM (SELECT {_COLUMNS} FROM message WHERE source = :s{n} AND control_id = :c LIMIT :k) AS q{n}"  # noqa: S608
+        for n in range(len(names))
+    ]
+    given: dict[str, Any] = {f"s{n}": name for n, name in enumerate(names)}
+    rows = connection.execute(
+        text(" UNION ALL ".join(parts)), {**given, "c": control_id, "k": limit}
+    )
+    lines = sorted((_line(row) for row in rows), key=lambda line: -line.seq)
+    return lines[:limit]
+
+
+def by_keys(
+    connection: Connection, digests: Sequence[int], *, before: int | None = None, limit: int = PAGE
+) -> Page:
+    """Messages that hold every one of these business keys (digests, see `messages.add_keys`), newest first."""
+    if not digests:
+        return Page((), None)
+    others = "".join(
+        f" AND EXISTS (SELECT 1 FROM business_key o{n} WHERE o{n}.digest = :d{n} AND o{n}.seq = k.seq)"  # noqa: S608
+        for n in range(1, len(digests))
+    )
+    found = connection.execute(
+        text(
+            "SELECT k.seq FROM business_key k WHERE k.digest = :d0 AND k.seq < :before"  # noqa: S608
+            f"{others} ORDER BY k.seq DESC LIMIT :k"
+        ),
+        {
+            **{f"d{n}": digest for n, digest in enumerate(digests)},
+            "before": _NEWEST if before is None else before,
+            "k": limit,
+        },
+    )
+    seqs = [int(row.seq) for row in found]
+    lines = sorted((line for line in _by_seq(connection, seqs)), key=lambda line: -line.seq)
+    return Page(lines, seqs[-1] if len(seqs) == limit else None)
+
+
+def waiting_longest(connection: Connection) -> dict[State, Line]:
+    """For each unsettled state, the message that came first: one probe a state and source."""
+    oldest: dict[State, Line] = {}
+    names = _sources(connection)
+    for state in (state for state in State if state < SETTLED):
+        parts = [
+            f"SELECT * FROM (SELECT {_COLUMNS} FROM message WHERE source = :s{n}{_is_open(connection, state)} "  # noqa: S608
+            f"ORDER BY seq LIMIT 1) AS q{n}"
+            for n in range(len(names))
+        ]
+        if not parts:
+            break
+        given: dict[str, Any] = {f"s{n}": name for n, name in enumerate(names)}
+        rows = connection.execute(text(" UNION ALL ".join(parts)), given)
+        lines = [_line(row) for row in rows]
+        if lines:
+            oldest[state] = min(lines, key=lambda line: line.seq)
+    return oldest
+
+
+# --- one message ------------------------------------------------------------------------------------------------
+
+
+def find(connection: Connection, reference: str) -> list[Line]:
+    """What a person typed: a message id, a sequence number, or a control id (which may name several)."""
+    name = reference.strip().lower()
+    if _UUID.fullmatch(name):
+        found = detail(connection, name)
+        return [found.line] if found else []
+    if name.isdecimal() and len(name) > 12:
+        lines = _by_seq(connection, [int(name)])
+        if lines:
+            return lines
+    return by_control_id(connection, reference.strip())
+
+
+def detail(connection: Connection, message_id: str) -> Detail | None:
+    """One message by its id, without its bytes; None when there is none (or the text is no id)."""
+    if not _UUID.fullmatch(message_id):
+        return None
+    row = connection.execute(message.select().where(message.c.id == message_id)).one_or_none()
+    if row is None:
+        return None
+    return Detail(
+        line=_line(row),
+        media=row.media or "",
+        version=row.version or "",
+        charset_declared=row.charset_declared or "",
+        charset_used=row.charset_used or "",
+        sender=row.sender or "",
+        answer_code=row.answer_code or "",
+        answered_at=row.answered_at,
+        reason_args=row.reason_args,
+        mapping_set=row.mapping_set,
+        engine=row.engine,
+        rules_version=row.rules_version,
+        sha256=bytes(row.sha256).hex(),
+        trail=row.trail or "",
+    )
+
+
+def body(connection: Connection, seq: int) -> bytes | None:
+    """The bytes as received. Health data: the caller has the right, and leaves a trace of it."""
+    row = connection.execute(
+        text("SELECT body FROM message_body WHERE seq = :seq"), {"seq": seq}
+    ).one_or_none()
+    return None if row is None else bytes(row.body)
+
+
+def timeline(trail: str) -> list[Step]:
+    """The steps of a packed trail (`Detail.trail`): one JSON line a commit, in the order of the commits."""
+    steps = []
+    for line in trail.splitlines():
+        commit = msgspec.json.decode(line)
+        at = datetime.fromisoformat(commit["at"])
+        steps += [Step(at, name, took, outcome) for name, took, outcome in commit["steps"]]
+    return steps
+
+
+def owed(connection: Connection, seq: int) -> list[Owed]:
+    """The deliveries of a message with their attempts, in order of their number."""
+    rows = connection.execute(
+        delivery.select().where(delivery.c.message_seq == seq).order_by(delivery.c.id).limit(PAGE)
+    ).all()
+    tries: dict[int, list[tuple[int, datetime, datetime | None, str | None, str | None]]] = {}
+    if rows:
+        found = connection.execute(
+            attempt.select()
+            .where(attempt.c.delivery_id.in_([row.id for row in rows]))
+            .order_by(attempt.c.delivery_id, attempt.c.number)
+        )
+        for row in found:
+            tries.setdefault(row.delivery_id, []).append(
+                (row.number, row.started_at, row.ended_at, row.outcome, row.answer_code)
+            )
+    return [
+        Owed(
+            row.id, row.destination, row.recipient, row.intent, row.state, row.created_at, row.settled_at, row.reason,
+            tuple(tries.get(row.id, ())),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+# --- streams ----------------------------------------------------------------------------------------------------
+
+_Stream = dict[str, Any]
+"""The equalities of one index walk: which of `state`, `reason`, `source` it fixes."""
+
+
+def _streams(
+    connection: Connection, source: str | None, state: State | None, reason: str | None
+) -> list[_Stream]:
+    if reason is not None:
+        return [{"reason": reason}]
+    if state is not None and state < SETTLED:
+        names = [source] if source is not None else _sources(connection)
+        return [{"state": int(state), "source": name} for name in names]
+    if state is not None and state != State.FILED:
+        # Whatever is neither open nor filed has a reason, and there are few distinct ones.
+        return [{"reason": one} for one in _reasons(connection)]
+    return [{"source": source}] if source is not None else [{}]
+
+
+def _merge(
+    connection: Connection,
+    streams: Sequence[_Stream],
+    wanted: Mapping[str, Any],
+    top: int,
+    limit: int,
+    window: int,
+) -> Page:
+    """The newest rows of all streams that are `wanted`, down to where every stream has been read."""
+    if not streams:
+        return Page((), None)
+    parts, given = [], {"top": top, "window": window}
+    for n, stream in enumerate(streams):
+        values = {name: value for name, value in stream.items() if name != "state"}
+        fixed = "".join(f" AND {name} = :{name}{n}" for name in values)
+        if "state" in stream:
+            fixed += _is_open(connection, stream["state"])
+        given |= {f"{name}{n}": value for name, value in values.items()}
+        parts.append(
+            f"SELECT * FROM (SELECT {n} AS stream, {_COLUMNS} FROM message WHERE seq < :top{fixed} "  # noqa: S608
+            f"ORDER BY seq DESC LIMIT :window) AS q{n}"
+        )
+    rows = connection.execute(text(" UNION ALL ".join(parts)), given).all()
+    # A stream that gave a full window may have more below its last row: below that the merge is not complete.
+    lowest: dict[int, list[int]] = {}
+    for row in rows:
+        lowest.setdefault(row.stream, []).append(row.seq)
+    full = [min(seqs) for seqs in lowest.values() if len(seqs) == window]
+    floor = max(full, default=0)
+    lines = [
+        _line(row)
+        for row in rows
+        if row.seq >= floor
+        and all(value is None or getattr(row, name) == value for name, value in wanted.items())
+    ]
+    lines.sort(key=lambda line: -line.seq)
+    if len(lines) > limit:
+        return Page(lines[:limit], lines[limit - 1].seq)
+    return Page(lines, floor or None)
+
+
+def _is_open(connection: Connection, state: int) -> str:
+    """The condition of an unsettled state, as each engine needs it to take the partial index.
+
+    SQLite wants the index's own condition repeated; PostgreSQL infers it from a literal, and would count a repeated
+    one twice and estimate far too few rows.
+    """
+    return f" AND state = {int(state)}" + (" AND state < 10" if is_sqlite(connection) else "")
+
+
+def _sources(connection: Connection) -> list[str]:
+    rows = connection.execute(text("SELECT DISTINCT source FROM source_now ORDER BY source"))
+    return [row.source for row in rows]
+
+
+def _reasons(connection: Connection) -> list[str]:
+    """Every reason that messages have, by jumping along the index: one probe for each."""
+    rows = connection.execute(
+        text(
+            "WITH RECURSIVE r(reason) AS (SELECT min(reason) FROM message WHERE reason IS NOT NULL UNION ALL "
+            "SELECT (SELECT min(m.reason) FROM message m WHERE m.reason IS NOT NULL AND m.reason > r.reason) "
+            "FROM r WHERE r.reason IS NOT NULL) SELECT reason FROM r WHERE reason IS NOT NULL"
+        )
+    )
+    return [row.reason for row in rows]
+
+
+def _by_seq(connection: Connection, seqs: Sequence[int]) -> list[Line]:
+    if not seqs:
+        return []
+    marks = ", ".join(f":q{n}" for n in range(len(seqs)))
+    statement = f"SELECT {_COLUMNS} FROM message WHERE seq IN ({marks})"  # noqa: S608 - only marks
+    rows = connection.execute(text(statement), {f"q{n}": seq for n, seq in enumerate(seqs)})
+    return [_line(row) for row in rows]
+
+
+def _line(row: Any) -> Line:
+    return Line(
+        seq=Seq(row.seq),
+        id=MessageId(str(row.id)),
+        source=row.source,
+        received_at=_must(row.received_at),
+        day=row.day,
+        format=row.format,
+        type=row.type or "",
+        size=row.size,
+        control_id=row.control_id,
+        state=State(row.state),
+        state_since=_must(row.state_since),
+        reason=row.reason,
+        place=row.reason_place,
+        attempts=row.attempts,
+        next_try_at=_instant(row.next_try_at),
+        duplicate_of=row.duplicate_of,
+        conflicts_with=row.conflicts_with,
+    )
+
+
+def _must(value: int | datetime) -> datetime:
+    return value if isinstance(value, datetime) else from_micros(value)
+
+
+def _instant(value: int | datetime | None) -> datetime | None:
+    return None if value is None else _must(value)

@@ -1,0 +1,22 @@
+"""A ledger of the current schema for tests of readers, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import ledger
+import pytest
+from sqlalchemy import Engine
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty ledger on each database in turn."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'carnet.db'}"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    engine = ledger.new(url)
+    yield engine
+    engine.dispose()

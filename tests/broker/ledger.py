@@ -1,0 +1,191 @@
+"""A ledger full of generated rows: messages of invented sources with their tallies, audit entries, documents and keys.
+
+Rows are written by bulk insert in the shape intake and the pipeline leave them; no person stands behind any of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from random import Random
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, text
+
+from broker.database import bulk, migrate, partitions
+from broker.database.engine import is_sqlite, open_engine, writing
+from broker.database.schema import (
+    audit_entry,
+    business_key,
+    document,
+    message,
+    message_body,
+    source_now,
+    tally_day,
+)
+from broker.database.types import to_micros
+from broker.records.messages import day_of
+from broker.records.tallies import FATES_BY_STATE
+from broker.values import State, first_seq, month_of, uuid7
+
+PARIS = ZoneInfo("Europe/Paris")
+START = datetime(2026, 11, 2, 6, 0, tzinfo=UTC)
+DAYS = 20
+SOURCES = tuple(f"lab{n:02d}" for n in range(20))
+_BATCH = 20_000
+
+_MESSAGE = (
+    "seq", "id", "source", "received_at", "day", "kind", "answer_code", "format", "type", "size", "sha256", "digest",
+    "control_id", "lane", "state", "state_since", "reason", "trail",
+)  # fmt: skip
+_DOCUMENT = (
+    "id", "patient", "series", "kind", "status", "availability", "sort_at", "filed_at", "masked_ps",
+    "hidden_from_reps", "confidentiality", "deposited_by", "size", "message_seq",
+)  # fmt: skip
+_AUDIT = ("n", "at", "act", "actor_kind", "actor", "subject")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One generated message."""
+
+    seq: int
+    id: str
+    source: str
+    at: datetime
+    state: State
+    reason: str | None
+    control_id: str
+
+
+def new(url: str) -> Engine:
+    """An empty ledger of the current schema."""
+    engine = open_engine(url)
+    migrate.upgrade(engine, START)
+    return engine
+
+
+def fill(engine: Engine, count: int, *, seed: int = 7) -> list[Row]:
+    """Generate `count` messages over DAYS days and SOURCES, and everything that stands beside them.
+
+    Returns the last 2,000 rows.
+    """
+    last: list[Row] = []
+    generated = _rows(count, Random(seed))
+    entry = first_seq(month_of(START)) + 1
+    while batch := list(islice(generated, _BATCH)):
+        with writing(engine) as connection:
+            partitions.ensure(connection, batch[0].at)
+            entry = write(connection, batch, entry)
+        last = [*last, *batch][-2_000:]
+    settle_statistics(engine)
+    return last
+
+
+def write(connection: Connection, rows: list[Row], entry: int) -> int:
+    """Write rows and what belongs beside them; `entry` is the first free audit number. Returns the next one."""
+    bulk.insert_rows(connection, message, _MESSAGE, [_message(row) for row in rows])
+    bulk.insert_rows(connection, message_body, ("seq", "body"), [(row.seq, b"x") for row in rows])
+    filed = [row for row in rows if row.state == State.FILED]
+    bulk.insert_rows(connection, document, _DOCUMENT, [_document(row) for row in filed])
+    acts = [(row, "received") for row in rows] + [(row, "filed") for row in filed]
+    bulk.insert_rows(
+        connection,
+        audit_entry,
+        _AUDIT,
+        [
+            (entry + n, to_micros(row.at), act, "machine", row.source, row.id)
+            for n, (row, act) in enumerate(acts)
+        ],
+    )
+    keys = [(row.seq % 5_000 + 1, row.seq, 1, 1) for row in rows]
+    bulk.insert_rows(connection, business_key, ("digest", "seq", "kind", "key_version"), keys)
+    counts: Counter[tuple[int, str, str, str]] = Counter()
+    for row in rows:
+        day = day_of(row.at, PARIS)
+        counts[(day, row.source, "received", "gateway-0")] += 1
+        counts[(day, row.source, FATES_BY_STATE[row.state], "worker-0")] += 1
+    bulk.add_counts(
+        connection,
+        tally_day,
+        ("day", "source", "fate", "writer", "n"),
+        [(*key, n) for key, n in counts.items()],
+    )
+    seen = {row.source: to_micros(row.at) for row in rows}
+    bulk.insert_missing(
+        connection,
+        source_now,
+        ("source", "writer", "received_at"),
+        [(source, "gateway-0", at) for source, at in sorted(seen.items())],
+    )
+    return entry + len(acts)
+
+
+def settle_statistics(engine: Engine) -> None:
+    """Let the planner know the tables, as autovacuum does in time."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not is_sqlite(connection):
+            connection.execute(text("VACUUM ANALYZE"))
+
+
+def one(
+    number: int, at: datetime, state: State, *, source: str = "lab00", reason: str | None = None
+) -> Row:
+    """One message by hand: the `number`-th of its month."""
+    return Row(first_seq(month_of(at)) + number, uuid7(at), source, at, state, reason, f"C{number}")
+
+
+def _rows(count: int, random: Random) -> Iterator[Row]:
+    step = timedelta(days=DAYS) / max(count, 1)
+    base = first_seq(month_of(START)) + 1
+    for n in range(count):
+        at = START + n * step
+        state, reason = _fate(random)
+        yield Row(
+            base + n,
+            uuid7(at),
+            random.choice(SOURCES),
+            at,
+            state,
+            reason,
+            f"C{n % (count // 2 + 1)}",
+        )
+
+
+def _fate(random: Random) -> tuple[State, str | None]:
+    lot = random.random()
+    for share, state, reason in _FATES:
+        if lot < share:
+            return state, reason
+        lot -= share
+    return State.FILED, None
+
+
+_FATES = (
+    (0.02, State.FILTERED, "account.opposed"),
+    (0.003, State.PARKED, "identity.missing"),
+    (0.002, State.PARKED, "mapping.none"),
+    (0.002, State.HELD, "control_id.conflict_held"),
+    (0.002, State.RECEIVED, None),
+    (0.001, State.WAITING, None),
+    (0.01, State.DELIVERED_ONLY, "account.closed"),
+)
+
+
+def _message(row: Row) -> tuple[object, ...]:
+    at = to_micros(row.at)
+    return (
+        row.seq, row.id, row.source, at, day_of(row.at, PARIS), "message", "accepted", "hl7v2", "ORU^R01", 1, b"\0" * 32,
+        row.seq, row.control_id, row.seq % 900 + 1, int(row.state), at, row.reason, "",
+    )  # fmt: skip
+
+
+def _document(row: Row) -> tuple[object, ...]:
+    at = to_micros(row.at)
+    return (
+        uuid7(row.at), row.seq % 900, row.seq, "result_report", "final", "available", at, at, False, False, "N",
+        "professional", 1, row.seq,
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""No reader walks messages, audit entries or documents: each statement is explained on a full ledger.
+
+10^5 rows in the ordinary run; `pytest -m bench tests/broker/test_plans.py` takes 10^7.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import ledger
+import pytest
+from sqlalchemy import Connection, Engine, event, text
+
+from broker.database.engine import is_sqlite, reading
+from broker.records import balance_check, lanes, messages_reading
+from broker.values import State, first_seq, month_of
+
+BIG = ("message", "message_body", "audit_entry", "document", "business_key")
+MOST_ROWS = 2_000
+_MIDDLE = first_seq(month_of(ledger.START)) + 60_000
+_DAY = 20261110
+
+Reader = Callable[[Connection, ledger.Row], object]
+
+PAGES: dict[str, Reader] = {
+    "balance of a day": lambda c, _: messages_reading.balance(c, _DAY),
+    "balance of a source": lambda c, r: messages_reading.balance(c, _DAY, r.source),
+    "days": lambda c, _: messages_reading.days(c),
+    "partners": lambda c, _: messages_reading.partners(c),
+    "blocked lanes": lambda c, _: messages_reading.blocked_lanes(c),
+    "newest messages": lambda c, _: messages_reading.listing(c),
+    "a later page": lambda c, _: messages_reading.listing(c, before=_MIDDLE),
+    "of a source": lambda c, r: messages_reading.listing(c, source=r.source, before=_MIDDLE),
+    "held": lambda c, _: messages_reading.listing(c, state=State.HELD),
+    "held of a source": lambda c, r: messages_reading.listing(c, state=State.HELD, source=r.source),
+    "parked": lambda c, _: messages_reading.listing(c, state=State.PARKED),
+    "parked of a source": lambda c, r: messages_reading.listing(
+        c, state=State.PARKED, source=r.source
+    ),
+    "filed": lambda c, _: messages_reading.listing(c, state=State.FILED),
+    "for a reason": lambda c, _: messages_reading.listing(c, reason="account.opposed"),
+    "for a reason of a source": lambda c, r: messages_reading.listing(
+        c, reason="account.opposed", source=r.source
+    ),
+    "waiting longest": lambda c, _: messages_reading.waiting_longest(c),
+    "one message": lambda c, r: messages_reading.detail(c, r.id),
+    "its bytes": lambda c, r: messages_reading.body(c, r.seq),
+    "its deliveries": lambda c, r: messages_reading.owed(c, r.seq),
+    "by control id": lambda c, r: messages_reading.by_control_id(c, r.control_id),
+    "by number": lambda c, r: messages_reading.find(c, str(r.seq)),
+    "by a key": lambda c, _: messages_reading.by_keys(c, [7]),
+    "by two keys": lambda c, _: messages_reading.by_keys(c, [7, 8]),
+}
+
+_SPAN = balance_check.span(_DAY, ledger.PARIS)
+_NOW = datetime(2026, 11, 30, tzinfo=UTC)
+JOBS: dict[str, Reader] = {
+    "recount": lambda c, _: balance_check.recount(c, _SPAN),
+    "bytes": lambda c, _: balance_check.without_bytes(c, _SPAN),
+    "entries": lambda c, _: balance_check.without_entry(c, _SPAN, "filed", [State.FILED]),
+    "entries twice": lambda c, _: balance_check.entries_twice(c, _SPAN, "received"),
+    "undocumented": lambda c, _: balance_check.filed_without_document(
+        c, _SPAN, ["document.duplicate"]
+    ),
+    "unfiled": lambda c, _: balance_check.document_without_filing(c, _SPAN),
+    "overdue": lambda c, _: balance_check.overdue(c, _NOW),
+    "sweep": lambda c, _: lanes.overdue(c, _NOW, 50),
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def full(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Engine, ledger.Row]]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('plans') / 'carnet.db'}"
+    else:
+        url = request.getfixturevalue("postgres_module_url")
+    engine = ledger.new(url)
+    rows = ledger.fill(engine, 100_000)
+    yield engine, next(row for row in rows if row.state == State.FILED)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_reads_by_index_and_no_more_than_a_window(
+    full: tuple[Engine, ledger.Row], name: str
+) -> None:
+    assert _faults(*full, PAGES[name], MOST_ROWS) == []
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_a_job_reads_its_day_by_index(full: tuple[Engine, ledger.Row], name: str) -> None:
+    assert _faults(*full, JOBS[name], None) == []
+
+
+def test_the_plan_test_notices_a_scan(full: tuple[Engine, ledger.Row]) -> None:
+    def scan(connection: Connection, _: ledger.Row) -> object:
+        return connection.execute(text("SELECT count(*) FROM message m WHERE m.size > 3")).scalar()
+
+    assert _faults(*full, scan, MOST_ROWS)
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(3_600)
+def test_ten_million_rows_are_read_by_index(tmp_path: Path) -> None:
+    engine = ledger.new(f"sqlite:///{tmp_path / 'carnet.db'}")
+    row = ledger.fill(engine, 10_000_000)[-1]
+
+    faults = {name: _faults(engine, row, reader, MOST_ROWS) for name, reader in PAGES.items()}
+
+    assert {name: found for name, found in faults.items() if found} == {}
+
+
+# --- explaining -------------------------------------------------------------------------------------------------
+
+
+def _faults(engine: Engine, row: ledger.Row, reader: Reader, most: int | None) -> list[str]:
+    """What is wrong with the plans of the statements that `reader` sends."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, given: Any, *_: object) -> None:
+        sent.append((statement, given))
+
+    with reading(engine) as connection:
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            reader(connection, row)
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+        assert sent, "the reader sent no statement"
+        explain = _explain_sqlite if is_sqlite(connection) else _explain_postgresql
+        return [fault for one in sent for fault in explain(connection, one, most)]
+
+
+def _explain_sqlite(connection: Connection, sent: tuple[str, Any], _most: int | None) -> list[str]:
+    statement, given = sent
+    names = set(BIG)
+    for table in BIG:
+        names |= set(re.findall(rf"\b{table} (?:AS )?(\w+)", statement))
+    cursor = connection.connection.cursor()
+    plan = [str(line[3]) for line in cursor.execute(f"EXPLAIN QUERY PLAN {statement}", given)]
+    cursor.close()
+    return [step for step in plan if re.match(rf"SCAN ({'|'.join(names)})\b", step)]
+
+
+def _explain_postgresql(
+    connection: Connection, sent: tuple[str, Any], most: int | None
+) -> list[str]:
+    statement, given = sent
+    if not statement.lstrip().upper().startswith(("SELECT", "WITH")):
+        return []
+    cursor = connection.connection.cursor()
+    cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", given)
+    answer = cursor.fetchone()
+    cursor.close()
+    assert answer is not None
+    plan = answer[0] if isinstance(answer[0], list) else json.loads(answer[0])
+    scans = [node for node in _nodes(plan[0]["Plan"]) if _is_big(node)]
+    faults = [
+        f"{node['Node Type']} on {node['Relation Name']}"
+        for node in scans
+        if node["Node Type"] == "Seq Scan" and _touched(node)
+    ]
+    read = sum(_touched(node) for node in scans)
+    if most is not None and read > most:
+        faults.append(f"{read} rows read")
+    return faults
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for below in node.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _is_big(node: dict[str, Any]) -> bool:
+    return re.sub(r"_\d{6}$", "", node.get("Relation Name", "")) in BIG
+
+
+def _touched(node: dict[str, Any]) -> int:
+    """Rows a scan really met; 0 for the empty partitions ahead, which are read in whatever way."""
+    return int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
