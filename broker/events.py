@@ -39,6 +39,7 @@ EVENTS: dict[str, Event] = _catalogue(
     Event("released", "info", "a held message goes on", ("source",)),
     Event("filtered", "info", "a message was not filed, for a reason", ("source", "reason")),
     Event("filed", "debug", "a document is in a patient's record", ("source",)),
+    Event("delivered_only", "info", "a message was not filed but is delivered", ("source", "reason")),
     Event("owed", "debug", "a delivery is owed to a destination", ("destination",)),
     Event("attempt_started", "debug", "a delivery was begun", ("destination",)),
     Event("attempt_ended", "info", "a delivery ended", ("destination", "outcome")),

@@ -262,11 +262,12 @@ class Intake:
         day = messages.day_of(now, self._zone)
         for source, n in duplicates.items():
             counts[(day, source, "duplicate_answered")] += n
-            self._telemetry.emit("duplicate_answered", source=source, count=n)
+            self._telemetry.emit_many("duplicate_answered", n, source=source)
         tallies.tally(connection, counts, self._writer)
         tallies.flow(connection, flows, now, self._writer)
         partners.received(connection, {row.source: row.received_at for row in rows}, self._writer)
-        self._telemetry.emit_many("received", Counter(row.source for row in rows))
+        for source, n in Counter(row.source for row in rows).items():
+            self._telemetry.emit_many("received", n, source=source)
         trail.write(
             connection,
             [

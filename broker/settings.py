@@ -30,6 +30,7 @@ from broker.settings_tables import (
     Queue,
     Route,
     Rules,
+    Scheduler,
     Site,
     SourceCommon,
     Telemetry,
@@ -48,6 +49,7 @@ __all__ = [
     "Queue",
     "Route",
     "Rules",
+    "Scheduler",
     "Settings",
     "SettingsError",
     "Site",
@@ -82,6 +84,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     adapter: str
+    sends: Literal["original", "fhir"]
     idempotent: bool
     retry: Policy
     options: Any
@@ -102,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue: Queue = Queue()
     intake: Intake = Intake()
     worker: Worker = Worker()
+    scheduler: Scheduler = Scheduler()
     web: Web = Web()
     telemetry: Telemetry = Telemetry()
     mappings: Mappings = Mappings()
@@ -269,6 +273,7 @@ def _destinations(
         made[name] = common and Destination(
             name=name,
             adapter=common.adapter,
+            sends=common.sends,
             idempotent=common.idempotent,
             retry=common.retry,
             options=options,

@@ -30,6 +30,7 @@ class Site(Table, frozen=True, kw_only=True):
         production: true refuses test identities and what `carnet doctor` calls unsafe
         root_oid: OID under which this installation makes its own identifiers; empty uses UUIDs (2.25.)
         data_folder: keys, embedded database and snapshots of metrics; needs a durable disk
+        digest_key: 64 hexadecimal digits, by reference; needed when processes run on several machines, else made once
     """
 
     name: str = "carnet"
@@ -37,6 +38,7 @@ class Site(Table, frozen=True, kw_only=True):
     production: bool = False
     root_oid: str = ""
     data_folder: Path = Path("data")
+    digest_key: str = ""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -96,6 +98,18 @@ class Worker(Table, frozen=True, kw_only=True):
     processes: int = 1
     batch: int = 250
     nice: int = 5
+
+
+class Scheduler(Table, frozen=True, kw_only=True):
+    """What happens by the clock.
+
+    Fields:
+        sweep_seconds: how often the ledger puts back work that the queue does not have
+        seal_seconds: how often new audit entries are sealed into the hash chain
+    """
+
+    sweep_seconds: float = 10
+    seal_seconds: float = 10
 
 
 class Web(Table, frozen=True, kw_only=True):
@@ -189,11 +203,13 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
 
     Fields:
         adapter: name of the adapter
+        sends: original (the message's own bytes) or fhir (each document as a FHIR R4 transaction Bundle)
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
         retry: how failures are tried again
     """
 
     adapter: str
+    sends: Literal["original", "fhir"] = "original"
     idempotent: bool = False
     retry: Policy = Policy()
 
@@ -204,6 +220,7 @@ TABLES: dict[str, type[Table]] = {
     "queue": Queue,
     "intake": Intake,
     "worker": Worker,
+    "scheduler": Scheduler,
     "web": Web,
     "telemetry": Telemetry,
     "mappings": Mappings,

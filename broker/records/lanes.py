@@ -90,17 +90,18 @@ def free(connection: Connection, lanes: Collection[int]) -> list[tuple[int, Lane
 
 
 def overdue(connection: Connection, before: datetime, limit: int) -> list[tuple[int, Lane]]:
-    """Unsettled messages that nobody touched since `before`, oldest first, without those behind a blocked head.
+    """Unsettled messages that nobody touched since `before`, oldest first; of waiting ones only the next of its lane.
 
-    What the sweep puts back when the queue has nothing: lost, purged, or never handed over.
+    What the sweep puts back when the queue has nothing: lost, purged, or never handed over. A waiting message whose
+    head was settled by another worker at the same instant is found here too.
     """
     cut = to_micros(before)
     rows = connection.execute(
         text(
             "SELECT m.seq, m.lane FROM message m WHERE m.state < 10 AND m.state IN (1, 2, 3) "
             "AND m.state_since < :cut AND (m.next_try_at IS NULL OR m.next_try_at < :cut) "
-            "AND NOT (m.state = 2 AND EXISTS (SELECT 1 FROM lane l WHERE l.kind = 'filing' "
-            "AND l.destination = '' AND l.lane = m.lane)) ORDER BY m.seq LIMIT :n"
+            "AND NOT (m.state = 2 AND EXISTS (SELECT 1 FROM message e WHERE e.lane = m.lane AND e.state < 10 "
+            "AND e.seq < m.seq)) ORDER BY m.seq LIMIT :n"
         ),
         {"cut": cut, "n": limit},
     )

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, select, text
 from broker.database import bulk
 from broker.database.engine import is_sqlite
 from broker.database.schema import business_key, message, message_body
-from broker.database.types import to_micros
+from broker.database.types import Big, Instant, to_micros
 from broker.records import tallies
 from broker.values import Lane, MessageId, Seq, State
 
@@ -81,7 +81,7 @@ class Open:
     lane: Lane
     state: State
     attempts: int
-    digest: int
+    sha256: bytes
     trail: str | None
     body: bytes = field(repr=False)
 
@@ -227,7 +227,7 @@ def known(
             f"CASE WHEN k.control_id IS NULL THEN ({nameless}) ELSE ({same}) END AS same, "
             f"CASE WHEN k.control_id IS NULL THEN NULL ELSE ({other}) END AS other FROM {values} AS k) AS p "
             "JOIN message m ON m.seq = COALESCE(p.same, p.other)"
-        ).columns(message.c.seq, message.c.id, message.c.received_at, message.c.answer_code),
+        ).columns(received_at=Instant, same=Big),
         parameters,
     )
     return {
@@ -306,7 +306,7 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
             m.lane,
             m.state,
             m.attempts,
-            m.digest,
+            m.sha256,
             m.trail,
             message_body.c.body,
         )

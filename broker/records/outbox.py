@@ -28,6 +28,7 @@ __all__ = [
     "Connection",
     "Due",
     "Ended",
+    "Interrupted",
     "Owed",
     "backlog",
     "body_of",
@@ -102,6 +103,14 @@ class Due:
     message_id: str
     destination: str
     recipient: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A delivery whose last attempt, number `attempts`, began and never ended."""
+
+    id: int
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +261,7 @@ def start_attempt(
     )
 
 
-def interrupted(connection: Connection, destination: str, ids: Collection[int]) -> list[int]:
+def interrupted(connection: Connection, destination: str, ids: Collection[int]) -> list[Interrupted]:
     """Those of `ids` whose last attempt began and never ended: the courier died with it in its hands.
 
     For the courier, before it sends: each is settled as unknown, or sent again where the destination is idempotent.
@@ -262,12 +271,12 @@ def interrupted(connection: Connection, destination: str, ids: Collection[int]) 
     within, given = any_of(connection, "d.id", ids)
     rows = connection.execute(
         text(
-            "SELECT d.id FROM delivery d JOIN attempt a ON a.delivery_id = d.id AND a.number = d.attempts "  # noqa: S608
+            "SELECT d.id, d.attempts FROM delivery d JOIN attempt a ON a.delivery_id = d.id AND a.number = d.attempts "  # noqa: S608
             f"WHERE {_OPEN} AND d.state = 'owed' AND a.ended_at IS NULL AND {within} ORDER BY d.id"
         ),
         {"destination": destination, **given},
     )
-    return [int(row.id) for row in rows]
+    return [Interrupted(int(row.id), int(row.attempts)) for row in rows]
 
 
 def settle(connection: Connection, ended: Ended) -> None:

@@ -68,3 +68,30 @@ def fates(connection: Connection, day: int | None = None) -> dict[tuple[int, str
         text(statement + " GROUP BY day, source, fate"), {} if day is None else {"day": day}
     )
     return {(row.day, row.source, row.fate): int(row.n) for row in rows}
+
+
+KEEP_MINUTES = 48 * 60
+KEEP_QUARTERS = 90 * 96
+
+
+def fold(connection: Connection, now: datetime) -> None:
+    """Move minutes older than two days into quarters of an hour, and quarters older than 90 days into days.
+
+    Only closed slots move, and all writers fold into one row each.
+    """
+    minute = int(now.timestamp() // 60)
+    _move(connection, "flow_minute", "flow_quarter", 15, (minute - KEEP_MINUTES) // 15 * 15)
+    _move(connection, "flow_quarter", "flow_day", 96, (minute // 15 - KEEP_QUARTERS) // 96 * 96)
+
+
+def _move(connection: Connection, fine: str, coarse: str, ratio: int, before: int) -> None:
+    connection.execute(
+        text(
+            f"INSERT INTO {coarse} (source, slot, measure, writer, n) "  # noqa: S608 - table names of our own
+            f"SELECT source, slot / {ratio}, measure, '', sum(n) FROM {fine} WHERE slot < :before "
+            "GROUP BY source, slot / " + str(ratio) + ", measure "
+            f"ON CONFLICT (source, slot, measure, writer) DO UPDATE SET n = {coarse}.n + excluded.n"
+        ),
+        {"before": before},
+    )
+    connection.execute(text(f"DELETE FROM {fine} WHERE slot < :before"), {"before": before})  # noqa: S608

@@ -1,0 +1,222 @@
+"""Assembly: the only place that constructs. One function a role, and `serve`, which runs them as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import uvloop
+from sqlalchemy import Engine
+
+from broker import installation, plugins
+from broker.contracts import Queue, QueueOptions, Source
+from broker.database import migrate
+from broker.database.engine import open_engine
+from broker.delivery import Courier
+from broker.errors import SetupError
+from broker.hand_over import HandOver
+from broker.intake import Intake, Limits
+from broker.pipeline import Pipeline
+from broker.schedule import Schedule
+from broker.settings import Settings
+from broker.telemetry import Telemetry
+from broker.worker import INBOUND, Worker
+
+ROLES = ("gateway", "worker", "courier", "scheduler")
+
+Ready = Callable[[dict[str, str]], None]
+"""Told once a role is up: its name, and the address of each of its listeners."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def run_role(
+    settings: Settings, role: str, index: int, stop: threading.Event, ready: Ready = lambda _: None
+) -> None:
+    """Run one role in this process until `stop` is set, then drain.
+
+    Raises: SetupError when something it needs is wrong or away at the start.
+    """
+    engine = open_engine(settings.database.url)
+    migrate.upgrade(engine, utc_now())
+    telemetry = Telemetry.of(settings, role, index)
+    telemetry.emit("role_started", role=role)
+    # Start-up objects live for ever: the collector need not walk them. What a message leaves behind is short-lived.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        _ROLES[role](settings, index, stop, engine, telemetry, ready)
+    finally:
+        telemetry.emit("role_stopped", role=role)
+        telemetry.close()
+        engine.dispose()
+
+
+def _gateway(
+    settings: Settings, index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+) -> None:
+    uvloop.run(_listen(settings, index, stop, engine, telemetry, ready))
+
+
+async def _listen(
+    settings: Settings, index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+) -> None:
+    hand_over = HandOver(lambda: open_queue(settings), telemetry)
+    hand_over.start()
+    policies = {name: source.on_conflict for name, source in settings.sources.items()}
+    intake = Intake(
+        engine,
+        writer=f"gateway-{index}",
+        zone=settings.site.zone,
+        key=installation.digest_key(settings),
+        on_conflict=lambda source: policies.get(source, "accept"),
+        hand_over=lambda work: hand_over(INBOUND, work),
+        telemetry=telemetry,
+        clock=utc_now,
+        limits=Limits(
+            max_batch=settings.intake.max_batch,
+            max_batch_bytes=settings.intake.max_batch_bytes,
+            max_bytes=settings.intake.max_bytes,
+        ),
+    )
+    committing = asyncio.create_task(intake.run(), name="intake")
+    sources = sources_of(settings, telemetry)
+    listening = [
+        asyncio.create_task(source.run(intake.accept), name=name) for name, source in sources.items()
+    ]
+    stopped = asyncio.create_task(asyncio.to_thread(stop.wait), name="stop")
+    announced = asyncio.create_task(_announce(sources, ready), name="announce")
+    try:
+        ended, _ = await asyncio.wait(
+            {*listening, committing, stopped}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in ended - {stopped}:
+            task.result()
+    finally:
+        stop.set()
+        announced.cancel()
+        for task in listening:
+            task.cancel()
+        await asyncio.gather(*listening, return_exceptions=True)
+        intake.close()
+        await asyncio.gather(committing, return_exceptions=True)
+        intake.stop()
+        await asyncio.to_thread(hand_over.stop)
+        await stopped
+
+
+async def _announce(sources: dict[str, Source], ready: Ready) -> None:
+    """Say the addresses as soon as every source has one."""
+    while not all(source.address for source in sources.values()):
+        await asyncio.sleep(0.01)
+    ready({name: source.address for name, source in sources.items()})
+
+
+def _worker(
+    settings: Settings, index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+) -> None:
+    os.nice(settings.worker.nice)
+    queue = open_queue(settings, consumer=index, consumers=settings.worker.processes)
+    try:
+        pipeline = pipeline_of(settings, engine, telemetry, f"worker-{index}")
+        ready({})
+        Worker(pipeline, queue, telemetry, batch=settings.worker.batch).run(stop)
+    finally:
+        queue.close()
+
+
+def _courier(
+    settings: Settings, _index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+) -> None:
+    installed = plugins.adapters()
+    threads = []
+    for name, destination in settings.destinations.items():
+        make = installed[destination.adapter].destination
+        if make is None:
+            raise SetupError("adapter.no_destination", where=f"destination.{name}.adapter")
+        queue = open_queue(settings)
+        courier = Courier(
+            name,
+            make(name, destination.options),
+            engine=engine,
+            queue=queue,
+            policy=destination.retry,
+            is_idempotent=destination.idempotent,
+            telemetry=telemetry,
+            clock=utc_now,
+            random=Random(),  # noqa: S311 - jitter, not a secret
+        )
+        threads.append(threading.Thread(target=_serve_one, args=(courier, queue, stop), name=name))
+    for thread in threads:
+        thread.start()
+    ready({})
+    for thread in threads:
+        thread.join()
+
+
+def _serve_one(courier: Courier, queue: Queue, stop: threading.Event) -> None:
+    try:
+        courier.run(stop)
+    finally:
+        queue.close()
+
+
+def _scheduler(
+    settings: Settings, _index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+) -> None:
+    queue = open_queue(settings)
+    try:
+        ready({})
+        Schedule(
+            engine,
+            queue,
+            telemetry,
+            utc_now,
+            sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
+            seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
+        ).run(stop)
+    finally:
+        queue.close()
+
+
+_ROLES: dict[str, Callable[..., None]] = {
+    "gateway": _gateway,
+    "worker": _worker,
+    "courier": _courier,
+    "scheduler": _scheduler,
+}
+
+
+def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> Queue:
+    """A connection of one thread to the configured queue."""
+    url = settings.queue.url
+    plugin = plugins.queue_for(url, plugins.queues())
+    if url == "embedded":
+        url = f"embedded+{settings.database.url}"
+    options = QueueOptions(
+        prefix=settings.queue.prefix,
+        partitions=settings.queue.partitions,
+        consumer=consumer,
+        consumers=consumers,
+    )
+    return plugin.open(url, options)
+
+
+def sources_of(settings: Settings, telemetry: Telemetry) -> dict[str, Source]:
+    """The configured sources, made by their adapters."""
+    installed = plugins.adapters()
+    made: dict[str, Source] = {}
+    for name, source in settings.sources.items():
+        make = installed[source.adapter].source
+        if make is None:
+            raise SetupError("adapter.no_source", where=f"source.{name}.adapter")
+        made[name] = make(name, source.options, telemetry.notice)
+    return made

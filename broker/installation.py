@@ -1,0 +1,52 @@
+"""What belongs to one installation and to nobody else: the key of its digests."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from broker.errors import SetupError
+from broker.settings import Settings
+
+KEY_BYTES = 32
+
+
+def digest_key(settings: Settings) -> bytes:
+    """The key under which lanes and business keys are digested: `site.digest_key`, else a file made once.
+
+    Every process of an installation must use the same one, so processes on several machines need the setting.
+    Raises: SetupError("site.digest_key") when it is not 64 hexadecimal digits.
+    """
+    given = settings.site.digest_key
+    text = given or _key_file(settings.site.data_folder / "digest.key")
+    try:
+        key = bytes.fromhex(text.strip())
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise SetupError(
+            "site.digest_key",
+            where="site.digest_key",
+            reason="not 64 hexadecimal digits",
+            hint="python3 -c 'import secrets; print(secrets.token_hex(32))'",
+        )
+    return key
+
+
+def _key_file(path: Path) -> str:
+    """Read the key, or make it: written whole to a name of its own, then linked, so that two starts agree on one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_hex(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="ascii")

@@ -1,0 +1,413 @@
+"""The story of a message, in one place: parse, map, identify, decide, file, owe, audit.
+
+Parse and map are pure and run per message. Everything after them is one transaction for the whole batch: filed if
+and only if audited, filed if and only if owed. Whatever is refused is a value with a reason, never an exception.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from time import perf_counter_ns
+
+from sqlalchemy import Connection, Engine
+
+from broker import search_keys
+from broker.audit import trail
+from broker.batch import InHand
+from broker.contracts import Work
+from broker.database import sequences
+from broker.database.engine import reading, writing
+from broker.document import Document, encode
+from broker.errors import CarnetError
+from broker.identity import matching
+from broker.mapper import Given, Mapper, Reading, errors_of
+from broker.records import content, filing, lanes, messages, outbox, patients, tallies
+from broker.rules import decide
+from broker.rules.routing import Routing
+from broker.telemetry import Telemetry
+from broker.values import Lane, Seq, State
+
+ENGINE = "1"
+"""Version of the engine a message was processed by, kept in its row."""
+
+Render = Callable[[str, Document, Mapping[str, bytes]], tuple[str, bytes] | None]
+"""Renders a document for a destination: (media, bytes), or None where the message's own bytes are sent."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What the worker does after the commit: work that became free, and deliveries to hand over by topic."""
+
+    freed: list[Work] = field(default_factory=list)
+    owed: dict[str, list[Work]] = field(default_factory=lambda: defaultdict(list))
+    again: dict[timedelta, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Pipeline:
+    """One per worker; used by one thread."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        mapper: Mapper,
+        rules: decide.Rules,
+        routing: Routing,
+        *,
+        writer: str,
+        secret: bytes,
+        production: bool,
+        render: Render,
+        telemetry: Telemetry,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._mapper = mapper
+        self._rules = rules
+        self._routing = routing
+        self._writer = writer
+        self._secret = secret
+        self._production = production
+        self._render = render
+        self._telemetry = telemetry
+        self._clock = clock
+
+    def process(self, seqs: Sequence[int]) -> Outcome:
+        """Take messages through the whole story, all or none of them.
+
+        Raises: TransientError when the database is away; anything else is the fault of one message of the batch,
+        and the caller tries them one at a time.
+        """
+        with reading(self._engine) as connection:
+            opened = messages.claim(connection, seqs)
+        hands = [self._read(message) for message in opened if message.state != State.HELD]
+        with writing(self._engine) as connection:
+            return self._settle(connection, hands, self._clock())
+
+    def park(self, seq: int, error: Exception) -> Outcome:
+        """Settle a message that fails whatever is tried: its bytes are kept, its place is said, its lane goes on."""
+        code = error.code if isinstance(error, CarnetError) else "internal"
+        place = error.where if isinstance(error, CarnetError) else type(error).__name__
+        with reading(self._engine) as connection:
+            opened = messages.claim(connection, [seq])
+        hands = [InHand(message, Reading(format=message.format), self._clock()) for message in opened]
+        for hand in hands:
+            hand.end(State.PARKED, code, place)
+        with writing(self._engine) as connection:
+            return self._settle(connection, hands, self._clock())
+
+    # --- parse, map: pure ---------------------------------------------------------------------------------------
+
+    def _read(self, message: messages.Open) -> InHand:
+        begun = perf_counter_ns()
+        given = Given(
+            message_id=message.id,
+            source=message.source,
+            media=message.media,
+            charset=message.charset_declared,
+            received_at=message.received_at.isoformat(),
+            sha256=message.sha256.hex(),
+        )
+        hand = InHand(message, self._mapper.read(message.body, given, coverage=False), self._clock())
+        failure = hand.reading.failure
+        if failure is not None:
+            hand.end(State.PARKED, failure.code, failure.where)
+        elif errors := errors_of(hand.reading.issues):
+            hand.end(State.PARKED, f"mapping.{errors[0].code}", errors[0].source_path)
+        elif not hand.documents:
+            hand.end(State.FILTERED, "mapping.no_document")
+        hand.step("map", (perf_counter_ns() - begun) // 1000, hand.reason or "")
+        return hand
+
+    # --- one transaction ----------------------------------------------------------------------------------------
+
+    def _settle(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> Outcome:
+        mine = messages.lock(connection, [hand.message.seq for hand in hands])
+        hands = [hand for hand in hands if hand.message.seq in mine]
+        ready, waiting = self._in_order(connection, hands, now)
+        people = self._identify(connection, ready, now)
+        self._decide(ready, people)
+        self._file(connection, ready, now)
+        owed = self._owe(connection, ready, now)
+        self._note(connection, [*ready, *waiting], now)
+        freed = self._lanes(connection, ready, waiting, now)
+        self._audit(connection, ready, now)
+        return Outcome(freed=freed, owed=owed)
+
+    def _in_order(
+        self, connection: Connection, hands: Sequence[InHand], now: datetime
+    ) -> tuple[list[InHand], list[InHand]]:
+        """Which messages are the next of their lane, and which have an earlier one still unsettled before them."""
+        in_lane: dict[int, list[InHand]] = defaultdict(list)
+        ready = [hand for hand in hands if not hand.message.lane]
+        for hand in hands:
+            if hand.message.lane:
+                in_lane[hand.message.lane].append(hand)
+        heads = lanes.unsettled_heads(connection, {lane: len(mine) for lane, mine in in_lane.items()})
+        waiting: list[InHand] = []
+        for lane, mine in in_lane.items():
+            flows = True
+            for hand, head in zip(mine, heads[lane], strict=True):
+                flows = flows and hand.message.seq == head
+                (ready if flows else waiting).append(hand)
+        for hand in waiting:
+            hand.end(State.WAITING, "lane.behind")
+        return sorted(ready, key=lambda hand: hand.message.seq), waiting
+
+    def _identify(
+        self, connection: Connection, hands: Sequence[InHand], now: datetime
+    ) -> dict[int, patients.PatientRow]:
+        """Find each message's patient by its identifiers, or create one. One look-up for the batch."""
+        wanted = []
+        for hand in hands:
+            for document in hand.documents if hand.is_open else ():
+                keys = matching.keys_of(
+                    document.patient, hand.reading.format, hand.message.source, production=self._production
+                )
+                wanted.append((hand, document, keys))
+        found = patients.find(connection, {key.pair for _, _, keys in wanted for key in keys.usable})
+        created: dict[int, patients.NewPatient] = {}
+        added: list[patients.NewKey] = []
+        number = 0
+        first = 0
+        for hand, document, keys in wanted:
+            if not hand.is_open:
+                continue
+            match = matching.match(keys, found)
+            if match.outcome == "conflict":
+                hand.end(State.HELD, match.reason, match.place)
+                continue
+            if match.outcome == "missing":
+                hand.end(State.PARKED, match.reason, match.place)
+                continue
+            if match.outcome == "new":
+                if not number:
+                    first = sequences.reserve(connection, "patient", len(wanted), now)
+                person = first + number
+                number += 1
+                created[person] = patients.NewPatient(person, match.new_keys, document.patient)
+            else:
+                person = match.patient
+                added += [patients.NewKey(person, key) for key in match.new_keys]
+            if hand.person is not None and hand.person != person:
+                hand.end(State.PARKED, "identity.several_patients", "patient")
+                continue
+            hand.person = person
+            found.update((key.pair, person) for key in match.new_keys)
+        patients.create(connection, list(created.values()), now)
+        patients.add_keys(connection, added, now)
+        return patients.load(connection, {hand.person for hand in hands if hand.person is not None})
+
+    def _decide(self, hands: Sequence[InHand], people: Mapping[int, patients.PatientRow]) -> None:
+        """Whether each message may be filed; a patient who opposes or has closed the space is obeyed, and said so."""
+        for hand in hands:
+            if not hand.is_open or hand.person is None:
+                continue
+            decision = self._rules.filing(people[hand.person])
+            hand.step("decide", 0, decision.rule)
+            if not decision.allowed:
+                hand.not_filed = decision.reason
+
+    def _file(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
+        """Plan each document against what the record has, then write all of them at once."""
+        willing = [hand for hand in hands if hand.is_open and hand.not_filed is None]
+        documents = [document for hand in willing for document in hand.documents]
+        record = filing.existing(connection, documents)
+        for hand in willing:
+            self._plan(hand, record, now)
+        filings = [one for hand in willing for one in hand.filings]
+        filing.file(connection, filings, now)
+        content.store(
+            connection,
+            {
+                digest: blob
+                for hand in willing
+                if hand.filings
+                for digest, blob in hand.reading.attachments.items()
+                if digest != hand.message.sha256.hex()
+            },
+        )
+        self._consents(connection, [hand for hand in hands if hand.is_open], now)
+
+    def _plan(self, hand: InHand, record: filing.Existing, now: datetime) -> None:
+        """One message's documents: all of them are filed or none is."""
+        if hand.person is None:
+            return
+        plans = []
+        for document in hand.documents:
+            plan = filing.plan(document, record, patient=hand.person)
+            if plan.refusal is not None:
+                hand.end(State.PARKED, plan.refusal, plan.place)
+                return
+            plans.append((document, plan))
+        fresh = [(document, plan) for document, plan in plans if plan.action != "duplicate"]
+        for document, plan in fresh:
+            made = filing.Filing.of(
+                document, encode(document), plan, patient=hand.person, message_seq=hand.message.seq, now=now
+            )
+            hand.filings.append(made)
+            record.add(made)
+        hand.duplicate_document = bool(plans) and not fresh
+
+    def _consents(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
+        """What the messages say of traits and consent: the newest administrative word is kept."""
+        traits = {}
+        consents = []
+        for hand in hands:
+            for document in hand.documents:
+                if hand.person is None or document.patient is None:
+                    continue
+                if document.kind in ("encounter_event", "patient_event"):
+                    traits[hand.person] = document.patient
+                consents += [
+                    patients.ConsentSaid(hand.person, consent, hand.message.source, hand.message.seq)
+                    for consent in document.consents
+                ]
+        patients.update_traits(connection, traits, now)
+        patients.add_consents(connection, consents, now)
+
+    def _owe(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> dict[str, list[Work]]:
+        """Write what is owed to destinations. A message that may not be filed is still delivered."""
+        for hand in hands:
+            if hand.is_open and not hand.duplicate_document:
+                hand.owed = self._deliveries(hand)
+        rows = [row for hand in hands for row in hand.owed]
+        owed: dict[str, list[Work]] = defaultdict(list)
+        for row, number in zip(rows, outbox.owe(connection, rows, now), strict=True):
+            owed[f"outbound.{row.destination}"].append(Work(number, row.lane))
+        for destination, n in Counter(row.destination for row in rows).items():
+            self._telemetry.emit_many("owed", n, destination=destination)
+        return owed
+
+    def _deliveries(self, hand: InHand) -> list[outbox.Owed]:
+        """The deliveries of one message: once a destination for its own bytes, once a document for rendered ones."""
+        owed: list[outbox.Owed] = []
+        sent: set[str] = set()
+        for document in hand.documents:
+            for destination, route in self._routing.route(document, hand.message.source, hand.message.media):
+                rendered = self._render(destination, document, hand.reading.attachments)
+                if rendered is None and destination in sent:
+                    continue
+                sent.add(destination)
+                owed.append(
+                    outbox.Owed(
+                        message_seq=hand.message.seq,
+                        document_id=document.id if rendered is not None else None,
+                        destination=destination,
+                        lane=Lane(hand.person or 0),
+                        intent=_intent(document),
+                        reason=route,
+                        media=rendered[0] if rendered is not None else "",
+                        body=rendered[1] if rendered is not None else None,
+                    )
+                )
+        return owed
+
+    def _note(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
+        """Write each message's new state, its business keys, and the counters."""
+        changes = []
+        keys: list[messages.Key] = []
+        flows: Counter[tuple[str, str]] = Counter()
+        for hand in hands:
+            self._conclude(hand)
+            changes.append(self._transition(hand, now))
+            if hand.verdict in _KEYED:
+                for document in hand.documents:
+                    keys += search_keys.keys_of(document, hand.message.seq, self._secret)
+            if hand.verdict == State.WAITING:
+                continue
+            source, fate = hand.message.source, tallies.FATES_BY_STATE[hand.verdict or State.FILED]
+            flows[(source, fate)] += 1
+            flows[(source, tallies.latency_measure("filing", now - hand.message.received_at))] += 1
+            if hand.reason is not None:
+                self._telemetry.emit(
+                    fate, source=source, reason=hand.reason, message_id=hand.message.id, where=hand.place or ""
+                )
+        messages.transition(connection, changes, self._writer)
+        messages.add_keys(connection, keys)
+        tallies.flow(connection, flows, now, self._writer)
+        for source, n in Counter(h.message.source for h in hands if h.verdict == State.FILED).items():
+            self._telemetry.emit_many("filed", n, source=source)
+
+    def _conclude(self, hand: InHand) -> None:
+        """The fate of a message nothing stood against."""
+        if hand.verdict is not None:
+            return
+        if hand.filings:
+            hand.verdict = State.FILED
+        elif hand.duplicate_document:
+            hand.verdict, hand.reason = State.FILTERED, "document.duplicate"
+        elif hand.owed:
+            hand.verdict, hand.reason = State.DELIVERED_ONLY, hand.not_filed
+        else:
+            hand.verdict, hand.reason = State.FILTERED, hand.not_filed
+
+    def _transition(self, hand: InHand, now: datetime) -> messages.Transition:
+        return messages.Transition(
+            hand.message,
+            hand.verdict or State.FILED,
+            now,
+            reason=hand.reason,
+            place=hand.place,
+            person=hand.person,
+            mapping_set=self._mapper.set_hash[:16],
+            engine=ENGINE,
+            rules_version=self._rules.version,
+            charset_used=hand.reading.charset_used or None,
+            attempts=hand.message.attempts,
+            trail=hand.trail(now),
+        )
+
+    def _lanes(
+        self, connection: Connection, ready: Sequence[InHand], waiting: Sequence[InHand], now: datetime
+    ) -> list[Work]:
+        """Block the lanes that must wait, and free those that flow again: their waiting messages come back in order."""
+        held = {hand.message.lane: hand for hand in ready if hand.verdict == State.HELD}
+        blocked = [
+            (lane, "held", hand.message.seq, now, hand.reason, None) for lane, hand in held.items() if lane
+        ]
+        blocked += [
+            (hand.message.lane, "waiting", hand.message.seq, now, None, None) for hand in waiting
+        ]
+        lanes.block(connection, blocked)
+        settled = {hand.message.lane for hand in ready} - held.keys() - {hand.message.lane for hand in waiting}
+        return [Work(seq, lane) for seq, lane in lanes.free(connection, settled)]
+
+    def _audit(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
+        """One entry a filed document, one a message that was not filed; in this transaction, and last in it."""
+        entries = []
+        for hand in hands:
+            decision = next((outcome for name, _, outcome in hand.steps if name == "decide"), None)
+            for one in hand.filings:
+                entries.append(self._entry(hand, one.act, one.document_id, now, decision))
+            if not hand.filings:
+                act = tallies.FATES_BY_STATE[hand.verdict or State.FILTERED]
+                entries.append(self._entry(hand, act, hand.message.id, now, decision))
+        trail.write(connection, entries, now)
+
+    def _entry(
+        self, hand: InHand, act: str, subject: str, now: datetime, decision: str | None
+    ) -> trail.Entry:
+        return trail.Entry(
+            act=act,
+            at=now,
+            actor_kind="machine",
+            actor=hand.message.source,
+            patient=hand.person,
+            subject=subject,
+            decision=decision,
+            outcome=hand.reason,
+            control_id=hand.message.control_id,
+        )
+
+
+_KEYED = (State.FILED, State.DELIVERED_ONLY, State.FILTERED, State.HELD, State.PARKED)
+_INTENTS = {"replace": "replace", "delete": "delete", "cancel": "delete"}
+
+
+def _intent(document: Document) -> str:
+    """What a delivery asks of its receiver."""
+    operation = document.event.operation if document.event is not None else None
+    return _INTENTS.get(operation or "", "new")

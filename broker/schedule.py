@@ -1,0 +1,148 @@
+"""What happens by the clock: sweeps, sealing, folding of counters, partitions ahead. One scheduler is active.
+
+APScheduler runs the jobs in one process; a lock in the database makes further schedulers stand by.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy import Engine
+
+from broker.audit import seal
+from broker.contracts import Queue, Work
+from broker.database import partitions
+from broker.database.engine import reading, writing
+from broker.database.locks import HeldLock
+from broker.errors import TransientError
+from broker.records import lanes, outbox, tallies
+from broker.telemetry import Telemetry
+from broker.worker import INBOUND
+
+SWEEP_GRACE = timedelta(seconds=10)
+SWEEP_LIMIT = 20_000
+SEAL_LIMIT = 50_000
+_STAND_BY = 2.0
+
+
+class Sweep:
+    """Puts back what the ledger owes and the queue does not have.
+
+    Only when the queue says it has nothing ready: a backlog is not work lost. Work that is already settled when it
+    comes up again costs a look at its row.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: Queue,
+        telemetry: Telemetry,
+        clock: Callable[[], datetime],
+        grace: timedelta = SWEEP_GRACE,
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._telemetry = telemetry
+        self._clock = clock
+        self._grace = grace
+
+    def inbound(self) -> int:
+        """Sweep the filing lanes once; returns how many messages were put back."""
+        if self._queue.depth(INBOUND):
+            return 0
+        with reading(self._engine) as connection:
+            found = lanes.overdue(connection, self._clock() - self._grace, SWEEP_LIMIT)
+        return self._put(INBOUND, [Work(seq, lane) for seq, lane in found])
+
+    def outbound(self) -> int:
+        """Sweep the deliveries once; returns how many were put back."""
+        with reading(self._engine) as connection:
+            found = outbox.overdue(connection, self._clock() - self._grace, SWEEP_LIMIT)
+        return sum(
+            self._put(topic, work)
+            for destination, work in found.items()
+            if not self._queue.depth(topic := f"outbound.{destination}")
+        )
+
+    def _put(self, topic: str, work: list[Work]) -> int:
+        if work:
+            self._queue.put(topic, work)
+            self._telemetry.emit_many("swept", len(work), topic=topic)
+        return len(work)
+
+
+class Schedule:
+    """Runs the jobs until `stop` is set."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        queue: Queue,
+        telemetry: Telemetry,
+        clock: Callable[[], datetime],
+        *,
+        sweep_every: timedelta,
+        seal_every: timedelta,
+    ) -> None:
+        self._engine = engine
+        self._queue = queue
+        self._telemetry = telemetry
+        self._clock = clock
+        self._sweep_every = sweep_every
+        self._seal_every = seal_every
+
+    def run(self, stop: threading.Event) -> None:
+        """Wait for the lock, run the jobs, give the lock back."""
+        held = HeldLock(self._engine, "scheduler")
+        while not held.acquire():
+            if stop.wait(_STAND_BY):
+                return
+        jobs = BackgroundScheduler(
+            timezone="UTC",
+            # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap.
+            executors={"default": ThreadPoolExecutor(1)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        )
+        sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock)
+        jobs.add_job(self._guarded(sweep.inbound), "interval", seconds=self._sweep_every.total_seconds())
+        jobs.add_job(self._guarded(sweep.outbound), "interval", seconds=self._sweep_every.total_seconds())
+        jobs.add_job(self._guarded(self._seal), "interval", seconds=self._seal_every.total_seconds())
+        jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
+        jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
+        jobs.start()
+        try:
+            while not stop.wait(_STAND_BY):
+                if not held.still_mine():
+                    return
+        finally:
+            jobs.shutdown(wait=True)
+            self._guarded(self._seal)()
+            held.release()
+
+    def _guarded(self, job: Callable[[], object]) -> Callable[[], None]:
+        """A job whose service is away is tried again at its next time."""
+
+        def run() -> None:
+            try:
+                job()
+            except TransientError as error:
+                self._telemetry.emit("queue_unavailable", topic="scheduler", code=error.code)
+
+        return run
+
+    def _seal(self) -> None:
+        sealed = seal.seal(self._engine, self._clock(), SEAL_LIMIT)
+        if sealed.entries:
+            self._telemetry.emit_many("sealed", sealed.entries)
+
+    def _fold(self) -> None:
+        with writing(self._engine) as connection:
+            tallies.fold(connection, self._clock())
+
+    def _partitions(self) -> None:
+        with writing(self._engine) as connection:
+            partitions.ensure(connection, self._clock())

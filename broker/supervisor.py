@@ -1,0 +1,151 @@
+"""`carnet serve`: every role as a process of its own, started, watched, started again, drained.
+
+Children are spawned, never forked: a forked connection belongs to two. A child ends by itself when its parent is gone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+from broker import app
+from broker.errors import CarnetError
+from broker.settings import Settings
+
+DRAIN = timedelta(seconds=30)
+_RESTART_PAUSE = 1.0
+_CRASH_LOOP = 5
+
+
+@dataclass(slots=True)
+class _Child:
+    role: str
+    index: int
+    process: SpawnProcess
+    said: Connection
+    starts: list[float] = field(default_factory=list)
+    is_ready: bool = False
+
+
+def serve(
+    settings: Settings,
+    roles: Sequence[str] | None = None,
+    *,
+    ready: Callable[[dict[str, str], Mapping[str, int]], None] = lambda *_: None,
+    failed: Callable[[str, str], None] = lambda *_: None,
+    stop: threading.Event | None = None,
+) -> int:
+    """Run the roles until `stop` is set (or SIGTERM, SIGINT when on the main thread); returns the exit code.
+
+    `ready` is told the listeners' addresses and the process id of each role once all are up. `failed` is told the
+    role and why, when a role cannot start. 0: drained; 1: a role kept failing; 2: it could not start.
+    """
+    stop = stop or threading.Event()
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+    children = [_start(settings, role, index) for role, index in wanted(settings, roles)]
+    addresses: dict[str, str] = {}
+    code = 0
+    announced = False
+    while not stop.is_set() and code == 0:
+        wait([child.said for child in children] + [child.process.sentinel for child in children], 0.2)
+        for number, child in enumerate(children):
+            code = code or _listen_to(child, addresses, failed)
+            if not child.process.is_alive() and code == 0 and not stop.is_set():
+                code, children[number] = _again(settings, child, failed)
+        if not announced and code == 0 and all(child.is_ready for child in children):
+            announced = True
+            ready(addresses, {f"{c.role}-{c.index}": c.process.pid or 0 for c in children})
+    _drain(children)
+    return code
+
+
+def wanted(settings: Settings, roles: Sequence[str] | None) -> list[tuple[str, int]]:
+    """The processes to run: a courier only where there is a destination, as many workers as configured."""
+    counts = {
+        "gateway": 1 if settings.sources else 0,
+        "worker": settings.worker.processes,
+        "courier": 1 if settings.destinations else 0,
+        "scheduler": 1,
+    }
+    chosen = roles if roles is not None else app.ROLES
+    return [(role, index) for role in chosen for index in range(counts[role])]
+
+
+def _start(settings: Settings, role: str, index: int, starts: Sequence[float] = ()) -> _Child:
+    context = multiprocessing.get_context("spawn")
+    said, saying = context.Pipe(duplex=False)
+    process = context.Process(
+        target=child_main, args=(settings, role, index, saying), name=f"carnet-{role}-{index}"
+    )
+    process.start()
+    saying.close()
+    return _Child(role, index, process, said, [*starts, time.monotonic()])
+
+
+def _listen_to(child: _Child, addresses: dict[str, str], failed: Callable[[str, str], None]) -> int:
+    try:
+        while child.said.poll():
+            word, value = child.said.recv()
+            if word == "ready":
+                child.is_ready = True
+                addresses.update(value)
+            else:
+                failed(child.role, value)
+                return 2
+    except (EOFError, OSError):
+        return 0
+    return 0
+
+
+def _again(settings: Settings, child: _Child, failed: Callable[[str, str], None]) -> tuple[int, _Child]:
+    """Start a role again that died; give up when it died five times within a minute."""
+    recent = [start for start in child.starts if time.monotonic() - start < 60]
+    if len(recent) >= _CRASH_LOOP:
+        failed(child.role, f"ended {len(recent)} times within a minute")
+        return 1, child
+    time.sleep(_RESTART_PAUSE)
+    child.said.close()
+    return 0, _start(settings, child.role, child.index, recent)
+
+
+def _drain(children: Sequence[_Child]) -> None:
+    """Ask everybody to finish, gateways first so that workers can still take what was handed over."""
+    for child in children:
+        if child.process.is_alive():
+            child.process.terminate()
+    deadline = time.monotonic() + DRAIN.total_seconds()
+    for child in children:
+        child.process.join(max(0.0, deadline - time.monotonic()))
+        if child.process.is_alive():
+            child.process.kill()
+            child.process.join()
+
+
+def child_main(settings: Settings, role: str, index: int, saying: Connection) -> None:
+    """A role's process: signals, a watch on the parent, then `app.run_role`."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
+    try:
+        app.run_role(settings, role, index, stop, lambda addresses: saying.send(("ready", addresses)))
+    except CarnetError as error:
+        saying.send(("failed", str(error)))
+        os._exit(2)
+
+
+def _end_with_parent(stop: threading.Event) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        stop.set()
