@@ -21,7 +21,7 @@ def any_of(
     """(condition, parameters) that `column`, a 64-bit integer, is one of `values`."""
     if is_sqlite(connection):
         given = msgspec.json.encode(list(values)).decode()
-        return f"{column} IN (SELECT value FROM json_each(:{name}))", {name: given}
+        return f"{column} IN (SELECT value FROM json_each(:{name}))", {name: given}  # noqa: S608 - our own names
     return f"{column} = ANY(CAST(:{name} AS bigint[]))", {name: list(values)}
 
 
@@ -36,7 +36,7 @@ def any_text(
     """(condition, parameters) that `column` is one of `values`; `kind` is its PostgreSQL type (text, uuid)."""
     if is_sqlite(connection):
         given = msgspec.json.encode(list(values)).decode()
-        return f"{column} IN (SELECT value FROM json_each(:{name}))", {name: given}
+        return f"{column} IN (SELECT value FROM json_each(:{name}))", {name: given}  # noqa: S608 - our own names
     return f"{column} = ANY(CAST(:{name} AS {kind}[]))", {name: list(values)}
 
 

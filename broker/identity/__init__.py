@@ -1,0 +1,1 @@
+"""Whose document is it: the national identity (INS) and the matching of identifiers. Pure."""

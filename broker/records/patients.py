@@ -1,0 +1,333 @@
+"""Patients of the record: found by identifier, created once, their traits and what they consented to.
+
+One statement a batch. Two workers may meet the same new patient at once: the identifier's primary key decides, and
+the loser's batch is tried again (`TransientError("identity.race")`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+from sqlalchemy import Connection, Engine, text
+
+from broker.database import bulk
+from broker.database.engine import is_sqlite, reading
+from broker.database.schema import consent_event, patient, patient_identifier
+from broker.database.types import from_micros, to_micros
+from broker.document import Consent, Patient
+from broker.errors import PermanentError, TransientError
+from broker.header import earliest
+from broker.records.lookups import any_of, rows_of_pairs
+
+INS_SYSTEMS = tuple(f"1.2.250.1.213.1.4.{n}" for n in (8, 9, 10, 11))
+"""Authorities of which a person has one number at most (INS: production, test, demonstration)."""
+
+ACCOUNT_STATES = (
+    "not_eligible", "informed", "opposed", "open_unactivated", "active", "suspended", "closed", "deleted",
+)  # fmt: skip
+UNKNOWN_ACCOUNT = "open_unactivated"
+"""What an account is taken for until something is known of it: a space is opened by silence (R.1111-28)."""
+
+_TRAITS = msgspec.json.Encoder()
+
+
+class IdentifierKey(Protocol):
+    """A key of `identity.matching`, as far as it is stored."""
+
+    @property
+    def system(self) -> str: ...
+    @property
+    def value(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewPatient:
+    """A patient to create: a reserved number (`sequences.reserve("patient")`), the keys, the traits as received."""
+
+    id: int
+    keys: Sequence[IdentifierKey]
+    traits: Patient | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A further identifier of a known patient."""
+
+    patient: int
+    key: IdentifierKey
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRow:
+    """What rules need of a patient.
+
+    `consents` is the last word on each (kind, scope): its value and when it was said. `filing_opposed` is ZFA-9 IO.
+    """
+
+    id: int
+    account: str = UNKNOWN_ACCOUNT
+    account_since: datetime | None = None
+    consent_version: int = 0
+    consents: Mapping[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
+    merged_into: int | None = None
+
+    @property
+    def filing_opposed(self) -> bool:
+        return self.consents.get(("filing", ""), ("", None))[0] == "IO"
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentSaid:
+    """What a message says of consent, as received; `source` is who said it."""
+
+    patient: int
+    consent: Consent
+    source: str
+    message_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewConsent:
+    """One consent event to append. `account`, when given, is the state the patient's account goes to."""
+
+    patient: int
+    kind: str
+    value: str
+    by: str
+    channel: str
+    at: datetime
+    scope: str = ""
+    on_behalf_of: str | None = None
+    text_version: str | None = None
+    message_seq: int | None = None
+    account: str | None = None
+
+
+def find(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """Which patient each (system, value) belongs to; unknown ones are left out. Merged patients are followed."""
+    if not keys:
+        return {}
+    select = "SELECT t.system, t.value, t.patient FROM patient_identifier AS t"
+    rows = rows_of_pairs(connection, select, sorted(keys))
+    return {(row.system, row.value): int(row.patient) for row in rows}
+
+
+def ins_of(connection: Connection, ids: Collection[int]) -> dict[int, list[tuple[str, str]]]:
+    """The INS each patient already has, as (system, value)."""
+    if not ids:
+        return {}
+    within, given = any_of(connection, "patient", sorted(ids))
+    systems = ", ".join(f"'{system}'" for system in INS_SYSTEMS)
+    rows = connection.execute(
+        text(
+            f"SELECT patient, system, value FROM patient_identifier WHERE {within} AND system IN ({systems})"  # noqa: S608
+        ),
+        given,
+    )
+    known: dict[int, list[tuple[str, str]]] = defaultdict(list)
+    for row in rows:
+        known[int(row.patient)].append((row.system, row.value))
+    return dict(known)
+
+
+def load(
+    connection: Connection, ids: Collection[int], *, lock: bool = False
+) -> dict[int, PatientRow]:
+    """The rows of patients with their last consents.
+
+    `lock` keeps other workers off these patients until the commit (PostgreSQL; SQLite has one writer anyway).
+    """
+    if not ids:
+        return {}
+    within, given = any_of(connection, "id", sorted(ids))
+    locking = " ORDER BY id FOR UPDATE" if lock and not is_sqlite(connection) else ""
+    rows = connection.execute(
+        text(
+            "SELECT id, account, account_since, consent_version, merged_into FROM patient "  # noqa: S608
+            f"WHERE {within}{locking}"
+        ),
+        given,
+    ).all()
+    consents = _consents(connection, [int(row.id) for row in rows if row.consent_version])
+    return {
+        int(row.id): PatientRow(
+            id=int(row.id),
+            account=row.account,
+            account_since=from_micros(int(row.account_since)),
+            consent_version=int(row.consent_version),
+            consents=consents.get(int(row.id), {}),
+            merged_into=row.merged_into,
+        )
+        for row in rows
+    }
+
+
+def _consents(
+    connection: Connection, ids: Sequence[int]
+) -> dict[int, dict[tuple[str, str], tuple[str, datetime]]]:
+    if not ids:
+        return {}
+    within, given = any_of(connection, "patient", ids)
+    rows = connection.execute(
+        text(
+            f"SELECT patient, kind, scope, value, at FROM consent_event WHERE {within} ORDER BY patient, n"  # noqa: S608
+        ),
+        given,
+    )
+    last: dict[int, dict[tuple[str, str], tuple[str, datetime]]] = defaultdict(dict)
+    for row in rows:
+        last[int(row.patient)][(row.kind, row.scope)] = (row.value, from_micros(int(row.at)))
+    return last
+
+
+def create(connection: Connection, rows: Sequence[NewPatient], now: datetime) -> None:
+    """Create patients with their identifiers.
+
+    Raises: TransientError("identity.race") when one of the identifiers belongs to somebody by now.
+    """
+    if not rows:
+        return
+    at = to_micros(now)
+    bulk.insert_rows(
+        connection,
+        patient,
+        ("id", "created_at", "updated_at", "account", "account_since", "consent_version", "traits"),
+        [(row.id, at, at, UNKNOWN_ACCOUNT, at, 0, _traits(row.traits)) for row in rows],
+    )
+    _insert_keys(connection, [NewKey(row.id, key) for row in rows for key in row.keys], at)
+
+
+def add_keys(connection: Connection, rows: Sequence[NewKey], now: datetime) -> None:
+    """Store further identifiers of known patients.
+
+    Raises: TransientError("identity.race") as `create`; PermanentError("identity.ins_differs") when it would give a
+    patient two numbers of one INS authority: that is another person.
+    """
+    if not rows:
+        return
+    ins = [row for row in rows if row.key.system in INS_SYSTEMS]
+    if ins:
+        known = ins_of(connection, {row.patient for row in ins})
+        for row in ins:
+            mine = known.setdefault(row.patient, [])
+            if any(system == row.key.system and value != row.key.value for system, value in mine):
+                raise PermanentError("identity.ins_differs", where="patient.identifiers")
+            mine.append((row.key.system, row.key.value))
+    _insert_keys(connection, rows, to_micros(now))
+
+
+def _insert_keys(connection: Connection, rows: Sequence[NewKey], at: int) -> None:
+    """Insert in one order for all writers, then read back: whoever was first has the identifier."""
+    wanted = {(row.key.system, row.key.value): row for row in rows}
+    columns = ("system", "value", "patient", "kind", "since")
+    values = [
+        (system, value, row.patient, row.key.kind, at)
+        for (system, value), row in sorted(wanted.items())
+    ]
+    bulk.insert_missing(connection, patient_identifier, columns, values)
+    owners = find(connection, wanted.keys())
+    if any(owners.get(pair) != row.patient for pair, row in wanted.items()):
+        raise TransientError("identity.race", where="patient.identifiers")
+
+
+def update_traits(connection: Connection, traits: Mapping[int, Patient], now: datetime) -> None:
+    """Keep the newest administrative word on who these patients are."""
+    at = to_micros(now)
+    rows = [(number, _traits(value), at) for number, value in sorted(traits.items())]
+    bulk.update_rows(connection, patient, "id", ("traits", "updated_at"), rows)
+
+
+def traits_of(engine: Engine, patient_id: int) -> Patient | None:
+    """Who a patient is, for a viewer that was let in already."""
+    with reading(engine) as connection:
+        row = connection.execute(
+            text("SELECT traits FROM patient WHERE id = :id"), {"id": patient_id}
+        ).first()
+    return None if row is None else msgspec.json.decode(bytes(row.traits), type=Patient)
+
+
+def _traits(value: Patient | None) -> bytes:
+    return _TRAITS.encode(value if value is not None else Patient())
+
+
+def add_consents(
+    connection: Connection, events: Sequence[ConsentSaid | NewConsent], now: datetime
+) -> None:
+    """Append what was said of consent, when it is news, and move the account when it is told to.
+
+    Not collected (`NA`) is no answer and is not kept. A word older than the last one on the same matter, or equal
+    to it, changes nothing: messages repeat it at every admission.
+    """
+    news = [event if isinstance(event, NewConsent) else _said(event, now) for event in events]
+    news = [event for event in news if event.value not in ("", "NA")]
+    if not news:
+        return
+    people = load(connection, {event.patient for event in news}, lock=True)
+    rows: list[tuple[Any, ...]] = []
+    states: dict[int, tuple[int, str, datetime]] = {}
+    last = {number: dict(row.consents) for number, row in people.items()}
+    for event in news:
+        person, said = people[event.patient], last[event.patient]
+        before = said.get((event.kind, event.scope))
+        if before is not None and (before[0] == event.value or event.at < before[1]):
+            continue
+        said[(event.kind, event.scope)] = (event.value, event.at)
+        n, account, since = states.get(
+            person.id, (person.consent_version, person.account, person.account_since or now)
+        )
+        wanted = event.account or _reopened(event, before, account)
+        if wanted is not None and wanted != account:
+            account, since = wanted, event.at
+        states[person.id] = (n + 1, account, since)
+        rows.append(
+            (
+                person.id, n + 1, event.kind, event.scope, event.value, event.by, event.on_behalf_of,
+                event.channel, event.text_version, to_micros(event.at), event.message_seq,
+            )
+        )  # fmt: skip
+    columns = (
+        "patient", "n", "kind", "scope", "value", "by", "on_behalf_of", "channel", "text_version", "at",
+        "message_seq",
+    )  # fmt: skip
+    bulk.insert_rows(connection, consent_event, columns, rows)
+    bulk.update_rows(
+        connection,
+        patient,
+        "id",
+        ("consent_version", "account", "account_since", "updated_at"),
+        [
+            (number, n, account, to_micros(since), to_micros(now))
+            for number, (n, account, since) in sorted(states.items())
+        ],
+    )
+
+
+def _reopened(event: NewConsent, before: tuple[str, datetime] | None, account: str) -> str | None:
+    """ZFA-1 ACTIF takes back what ZFA-1 FERME did and nothing else: it must not undo what the patient closed here.
+
+    INEXISTANT may mean four states of the space and moves nothing. Source: PAM FR 2.11.2, ZFA-1.
+    """
+    if event.kind != "account" or event.value != "ACTIF" or before is None:
+        return None
+    return UNKNOWN_ACCOUNT if before[0] == "FERME" and account == "closed" else None
+
+
+def _said(event: ConsentSaid, now: datetime) -> NewConsent:
+    consent = event.consent
+    return NewConsent(
+        patient=event.patient,
+        kind=consent.scope,
+        value=consent.value,
+        by=event.source,
+        channel="message",
+        at=min(earliest(consent.at) or now, now),
+        message_seq=event.message_seq,
+        account="closed" if (consent.scope, consent.value) == ("account", "FERME") else None,
+    )
