@@ -7,6 +7,7 @@ import each other.
 from __future__ import annotations
 
 import calendar
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 from broker.access import professional_key
@@ -111,3 +112,38 @@ def sort_instant(document: Document, otherwise: datetime) -> datetime:
         if instant is not None:
             return instant
     return otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """What a document's codes mean for the record.
+
+    `visible_from` is the instant from which the patient sees it: no job and no race makes it appear.
+    `code` is N, R, V as sent, or `unstated`; `is_cumulated` that both masks were asked for at once (VIS-05).
+    """
+
+    masked_ps: bool
+    visible_from: datetime
+    hidden_from_reps: bool
+    code: str
+    is_cumulated: bool = False
+
+
+def visibility(document: Document, filed_at: datetime) -> Visibility:
+    """Read the masks off a document.
+
+    Invisible to the patient: until one month after filing (R.1111-53, VIS-02). R and V should not be shared at all
+    (VIS-00): they are kept masked, so that only their author among professionals sees them. A code of another
+    system says nothing, and nothing said is not "public": the matrix always applies.
+    """
+    codes = confidentiality(document)
+    is_invisible = "INVISIBLE_PATIENT" in codes
+    is_masked = "MASQUE_PS" in codes
+    level = next((code for code in ("V", "R", "N") if code in codes), "unstated")
+    return Visibility(
+        masked_ps=is_masked or level in ("R", "V"),
+        visible_from=month_after(filed_at) if is_invisible else filed_at,
+        hidden_from_reps="INVISIBLE_REPRESENTANTS_LEGAUX" in codes,
+        code=level,
+        is_cumulated=is_masked and is_invisible,
+    )
