@@ -1,0 +1,209 @@
+"""Sends FHIR, or bytes as they are, by HTTP POST to one partner: the http destination."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from adapters.network import client_context, require_protection
+from broker.envelope import Envelope, Receipt
+from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
+
+FHIR_JSON = "application/fhir+json"
+_TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_MAX_WAIT = timedelta(hours=1)
+
+
+class HttpDestinationSettings(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """A partner that takes messages by HTTP POST.
+
+    Fields:
+        url: Where to POST; for `fhir`, the server's base URL.
+        mode: `raw` posts the bytes to `url`; `fhir` posts a resource to its type, and a transaction or batch to the base.
+        media: Content type to send, when the message has none of its own.
+        token: Bearer token, when the partner asks for one.
+        headers: Further request headers, without secrets.
+        allow_plaintext: Send beyond loopback without TLS. Only where the network itself is protected.
+        tls_ca: PEM file of the authorities to trust; empty trusts the system's.
+        tls_certificate: PEM file of our certificate, for mutual TLS.
+        tls_key: PEM file of its private key, when not in the same file.
+        tls_key_password: Password of the private key.
+        tls_crl: PEM file of the revocation list of the authorities.
+        connect_timeout: How long to wait for a connection.
+        answer_timeout: How long to wait between two parts of the answer; after it the outcome is unknown.
+        max_answer_bytes: Largest answer kept; a longer one is cut.
+    """
+
+    url: str
+    mode: Literal["raw", "fhir"] = "raw"
+    media: str = "application/octet-stream"
+    token: str = ""
+    headers: dict[str, str] = {}
+    allow_plaintext: bool = False
+    tls_ca: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_key_password: str = ""
+    tls_crl: Path | None = None
+    connect_timeout: timedelta = timedelta(seconds=10)
+    answer_timeout: timedelta = timedelta(seconds=60)
+    max_answer_bytes: int = 1_000_000
+
+    def __repr__(self) -> str:
+        return f"HttpDestinationSettings(mode={self.mode!r})"
+
+
+class _Resource(msgspec.Struct):
+    """As much of a FHIR resource as its address needs."""
+
+    resourceType: str  # noqa: N815  # FHIR's own name
+    type: object = None
+
+
+class HttpDestination:
+    """A blocking client for one thread, with kept-alive connections. Redirects are not followed."""
+
+    def __init__(self, name: str, settings: HttpDestinationSettings) -> None:
+        where = f"destination.{name}.url"
+        parts = urlsplit(settings.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SetupError("http.url", where=where, reason="not an http or https URL")
+        is_tls = parts.scheme == "https"
+        require_protection(
+            parts.hostname, tls=is_tls, allow_plaintext=settings.allow_plaintext, where=where
+        )
+        self._settings = settings
+        self._not_before = 0.0
+        headers = dict(settings.headers)
+        if settings.token:
+            headers["Authorization"] = f"Bearer {settings.token}"
+        context = client_context(
+            ca=settings.tls_ca,
+            certificate=settings.tls_certificate,
+            key=settings.tls_key,
+            password=settings.tls_key_password,
+            crl=settings.tls_crl,
+            where=f"destination.{name}.tls_ca",
+        )
+        answer = settings.answer_timeout.total_seconds()
+        self._client = httpx.Client(
+            verify=context,
+            headers=headers,
+            follow_redirects=False,
+            trust_env=False,
+            timeout=httpx.Timeout(answer, connect=settings.connect_timeout.total_seconds()),
+        )
+
+    def deliver(self, envelope: Envelope) -> Receipt:
+        """POST one message.
+
+        Raises: TransientError for no connection, 408, 429 and 5xx (Retry-After is kept to: until then the partner
+        is not asked again); PermanentError for any other status; AmbiguousError for a request without its answer.
+        """
+        if time.monotonic() < self._not_before:
+            raise TransientError("http.retry_after", reason="the partner asked for a pause")
+        url, media = self._address(envelope)
+        headers = {"Content-Type": media}
+        key = envelope.keys.get("idempotency_key") or envelope.keys.get("delivery")
+        if key:
+            headers["Idempotency-Key"] = key
+        try:
+            with self._client.stream(
+                "POST", url, content=envelope.body, headers=headers
+            ) as response:
+                answer = self._read(response)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise TransientError("http.connect", reason=type(error).__name__) from error
+        except httpx.TransportError as error:
+            raise AmbiguousError("http.sent_unanswered", reason=type(error).__name__) from error
+        return self._judge(response, answer)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _address(self, envelope: Envelope) -> tuple[str, str]:
+        base = self._settings.url
+        if self._settings.mode == "raw":
+            return base, envelope.media or self._settings.media
+        try:
+            resource = msgspec.json.decode(envelope.body, type=_Resource)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise PermanentError(
+                "fhir.unreadable", where="resourceType", reason="not FHIR JSON"
+            ) from error
+        name = resource.resourceType
+        if not _TYPE.fullmatch(name):
+            raise PermanentError(
+                "fhir.unreadable", where="resourceType", reason="not a resource type"
+            )
+        if name == "Bundle" and resource.type in ("transaction", "batch"):
+            return base, FHIR_JSON
+        return f"{base.rstrip('/')}/{name}", FHIR_JSON
+
+    def _read(self, response: httpx.Response) -> bytes:
+        """The answer's first bytes; a status once received is the outcome, whatever happens to the rest."""
+        parts: list[bytes] = []
+        size = 0
+        try:
+            for part in response.iter_bytes():
+                parts.append(part[: self._settings.max_answer_bytes - size])
+                size += len(parts[-1])
+                if size >= self._settings.max_answer_bytes:
+                    break
+        except (httpx.TransportError, httpx.DecodingError):
+            return b"".join(parts)
+        return b"".join(parts)
+
+    def _judge(self, response: httpx.Response, answer: bytes) -> Receipt:
+        status = response.status_code
+        if 200 <= status < 300:
+            names = ("Location", "ETag", "X-Carnet-Message-Id")
+            keys = {
+                name.lower(): response.headers[name] for name in names if name in response.headers
+            }
+            return Receipt(
+                outcome="accepted",
+                code=f"http.{status}",
+                keys=keys,
+                answer=answer,
+                answer_media=response.headers.get("Content-Type", ""),
+            )
+        if status in (408, 429) or status >= 500:
+            if status in (429, 503):
+                self._pause(response.headers.get("Retry-After", ""))
+            raise TransientError(f"http.{status}", reason="the partner cannot take it now")
+        if 300 <= status < 400:
+            raise PermanentError(
+                f"http.{status}",
+                reason="the partner redirects; redirects are not followed",
+                hint="set the new url",
+            )
+        raise PermanentError(
+            f"http.{status}",
+            reason="the partner refused it",
+            hint="correct the message, its mapping or the token, then release it",
+        )
+
+    def _pause(self, retry_after: str) -> None:
+        """RFC 9110 §10.2.3: seconds, or a date; believed up to an hour."""
+        if retry_after.isdecimal():
+            seconds = float(retry_after[:9])
+        else:
+            try:
+                until = parsedate_to_datetime(retry_after)
+            except (TypeError, ValueError):
+                return
+            until = until if until.tzinfo else until.replace(tzinfo=UTC)
+            seconds = (until - datetime.now(UTC)).total_seconds()
+        self._not_before = time.monotonic() + min(seconds, _MAX_WAIT.total_seconds())
