@@ -78,7 +78,7 @@ def publishes_per_second(url: str, seconds: float = _SECONDS) -> float:
     """Persistent messages to a quorum queue, each confirmed before the next is sent."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
-    _declare_quorum(lambda **given: channel.queue_declare(**given))
+    _declare_quorum(channel.queue_declare)
     channel.confirm_delivery()
     properties = pika.BasicProperties(delivery_mode=2)
     try:
