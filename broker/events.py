@@ -165,6 +165,207 @@ REASONS: dict[str, Words] = {
         "Only the latest version of a document may be replaced or deleted.",
         "Seule la dernière version d'un document peut être remplacée ou supprimée.",
     ),
+    "identity.not_patient_number": Words(
+        "The message has only numbers for billing, insurance or stays, which name no patient.",
+        "Le message ne porte que des numéros de facturation, d'assurance ou de séjour, qui ne désignent pas le patient.",
+        "PID-3 must carry the patient's own number (PI) or a qualified INS.",
+    ),
+    "identity.old_number": Words(
+        "The message has only numbers that are no longer in use.",
+        "Le message ne porte que des numéros qui ne sont plus utilisés.",
+    ),
+    "identity.no_authority": Words(
+        "The patient's number has no assigning authority and no source to stand for one.",
+        "Le numéro du patient n'a ni autorité d'affectation ni source qui en tienne lieu.",
+    ),
+    "identity.ins_authority": Words(
+        "The INS has an authority that issues none.",
+        "L'INS porte une autorité qui n'en délivre pas.",
+        "The OID must be one of 1.2.250.1.213.1.4.8 (NIR) and .9 (NIA).",
+    ),
+    "identity.ins_test": Words(
+        "A test identity was sent to a production installation.",
+        "Une identité de test a été envoyée à une installation de production.",
+    ),
+    "identity.ins_not_qualified": Words(
+        "The message names the patient only by an INS that is not qualified (PID-32 is not VALI).",
+        "Le message ne désigne le patient que par une INS non qualifiée (PID-32 différent de VALI).",
+        "The sender must add its own number, or qualify the identity first.",
+    ),
+    "identity.ins_invalid": Words(
+        "The INS has a wrong layout or key.",
+        "L'INS a un format ou une clé erronés.",
+    ),
+    "identity.ins_differs": Words(
+        "The patient known by this local number has another INS: two people, or a number used again.",
+        "Le patient connu sous ce numéro local a une autre INS : deux personnes, ou un numéro réutilisé.",
+        "Let the identity team decide, then release or skip the message.",
+    ),
+    "identity.race": Words(
+        "Another worker created the same patient at the same moment; the batch is tried again.",
+        "Un autre processus a créé le même patient au même moment ; le lot est repris.",
+    ),
+    "identity.doubtful": Words(
+        "The identity is doubtful or fictitious: not filed, deliveries go on.",
+        "L'identité est douteuse ou fictive : non versé, les envois continuent.",
+    ),
+    "account.not_open": Words(
+        "The patient has no open space: not filed, deliveries go on.",
+        "Le patient n'a pas d'espace ouvert : non versé, les envois continuent.",
+    ),
+    "filing.allowed": Words("The document may be filed.", "Le document peut être versé."),
+    "document.deleted": Words(
+        "The same document was in the record and has been deleted; it is not filed again.",
+        "Le même document était au dossier et a été supprimé ; il n'est pas versé de nouveau.",
+        "To file it again its author gives it a new identifier.",
+    ),
+    "file.target_ambiguous": Words(
+        "Several current documents carry the identifier to replace or delete.",
+        "Plusieurs documents en vigueur portent l'identifiant à remplacer ou supprimer.",
+        "Look at them and decide which one is meant.",
+    ),
+    "file.target_other_patient": Words(
+        "The document to replace or delete belongs to another patient.",
+        "Le document à remplacer ou supprimer appartient à un autre patient.",
+        "Check the identity in both messages before anything else.",
+    ),
+    "content.missing": Words(
+        "The bytes referred to are not in the store.",
+        "Les octets visés ne sont pas dans le stockage.",
+    ),
+    "content.damaged": Words(
+        "The stored bytes are not those that were filed.",
+        "Les octets stockés ne sont pas ceux qui ont été versés.",
+        "Restore the database from a backup and verify it.",
+    ),
+    "access.author": Words("Its author reads it.", "Son auteur le lit."),
+    "access.record": Words("The record may be looked at.", "Le dossier peut être consulté."),
+    "access.own_record": Words("The holder reads their own record.", "Le titulaire lit son dossier."),
+    "access.other_record": Words("A patient asked for another record.", "Un patient a demandé le dossier d'autrui."),
+    "access.account_not_open": Words("The patient's space is not open.", "L'espace du patient n'est pas ouvert."),
+    "access.deleted": Words("The document was deleted.", "Le document a été supprimé."),
+    "access.masked": Words("The document is masked to professionals.", "Le document est masqué aux professionnels."),
+    "access.not_yet_visible": Words(
+        "The document is not visible to the patient yet.",
+        "Le document n'est pas encore visible par le patient.",
+    ),
+    "access.matrix_open": Words("The matrix opens this type.", "La matrice ouvre ce type."),
+    "access.matrix_closed": Words("The matrix closes this type.", "La matrice ferme ce type."),
+    "access.matrix_unknown": Words(
+        "Profession or document type unknown to the matrix.",
+        "Profession ou type de document inconnu de la matrice.",
+        "Give the type a shared code in the mapping's table, or the profession its code.",
+    ),
+    "access.emergency_opposed": Words(
+        "The patient opposed this emergency mode.",
+        "Le patient s'est opposé à ce mode d'urgence.",
+    ),
+    "access.emergency_motive": Words("The emergency has no typed reason.", "L'urgence n'a pas de motif saisi."),
+    "access.emergency_profession": Words(
+        "This emergency mode is not for this profession.",
+        "Ce mode d'urgence n'est pas ouvert à cette profession.",
+    ),
+    "access.operator": Words("An operator sees metadata.", "Un opérateur voit les métadonnées."),
+    "access.operator_motive": Words(
+        "Opening content as an operator needs a typed reason.",
+        "L'ouverture d'un contenu par un opérateur demande un motif saisi.",
+    ),
+    "access.operator_reveal": Words("An operator opened content.", "Un opérateur a ouvert un contenu."),
+    "access.absent": Words("There is no such document.", "Aucun document ne correspond."),
+    "xml.malformed": Words(
+        "The XML is not well-formed.",
+        "Le XML n'est pas bien formé.",
+        "The place names the line; have the sender check it there.",
+    ),
+    "xml.doctype": Words(
+        "XML with a DOCTYPE is not accepted: it could bring in entities or files.",
+        "Le XML avec DOCTYPE n'est pas admis : il pourrait introduire des entités ou des fichiers.",
+        "Have the sender leave the DOCTYPE out.",
+    ),
+    "xml.encoding": Words(
+        "The XML is in an encoding that is not accepted.",
+        "Le XML est dans un encodage non admis.",
+        "UTF-8, UTF-16, ISO 8859 and Windows 125x are read.",
+    ),
+    "xml.too_large": Words(
+        "The XML is larger than Carnet reads.",
+        "Le XML dépasse la taille lue par Carnet.",
+    ),
+    "xml.too_many_elements": Words(
+        "The XML has more elements than Carnet reads.",
+        "Le XML compte plus d'éléments que Carnet n'en lit.",
+    ),
+    "xml.too_deep": Words(
+        "The XML is nested more deeply than Carnet reads.",
+        "Le XML est imbriqué plus profondément que Carnet ne lit.",
+    ),
+    "cda.no_document": Words(
+        "The XML holds no ClinicalDocument.",
+        "Le XML ne contient pas de ClinicalDocument.",
+    ),
+    "fhir.malformed": Words(
+        "The FHIR resource is not valid JSON.",
+        "La ressource FHIR n'est pas du JSON valide.",
+        "The place names the byte.",
+    ),
+    "fhir.no_resource": Words(
+        "The JSON or XML is not a FHIR resource.",
+        "Le JSON ou le XML n'est pas une ressource FHIR.",
+        "resourceType must say which one it is.",
+    ),
+    "fhir.too_large": Words(
+        "The FHIR resource is larger than Carnet reads.",
+        "La ressource FHIR dépasse la taille lue par Carnet.",
+    ),
+    "fhir.too_many_values": Words(
+        "The FHIR resource has more values than Carnet reads.",
+        "La ressource FHIR compte plus de valeurs que Carnet n'en lit.",
+    ),
+    "fhir.too_deep": Words(
+        "The FHIR resource is nested more deeply than Carnet reads.",
+        "La ressource FHIR est imbriquée plus profondément que Carnet ne lit.",
+    ),
+    "xdm.malformed": Words(
+        "The archive cannot be read as a zip.",
+        "L'archive n'est pas un zip lisible.",
+    ),
+    "xdm.unsafe_name": Words(
+        "A name in the archive could lead outside it.",
+        "Un nom de l'archive pourrait mener hors d'elle.",
+    ),
+    "xdm.not_a_file": Words(
+        "The archive holds a link, device or pipe.",
+        "L'archive contient un lien, un périphérique ou un tube.",
+    ),
+    "xdm.duplicate_name": Words(
+        "Two entries of the archive have one name.",
+        "Deux entrées de l'archive portent le même nom.",
+    ),
+    "xdm.bomb": Words(
+        "The archive unpacks to far more than it holds.",
+        "L'archive se déploie bien au-delà de ce qu'elle contient.",
+    ),
+    "xdm.too_many_entries": Words(
+        "The archive has more entries than Carnet reads.",
+        "L'archive compte plus d'entrées que Carnet n'en lit.",
+    ),
+    "xdm.too_large": Words(
+        "The archive is larger than Carnet reads.",
+        "L'archive dépasse la taille lue par Carnet.",
+    ),
+    "xdm.encrypted": Words(
+        "The archive holds an encrypted entry.",
+        "L'archive contient une entrée chiffrée.",
+    ),
+    "xdm.compression": Words(
+        "The archive uses a compression that is not accepted.",
+        "L'archive utilise une compression non admise.",
+        "Stored and deflated entries are read.",
+    ),
+    "xdm.no_document": Words(
+        "The archive holds no document.",
+        "L'archive ne contient aucun document.",
+    ),
     "internal": Words(
         "Carnet failed on this message; its bytes are kept.",
         "Carnet a échoué sur ce message ; ses octets sont conservés.",

@@ -1,3 +1,5 @@
+"""Tests of `broker/writing/fhir.py`; not named `test_fhir` because pytest wants basenames of their own."""
+
 from __future__ import annotations
 
 import base64

@@ -1,0 +1,43 @@
+"""The public corpus, when it lies beside the project: no traceback, and what is valid is mapped."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.corpus.survey import CORPUS, FORMATS, Outcome, files, invalid, survey, table
+
+pytestmark = pytest.mark.skipif(
+    not CORPUS.is_dir(), reason="the public corpus is not beside the project"
+)
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> list[Outcome]:
+    return survey()
+
+
+def test_nothing_but_our_own_errors_is_raised(outcomes: list[Outcome]) -> None:
+    crashes = [f"{one.file}#{one.index}: {one.crash}" for one in outcomes if one.crash]
+
+    assert crashes == []
+
+
+def test_every_rejection_has_a_code_and_a_reason(outcomes: list[Outcome]) -> None:
+    assert [one.file for one in outcomes if one.error and len(one.error.split()) < 2] == []
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_of_what_is_valid_97_percent_are_mapped(kind: str, outcomes: list[Outcome]) -> None:
+    bad = invalid()
+    valid = [one for one in outcomes if one.format == kind and one.file not in bad]
+
+    mapped = sum(one.is_mapped for one in valid)
+
+    assert mapped >= 0.97 * len(valid), table(outcomes)
+
+
+def test_the_list_of_invalid_files_names_files_that_are_there_and_says_why() -> None:
+    known = {path.relative_to(CORPUS).as_posix() for path in files(CORPUS)}
+
+    assert set(invalid()) <= known
+    assert all(len(reason) > 10 for reason in invalid().values())
