@@ -377,6 +377,8 @@ _RANGES = (
     ("worker.processes", 1, 256),
     ("worker.batch", 1, 10_000),
     ("worker.nice", 0, 19),
+    ("scheduler.sweep_seconds", 1, 3_600),
+    ("scheduler.seal_seconds", 1, 86_400),
 )
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECRET_KEY = re.compile(r"(^|_)(password|passphrase|token|secret)s?$")
+_SECRET_KEY = re.compile(r"(^|_)(password|passphrase|token|secret|digest_key)s?$")
 _SECRET_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 _MISSING: Any = msgspec.UNSET
 

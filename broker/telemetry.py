@@ -22,6 +22,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from broker.events import EVENTS, Event
+from broker.settings import Settings
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 MOST_LABEL_SETS = 500
@@ -51,8 +52,12 @@ FIELDS: Mapping[str, re.Pattern[str] | None] = {
     "attempt": None,
     "seq": None,
     "seconds": None,
+    "junk_bytes": None,
+    "broken_frames": None,
 }
 """Fields any event may carry beside its own labels. None: a number."""
+
+_LARGEST = 10**12
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -130,12 +135,18 @@ class Telemetry:
         self._children: dict[tuple[str, ...], Any] = {}
         self._sets: dict[str, int] = {}
         self._components: dict[str, bool] = {}
+        self._closers: list[Callable[[], None]] = []
         self._dropped = Counter(
             "carnet_telemetry_dropped",
             "what telemetry refused to say",
             ("role", "why"),
             registry=self.registry,
         )
+
+    @classmethod
+    def of(cls, settings: Settings, role: str, index: int = 0) -> Telemetry:
+        """The telemetry of process `index` of a role, logging to standard error at the configured level."""
+        return cls(role, writer=f"{role}-{index}", level=settings.telemetry.log_level)
 
     def emit(self, name: str, /, **fields: Value) -> None:
         """Say that `name` happened once."""
@@ -191,6 +202,15 @@ class Telemetry:
     def bound(self, **fields: Value) -> Bound:
         """An emitter that adds `fields` to each event, as `message_id`, `source` and `stage` of one message."""
         return Bound(self, fields)
+
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Have `closer` called by `close`."""
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        """End what publishes this telemetry (`telemetry_pages.publish`), last begun first."""
+        while self._closers:
+            self._closers.pop()()
 
     def notice(self, name: str, fields: dict[str, Any]) -> None:
         """`broker.contracts.Notice`: how an adapter says that something happened."""
@@ -257,6 +277,8 @@ class Telemetry:
     def _log(self, event: Event, fields: Mapping[str, Value]) -> None:
         said: dict[str, Value] = {}
         for name, value in fields.items():
+            if value == "":
+                continue
             if name not in FIELDS and name not in event.labels:
                 self._drop("unknown_field", name)
                 continue
@@ -318,6 +340,8 @@ def place_of(error: BaseException) -> str:
 def _said(name: str, value: object) -> Value:
     """`value` if it may be said in field `name`."""
     if isinstance(value, bool | int | float):
+        if abs(value) >= _LARGEST and name != "seq":
+            raise _RefusedError("value", name)
         return value
     pattern = FIELDS.get(name, _TOKEN)
     if not isinstance(value, str) or pattern is None or not pattern.fullmatch(value):

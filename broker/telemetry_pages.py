@@ -1,9 +1,9 @@
 """Serves `/metrics`, `/health` and `/ready`, and adds up the processes of one machine: for the roles.
 
-`carnet serve` runs several processes behind one address. Each writes a snapshot of its metrics to a shared folder
-once a second (`Snapshots`); whoever serves the pages reads the folder and adds them up. Chosen over the multiprocess
+Several processes share one address. Each writes a snapshot of its metrics to a shared folder once a second
+(`Snapshots`); the first to get the port serves the pages for all and adds them up, and another takes over when it ends. Chosen over the multiprocess
 mode of prometheus_client, which needs an environment variable before the first import and module-wide state, and over
-a port per process, which leaves an operator with as many addresses as processes. A role run alone needs no folder.
+a port per process, which leaves an operator with as many addresses as processes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from broker.errors import SetupError
+from broker.settings import host_port
 from broker.telemetry import MEASURES, Telemetry
 
 FRESH_SECONDS = 10.0
+FORGOTTEN_SECONDS = 86_400.0
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -46,9 +48,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     at: float
     components: dict[str, bool]
     families: list[Family]
+    has_ended: bool = False
 
 
-def snapshot(telemetry: Telemetry, now: float) -> Snapshot:
+def snapshot(telemetry: Telemetry, now: float, *, has_ended: bool = False) -> Snapshot:
     """What `telemetry` holds now."""
     families = [
         Family(
@@ -64,7 +67,13 @@ def snapshot(telemetry: Telemetry, now: float) -> Snapshot:
         for metric in telemetry.registry.collect()
     ]
     return Snapshot(
-        telemetry.role, telemetry.writer, os.getpid(), now, telemetry.components, families
+        telemetry.role,
+        telemetry.writer,
+        os.getpid(),
+        now,
+        telemetry.components,
+        families,
+        has_ended,
     )
 
 
@@ -89,6 +98,7 @@ class Snapshots:
     def start(self) -> None:
         """Begin. The folder is made when missing."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        forget(self._folder, self._clock())
         self.write()
         self._thread.start()
 
@@ -97,14 +107,16 @@ class Snapshots:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
-        self.write()
+        self.write(has_ended=True)
 
-    def write(self) -> None:
+    def write(self, *, has_ended: bool = False) -> None:
         """Write now. A disk that refuses costs a snapshot, nothing else."""
         name = f"{self._telemetry.role}-{self._telemetry.writer or 0}-{os.getpid()}"
         partial = self._folder / f"{name}.partial"
         with suppress(OSError):
-            partial.write_bytes(msgspec.json.encode(snapshot(self._telemetry, self._clock())))
+            partial.write_bytes(
+                msgspec.json.encode(snapshot(self._telemetry, self._clock(), has_ended=has_ended))
+            )
             partial.replace(self._folder / f"{name}.json")
 
     def _run(self) -> None:
@@ -112,10 +124,12 @@ class Snapshots:
             self.write()
 
 
-def clear(folder: Path) -> None:
-    """Forget the snapshots of an earlier run; `carnet serve` calls it before it starts its processes."""
+def forget(folder: Path, now: float) -> None:
+    """Drop snapshots that nobody has written for a day."""
     for path in folder.glob("*.json"):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            if now - path.stat().st_mtime > FORGOTTEN_SECONDS:
+                path.unlink()
 
 
 def read(folder: Path) -> list[Snapshot]:
@@ -220,6 +234,8 @@ class Pages:
         for one in sorted(self._all(), key=lambda one: one.at):
             newest[(one.role, one.writer)] = one
         for one in newest.values():
+            if one.has_ended or (not self._expects and now - one.at > 6 * FRESH_SECONDS):
+                continue
             components = roles.setdefault(one.role, {})
             heard = now - one.at <= FRESH_SECONDS
             components["heard"] = components.get("heard", False) or heard
@@ -273,6 +289,68 @@ class Pages:
                 """Nothing: a scrape is no event."""
 
         return Handler
+
+
+def publish(
+    telemetry: Telemetry,
+    listen: str,
+    folder: Path,
+    *,
+    expects: Sequence[str] = (),
+    every: float = 1.0,
+) -> None:
+    """Publish a role's telemetry until `telemetry.close()`: its snapshots, and the pages if nobody serves them yet.
+
+    Every role of a machine calls it with the same address and folder. One of them gets the port and serves the pages
+    for all; when it ends, another takes over within `every` seconds. `listen` empty: snapshots only.
+    """
+    snapshots = Snapshots(telemetry, folder, every=every)
+    snapshots.start()
+    telemetry.on_close(snapshots.stop)
+    if listen:
+        turn = _Turn(telemetry, host_port(listen), folder, tuple(expects), every)
+        turn.start()
+        telemetry.on_close(turn.stop)
+
+
+class _Turn:
+    """Waits for the port of the pages, serves them while this process lives."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        address: tuple[str, int],
+        folder: Path,
+        expects: Sequence[str],
+        every: float,
+    ) -> None:
+        self._telemetry = telemetry
+        self._address = address
+        self._folder = folder
+        self._expects = expects
+        self._every = every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="carnet-pages-turn", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                pages = Pages(
+                    self._telemetry, self._address, folder=self._folder, expects=self._expects
+                )
+            except SetupError:
+                self._stop.wait(self._every)
+                continue
+            pages.start()
+            self._stop.wait()
+            pages.stop()
 
 
 class _Merged(Collector):

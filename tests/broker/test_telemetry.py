@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import socket
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,8 +22,9 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from broker.events import EVENTS
+from broker.settings import Settings
 from broker.telemetry import MEASURES, MOST_LABEL_SETS, Telemetry, TelemetryError, place_of
-from broker.telemetry_pages import Pages, Snapshots, clear, merged, read, snapshot
+from broker.telemetry_pages import Pages, Snapshots, merged, publish, read, snapshot
 
 MESSAGE_ID = "0192f1c0-5b7a-7cc3-8f00-0123456789ab"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -296,20 +300,65 @@ def _encoded(telemetry: Telemetry, at: float) -> bytes:
     return msgspec.json.encode(one)
 
 
-def test_snapshots_are_written_at_once_and_at_the_end_and_cleared_for_a_new_run(
+def test_snapshots_are_written_at_once_and_at_the_end_and_old_ones_forgotten(
     tmp_path: Path,
 ) -> None:
     telemetry, _ = made("error")
-    snapshots = Snapshots(telemetry, tmp_path / "telemetry", every=60, clock=lambda: 5.0)
+    folder = tmp_path / "telemetry"
+    folder.mkdir()
+    old = folder / "worker-0-1.json"
+    old.write_bytes(_encoded(telemetry, at=1.0))
+    os.utime(old, (1.0, 1.0))
+    snapshots = Snapshots(telemetry, folder, every=60, clock=lambda: 100_000.0)
 
     snapshots.start()
-    first = read(tmp_path / "telemetry")
+    first = read(folder)
     telemetry.emit_many("filed", 9, source="lab")
     snapshots.stop()
-    last = read(tmp_path / "telemetry")
-    clear(tmp_path / "telemetry")
+    last = read(folder)
 
-    assert [one.at for one in first] == [5.0]
+    assert [(one.at, one.has_ended) for one in first] == [(100_000.0, False)]
+    assert [one.has_ended for one in last] == [True]
     samples = {s.name: s.value for metric in merged(last, 5.0) for s in metric.samples}
     assert samples["carnet_filed_total"] == 9
-    assert read(tmp_path / "telemetry") == []
+
+
+def test_the_first_process_serves_the_pages_and_the_next_takes_over(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    first = Telemetry("gateway", writer="gateway-0", level="error")
+    second = Telemetry("worker", writer="worker-0", level="error")
+    for telemetry in (first, second):
+        telemetry.ready("running", True)
+        telemetry.emit_many("filed", 2, source="lab")
+        publish(telemetry, listen, tmp_path, every=0.02)
+    try:
+        both = _until(f"http://{listen}/metrics", 'role="worker"')
+        first.close()
+        after = _until(f"http://{listen}/ready", '"ready":true')
+    finally:
+        first.close()
+        second.close()
+
+    assert 'carnet_filed_total{role="gateway",source="lab"} 2.0' in both
+    assert set(json.loads(after)["roles"]) == {"worker"}
+
+
+def _until(url: str, sign: str) -> str:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            text = get(url)[1]
+            if sign in text:
+                return text
+        except OSError:
+            pass
+        assert time.monotonic() < deadline, f"{sign} never came"
+
+
+def test_a_role_says_what_its_settings_say(tmp_path: Path) -> None:
+    telemetry = Telemetry.of(Settings.default(tmp_path), "worker", 3)
+
+    assert (telemetry.role, telemetry.writer) == ("worker", "worker-3")
+    assert snapshot(telemetry, 1.0).components == {}
