@@ -6,13 +6,14 @@ and a queue prefix of its own, and leaves nothing behind.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
-import socket
+import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,16 +60,18 @@ class Deployment:
     """A running Carnet."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], port: int, engine: Engine, log: Path
+        self,
+        process: subprocess.Popen[str],
+        engine: Engine,
+        log: Path,
+        address: str,
+        roles: dict[int, str],
     ) -> None:
-        self.port = port
+        self.address = address
         self._process = process
         self._engine = engine
         self._log = log
-
-    @property
-    def address(self) -> str:
-        return f"mllp://127.0.0.1:{self.port}"
+        self._roles = roles
 
     def fates(self) -> dict[str, int]:
         """What became of every message so far, from the day tallies: fate -> how many."""
@@ -96,20 +99,35 @@ class Deployment:
                     f"{messages - done} messages stay unsettled: {self.fates()}\n{self.tail()}"
                 )
             self.check()
-            time.sleep(0.01)
+            time.sleep(0.025)
 
     def check(self) -> None:
-        """Raises: BenchError when Carnet is not running any more."""
+        """Raises: BenchError when Carnet, or one of its roles, is not running any more."""
         if self._process.poll() is not None:
             raise BenchError(f"Carnet ended with {self._process.returncode}:\n{self.tail()}")
+        for pid, role in self._roles.items():
+            if usage_of(pid, role) is None:
+                raise BenchError(f"{role} ended:\n{self.tail()}")
 
     def tail(self) -> str:
         """The last lines of its log."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
+        return last_lines(self._log)
 
     def usage(self) -> list[Usage]:
-        """Each of its processes, named by its role."""
-        return [used for pid in tree(self._process.pid) if (used := usage_of(pid)) is not None]
+        """Each of its roles, and the supervisor with its helpers as one."""
+        named = {pid: self._roles.get(pid, "supervisor") for pid in tree(self._process.pid)}
+        used = [one for pid, name in named.items() if (one := usage_of(pid, name)) is not None]
+        return [summed(name, used) for name in dict.fromkeys(named.values())]
+
+
+def summed(name: str, used: Sequence[Usage]) -> Usage:
+    """All processes of one name as one."""
+    mine = [one for one in used if one.name == name]
+    return Usage(name, sum(one.rss_bytes for one in mine), sum(one.cpu_seconds for one in mine))
+
+
+def last_lines(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-15:])
 
 
 def settled(fates: dict[str, int]) -> int:
@@ -124,20 +142,26 @@ def deployed(set_up: SetUp, folder: Path, command: str) -> Iterator[Deployment]:
     home = folder / name
     home.mkdir()
     with _database(set_up, name, home) as database_url:
-        port = _free_port()
-        (home / "carnet.toml").write_text(_settings(set_up, name, port))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "broker", command, "--config", str(home / "carnet.toml")],
-            cwd=PROJECT,
-            env={**os.environ, "BENCH_DATABASE": database_url, "BENCH_QUEUE": set_up.amqp_url},
-            stdout=subprocess.DEVNULL,
-            stderr=(home / "log").open("wb"),
-        )
+        settings = home / "carnet.toml"
+        settings.write_text(_settings(set_up, name))
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "broker", command, "--json", "--config", str(settings)],
+                cwd=PROJECT,
+                env={
+                    **os.environ,
+                    "BENCH_DATABASE": database_url,
+                    "BENCH_QUEUE": set_up.amqp_url,
+                    "PYTHONUNBUFFERED": "1",
+                },
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
         engine = open_engine(database_url, pool_size=1)
         try:
-            deployment = Deployment(process, port, engine, home / "log")
-            _await_listener(deployment)
-            yield deployment
+            address, roles = _await_ready(process, home / "log")
+            yield Deployment(process, engine, home / "log", address, roles)
         finally:
             engine.dispose()
             _stop(process)
@@ -157,18 +181,14 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def usage_of(pid: int) -> Usage | None:
-    """What a process uses; None when it is gone. Its name is what the kernel calls it (`carnet-worker-0`)."""
+def usage_of(pid: int, name: str) -> Usage | None:
+    """What a process uses, under a name of ours; None when it is gone."""
     fields = _stat(pid)
-    if not fields:
+    if not fields or fields[0] == "Z":
         return None
     ticks = sum(int(field) for field in fields[11:15])
-    pages = int(fields[21])
-    try:
-        name = Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return None
-    return Usage(name, pages * os.sysconf("SC_PAGE_SIZE"), ticks / os.sysconf("SC_CLK_TCK"))
+    memory = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    return Usage(name, memory, ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _stat(pid: int) -> list[str]:
@@ -179,7 +199,7 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _settings(set_up: SetUp, name: str, port: int) -> str:
+def _settings(set_up: SetUp, name: str) -> str:
     queue = '{ env = "BENCH_QUEUE" }' if set_up.amqp_url else '"embedded"'
     return f"""
 [site]
@@ -199,7 +219,7 @@ log_level = "warning"
 
 [source.load]
 adapter = "mllp"
-port = {port}
+port = 0
 """
 
 
@@ -220,27 +240,18 @@ def _database(set_up: SetUp, name: str, home: Path) -> Iterator[str]:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
-def _free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
+def _await_ready(process: subprocess.Popen[str], log: Path) -> tuple[str, dict[int, str]]:
+    """Wait for the line that says everything is up: the listener's address, and each role by process id."""
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
+    line = process.stdout.readline() if readable else ""
+    if not line:
+        raise BenchError(f"Carnet did not become ready:\n{last_lines(log)}")
+    said = json.loads(line)
+    return said["ready"]["load"], {pid: role for role, pid in said["processes"].items()}
 
 
-def _await_listener(deployment: Deployment) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        deployment.check()
-        try:
-            socket.create_connection(("127.0.0.1", deployment.port), 1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise BenchError(f"Carnet does not listen:\n{deployment.tail()}") from None
-            time.sleep(0.05)
-        else:
-            return
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[str]) -> None:
     """Ask it to drain and end; its children end with it."""
     process.terminate()
     try:

@@ -162,8 +162,8 @@ def _service_usage() -> Iterator[Usage]:
         path = Path(home or "/nowhere") / pidfile
         if path.exists():
             for pid in tree(int(path.read_text())):
-                if (used := usage_of(pid)) is not None:
-                    yield Usage(name, used.rss_bytes, used.cpu_seconds)
+                if (used := usage_of(pid, name)) is not None:
+                    yield used
 
 
 @contextmanager
