@@ -386,9 +386,7 @@ def _segments(
                 blank = bool(segments)
                 continue
             name = stripped[:3]
-            if stripped[3:4] == mark and name.isalnum() and name.isupper():
-                line = stripped
-            elif len(stripped) == 3 and _SEGMENT.match(stripped):
+            if (stripped[3:4] == mark and name.isalnum() and name.isupper()) or (len(stripped) == 3 and _SEGMENT.match(stripped)):
                 line = stripped
             elif blank or not segments:
                 unreadable = True

@@ -1,0 +1,336 @@
+"""A set of mappings: loaded from a folder, checked as a whole, then immutable; and applied to messages.
+
+A reload makes a new set. Loading reads files; applying reads nothing but its arguments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
+
+from broker.document import Document
+from broker.errors import SetupError
+from broker.mapping import systems as systems_csv
+from broker.mapping import tables as csv_tables
+from broker.mapping.apply import Compiled, Entry, Mapper
+from broker.mapping.compile import Compiler, RuleInfo
+from broker.mapping.coverage import reads_of
+from broker.mapping.inherit import flatten, merge_fields
+from broker.mapping.language import MappingFile, TableRef, groups_of, read
+from broker.mapping.paths import SourceFormat
+from broker.mapping.problems import Place, Problems
+from broker.mapping.run import Context, Mapped
+from broker.mapping.source_cda import CdaSource
+from broker.mapping.source_fhir import FhirSource
+from broker.mapping.source_hl7v2 import Hl7v2Source
+from broker.mapping.strict_yaml import Block, Text
+from broker.mapping.tables import Table
+from broker.mapping.values import PARIS, Zone
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a value came about: the rule, its source path and table, and the loop indexes it was made at."""
+
+    target: str
+    rule: str
+    source: str
+    table: str
+    at: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingSet:
+    """Mappings ready to run. `hash` is the SHA-256 (hex) of the set's files, recorded in every document."""
+
+    hash: str
+    mappings: MappingProxyType[str, Compiled] = field(repr=False)
+    mapper: Mapper = field(repr=False)
+    warnings: tuple[str, ...] = ()
+
+    def apply(self, parsed: Any, context: Context, *, coverage: bool = False) -> Mapped:
+        """Map one parsed message (its `format_name` says which mappings are tried).
+
+        coverage: also list the populated source paths that no rule reads; it costs time.
+        Raises: MappingError `mapping.none`, `mapping.ambiguous`, `mapping.required`, `mapping.unmapped_code`,
+        `mapping.no_document`, `mapping.too_many_values`, `embedded.patient_mismatch`; with the place, no value.
+        """
+        return self.mapper.apply(parsed, context, coverage)
+
+    def explain(self, mapped: Mapped, document: int, target: str) -> list[Trace]:
+        """The rules that gave `target` (a model path without indexes) of the nth document of `mapped`."""
+        rules = self.mappings[mapped.documents[document].mapping.name].rules
+        return [
+            _trace(rules[number], at)
+            for number, at in mapped.provenance[document]
+            if _plain(rules[number].target) == target
+        ]
+
+
+def _trace(info: RuleInfo, at: tuple[int, ...]) -> Trace:
+    return Trace(_plain(info.target), str(info.place), info.source, info.table, at)
+
+
+def _plain(target: str) -> str:
+    return target.replace("[{}]", "")
+
+
+def load(folder: Path | Iterable[Path]) -> MappingSet:
+    """Load every mapping below one folder or several.
+
+    Raises: SetupError with every problem of every file: `file:line:column`, the line, a caret and a hint.
+    """
+    found = examine(folder)
+    found.problems.raise_errors()
+    problems = found.problems
+    warnings = tuple(problems.render(p) for p in problems.found if p.severity == "warning")
+    return MappingSet(found.hash, found.mappings, found.mapper, warnings)
+
+
+@dataclass(slots=True)
+class Examined:
+    """A set and everything found wrong in it: for lint, which shows warnings too."""
+
+    hash: str
+    mappings: MappingProxyType[str, Compiled]
+    mapper: Mapper
+    problems: Problems
+
+
+def examine(folder: Path | Iterable[Path]) -> Examined:
+    """Load without raising for what is wrong inside files. Raises SetupError when a folder is missing."""
+    roots = [folder] if isinstance(folder, Path) else list(folder)
+    for root in roots:
+        if not root.is_dir():
+            raise SetupError("mapping.set_invalid", where=str(root), reason="no such mapping folder")
+    return _Loader([root.resolve() for root in roots]).examine()
+
+
+class _Loader:
+    def __init__(self, roots: list[Path]) -> None:
+        self.roots = roots
+        self.problems = Problems()
+        self.files: dict[Path, MappingFile] = {}
+        self.tables: dict[Path, Table] = {}
+        self.systems = self._systems()
+
+    def examine(self) -> Examined:
+        for root in self.roots:
+            for path in _mapping_files(root):
+                file = read(path, self._shown(path), self.problems)
+                if file is not None:
+                    self.files[path] = file
+        self._check_names()
+        compiled: dict[str, Compiled] = {}
+        for path, file in self.files.items():
+            if file.source == "document" or file.target != "document":
+                continue
+            one = self._compile(flatten(file, self.files, path.parent, self.problems))
+            if one is not None:
+                compiled[one.name] = one
+        mappings = MappingProxyType(compiled)
+        set_hash = self._hash()
+        mapper = Mapper(mappings, self.systems, set_hash)
+        return Examined(set_hash, mappings, mapper, self.problems)
+
+    def _shown(self, path: Path) -> str:
+        for root in self.roots:
+            if path.is_relative_to(root):
+                return f"{root.name}/{path.relative_to(root).as_posix()}"
+        return path.name
+
+    def _systems(self) -> systems_csv.Systems:
+        text = ""
+        for root in self.roots:
+            path = root / "tables" / "systems.csv"
+            if path.is_file():
+                rows = path.read_text(encoding="utf-8")
+                text = rows if not text else text + "\n" + rows.partition("\n")[2]
+        return systems_csv.parse(text)
+
+    def _check_names(self) -> None:
+        seen: dict[str, MappingFile] = {}
+        for file in self.files.values():
+            if file.name in seen:
+                self.problems.add(file.place, "E407", f"mapping '{file.name}' exists twice", f"also at {seen[file.name].place}")
+            seen[file.name] = file
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256()
+        for root in self.roots:
+            for path in sorted(p for p in root.rglob("*") if p.suffix in {".yaml", ".csv"}):
+                if path.is_file() and not _in_tests(path, root):
+                    digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+                    digest.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
+        return digest.hexdigest()
+
+    def _table(self, ref: TableRef) -> Table | None:
+        path = self._table_path(ref)
+        if path is None:
+            return None
+        if path not in self.tables:
+            table = csv_tables.load(path, self._shown(path), self.problems, ref.place)
+            if table is None:
+                return None
+            self.tables[path] = table
+        table = self.tables[path]
+        if ref.unmapped or ref.default:
+            return Table(table.file, table.rows, ref.unmapped, ref.default)
+        return table
+
+    def _table_path(self, ref: TableRef) -> Path | None:
+        """The table file: beside the mapping or in a folder above it, never outside the set."""
+        folder = ref.folder
+        root = next((r for r in self.roots if folder.is_relative_to(r)), None)
+        if root is None or ref.file.startswith("/") or ".." in Path(ref.file).parts or not ref.file:
+            self.problems.add(ref.place, "E307", f"table '{ref.file}' is outside the set's folder")
+            return None
+        while True:
+            path = folder / ref.file
+            if path.is_file():
+                if path.resolve().is_relative_to(root):
+                    return path
+                self.problems.add(ref.place, "E307", f"table '{ref.file}' is outside the set's folder")
+                return None
+            if folder == root:
+                break
+            folder = folder.parent
+        self.problems.add(ref.place, "E301", f"table file '{ref.file}' is not there")
+        return None
+
+    def _compile(self, file: MappingFile) -> Compiled | None:
+        tables = {}
+        for name, ref in file.tables.items():
+            table = self._table(ref)
+            if table is not None:
+                tables[name] = table
+        if file.applies_when is None:
+            return None  # a fragment, compiled where it is extended
+        source, selector = self._source(file, tables)
+        unmapped = file.defaults.get("unmapped")
+        compiler = Compiler(source, tables, self.problems, unmapped.value if unmapped else "keep")
+        chooser = Compiler(selector, tables, self.problems)
+        applies = chooser.condition(file.applies_when, selector.root)
+        entries = _entries(file, compiler, self.problems)
+        reads = source.compiler.reads if isinstance(source, Hl7v2Source) else set()
+        if isinstance(selector, Hl7v2Source):
+            reads |= selector.compiler.reads
+        return Compiled(
+            name=file.name,
+            version=file.version,
+            format=file.source,
+            ancestors=frozenset(file.ancestors),
+            applies=applies,
+            selector=selector,
+            source=source,
+            entries=entries,
+            rules=tuple(compiler.rules),
+            reads=reads_of(reads),
+            ignored=frozenset(file.ignore),
+            zone=self._zone(file),
+            decimal_comma=_default(file, "decimal_comma") == "accept",
+            midnight_is_unknown=_default(file, "midnight_is_unknown") == "true",
+            keep_unread=_default(file, "keep_unread") == "true",
+        )
+
+    def _source(
+        self, file: MappingFile, tables: dict[str, Table]
+    ) -> tuple[SourceFormat, SourceFormat]:
+        if file.source == "hl7v2":
+            groups = groups_of(file.groups, self.problems)
+            return Hl7v2Source(groups, tables.get("units")), Hl7v2Source({})
+        if file.source == "cda":
+            return CdaSource(file.namespaces, tables.get("units")), CdaSource(file.namespaces, None)
+        return FhirSource(), FhirSource()
+
+    def _zone(self, file: MappingFile) -> Zone:
+        name = _default(file, "timezone")
+        if not name or name == PARIS.name:
+            return PARIS
+        try:
+            return Zone(name)
+        except (ZoneInfoNotFoundError, ValueError):
+            self.problems.add(file.defaults["timezone"].place, "E121", f"unknown time zone '{name}'")
+            return PARIS
+
+
+def _default(file: MappingFile, key: str) -> str:
+    text = file.defaults.get(key)
+    return text.value if text else ""
+
+
+def _mapping_files(root: Path) -> list[Path]:
+    found = sorted(p.resolve() for p in root.rglob("*.yaml"))
+    return [p for p in found if p.is_relative_to(root) and not _in_tests(p, root)]
+
+
+def _in_tests(path: Path, root: Path) -> bool:
+    parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
+    return any(part.endswith(".tests") or part == "rules" for part in parts)
+
+
+def _entries(file: MappingFile, compiler: Compiler, problems: Problems) -> tuple[Entry, ...]:
+    if not file.documents:
+        if file.document is None:
+            problems.add(file.place, "E122", f"mapping '{file.name}' makes no document")
+            return ()
+        root = compiler.source.root
+        pairs, _ = compiler.pairs(file.document, Document, root, "")
+        return (Entry("document", tuple(pairs)),)
+    return tuple(_entry(block, file, compiler, problems) for block in file.documents)
+
+
+def _entry(block: Block, file: MappingFile, compiler: Compiler, problems: Problems) -> Entry:
+    def text(key: str) -> Text | None:
+        value = block.items.get(key)
+        return value if isinstance(value, Text) else None
+
+    chain = compiler.source.root
+    scopes = None
+    each = text("each")
+    if each is not None and (path := compiler.path(each, chain)) is not None:
+        chain, scopes = path.chain, path.scopes
+    when = text("when")
+    test = compiler.condition(when, chain) if when is not None else None
+    fields = block.items.get("fields")
+    own = fields if isinstance(fields, Block) else Block(block.place)
+    name = text("name")
+    allow_none = text("allow_none")
+    is_optional = allow_none is not None and allow_none.value == "true"
+    embedded = text("embedded")
+    if embedded is None:
+        merged = merge_fields(file.document, own, problems) or own
+        pairs, _ = compiler.pairs(merged, Document, chain, "")
+        return Entry(name.value if name else "", tuple(pairs), scopes, test, is_optional)
+    plain, appended = _without_plus(own)
+    common, _ = compiler.pairs(file.document or Block(block.place), Document, chain, "")
+    pairs, _ = compiler.pairs(plain, Document, chain, "")
+    path = compiler.path(embedded, chain)
+    return Entry(
+        name.value if name else "",
+        tuple(pairs),
+        scopes,
+        test,
+        is_optional,
+        embedded=path,
+        common=tuple(common),
+        appended=appended,
+    )
+
+
+def _without_plus(fields: Block) -> tuple[Block, frozenset[str]]:
+    """The fields of an embedding entry, and which of them append to the embedded document's own."""
+    out = Block(fields.place)
+    appended = set()
+    for name, key in fields.keys.items():
+        plain = name.rstrip("+")
+        if plain != name:
+            appended.add(plain)
+        place = Place(key.place.file, key.place.line, key.place.column, key.place.width)
+        out.put(Text(plain, place), fields.items[name])
+    return out, frozenset(appended)

@@ -1,0 +1,212 @@
+"""Inheritance: several files merged by target path into the one that runs. Section 9 of the language.
+
+A leaf rule is replaced whole; `name+` appends to an inherited list; `remove` takes away; `each`, `when` and the
+groups of an inherited block stay unless given again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from broker.mapping.language import RULE_KEYWORDS, MappingFile
+from broker.mapping.problems import Problems
+from broker.mapping.strict_yaml import Block, Item, Sequence, Text
+
+MAX_LEVELS = 5
+
+
+def flatten(
+    file: MappingFile, files: dict[Path, MappingFile], root: Path, problems: Problems
+) -> MappingFile:
+    """`file` with everything it extends merged beneath it."""
+    return _flatten(file, files, root, problems, ())
+
+
+def _flatten(
+    file: MappingFile,
+    files: dict[Path, MappingFile],
+    root: Path,
+    problems: Problems,
+    below: tuple[Path, ...],
+) -> MappingFile:
+    merged: MappingFile | None = None
+    ancestors: set[str] = set()
+    for text in file.extends:
+        path = (file.path.parent / text.value).resolve()
+        if path in (*below, file.path):
+            problems.add(text.place, "E401", f"'{text.value}' extends itself")
+            continue
+        if len(below) + 1 >= MAX_LEVELS:
+            problems.add(text.place, "E402", f"more than {MAX_LEVELS} levels of 'extends'")
+            continue
+        parent = files.get(path)
+        if parent is None:
+            problems.add(text.place, "E403", f"no mapping file '{text.value}' in this set")
+            continue
+        if parent.source != file.source:
+            problems.add(text.place, "E404", f"'{text.value}' maps from {parent.source}")
+            continue
+        flat = _flatten(parent, files, root, problems, (*below, file.path))
+        ancestors |= {parent.name} | flat.ancestors
+        merged = flat if merged is None else _merge(merged, flat, problems, strict=False)
+    if merged is not None:
+        file = _merge(merged, file, problems, strict=True)
+    elif file.document is not None:
+        file = _merge(_empty(file), file, problems, strict=True)
+    file.ancestors = ancestors
+    return file
+
+
+def _empty(file: MappingFile) -> MappingFile:
+    return MappingFile(file.path, file.name, file.version, file.place, file.source)
+
+
+def _merge(base: MappingFile, child: MappingFile, problems: Problems, strict: bool) -> MappingFile:
+    out = MappingFile(child.path, child.name, child.version, child.place, child.source)
+    out.target = child.target
+    out.applies_when = child.applies_when
+    out.tables = {**base.tables, **child.tables}
+    out.groups = _overlaid(base.groups, child.groups)
+    out.namespaces = {**base.namespaces, **child.namespaces}
+    out.defaults = {**base.defaults, **child.defaults}
+    out.ignore = {**base.ignore, **child.ignore}
+    out.document = merge_fields(base.document, child.document, problems, strict)
+    out.documents = _merge_entries(base.documents, child.documents, problems)
+    for text in child.remove:
+        _remove(out, text, problems)
+    return out
+
+
+def _overlaid(base: Block | None, child: Block | None) -> Block | None:
+    if base is None or child is None:
+        return child or base
+    out = Block(child.place, dict(base.items), dict(base.keys))
+    for name, key in child.keys.items():
+        out.put(key, child.items[name])
+    return out
+
+
+def merge_fields(
+    base: Block | None, child: Block | None, problems: Problems, strict: bool = True
+) -> Block | None:
+    """Target fields of `child` over those of `base`."""
+    if child is None:
+        return base
+    out = Block(child.place)
+    if base is not None:
+        out.items, out.keys = dict(base.items), dict(base.keys)
+    for name, key in child.keys.items():
+        value = child.items[name]
+        if name.endswith("+"):
+            _append(out, key, value, problems, strict)
+        else:
+            old = out.items.get(name)
+            out.put(key, merge_rule(old, value, problems) if old is not None else value)
+    return out
+
+
+def _append(out: Block, key: Text, value: Item, problems: Problems, strict: bool) -> None:
+    name = key.value.rstrip("+")
+    old = out.items.get(name)
+    if old is None:
+        if strict:
+            problems.add(key.place, "E405", f"'{name}+' appends to nothing: no inherited '{name}'")
+        return
+    first = old.items if isinstance(old, Sequence) else [old]
+    more = value.items if isinstance(value, Sequence) else [value]
+    out.items[name] = Sequence(old.place, [*first, *more])
+
+
+def merge_rule(old: Item, new: Item, problems: Problems) -> Item:
+    """A rule of `new` over the inherited one: blocks of fields merge, anything else is replaced."""
+    if not isinstance(old, Block) or not isinstance(new, Block):
+        return new
+    old_fields, new_fields = fields_of(old), fields_of(new)
+    if old_fields is None or new_fields is None:
+        return new
+    fields = merge_fields(old_fields, new_fields, problems)
+    assert fields is not None
+    if old_fields is old and new_fields is new:
+        return fields
+    out = Block(new.place)
+    for block in (old, new):
+        for name, key in block.keys.items():
+            if name in RULE_KEYWORDS and name != "fields":
+                out.put(key, block.items[name])
+    out.put(Text("fields", new.place), fields)
+    return out
+
+
+def fields_of(block: Block) -> Block | None:
+    """The target fields of a rule block, or the block itself when it has no keyword."""
+    if not any(name in RULE_KEYWORDS for name in block.items):
+        return block
+    fields = block.items.get("fields")
+    return fields if isinstance(fields, Block) else None
+
+
+def _merge_entries(base: list[Block], child: list[Block], problems: Problems) -> list[Block]:
+    out = list(base)
+    for entry in child:
+        name = _entry_name(entry)
+        at = next((i for i, old in enumerate(out) if _entry_name(old) == name), None)
+        if at is None:
+            out.append(entry)
+            continue
+        merged = Block(entry.place, dict(out[at].items), dict(out[at].keys))
+        for key_name, key in entry.keys.items():
+            value = entry.items[key_name]
+            old = merged.items.get(key_name)
+            if key_name == "fields" and isinstance(old, Block) and isinstance(value, Block):
+                value = merge_fields(old, value, problems) or value
+            merged.put(key, value)
+        out[at] = merged
+    return out
+
+
+def _entry_name(entry: Block) -> str:
+    name = entry.items.get("name")
+    return name.value if isinstance(name, Text) else ""
+
+
+def _remove(file: MappingFile, text: Text, problems: Problems) -> None:
+    names = text.value.split(".")
+    tops = [file.document, *(e.items.get("fields") for e in file.documents)]
+    found = False
+    for i, top in enumerate(tops):
+        if isinstance(top, Block):
+            cut = _without(top, names)
+            if cut is not None:
+                found = True
+                if i == 0:
+                    file.document = cut
+                else:
+                    entry = file.documents[i - 1]
+                    copied = Block(entry.place, dict(entry.items), dict(entry.keys))
+                    copied.items["fields"] = cut
+                    file.documents[i - 1] = copied
+    if not found:
+        problems.add(text.place, "E406", f"'{text.value}' is not inherited, so it cannot be removed")
+
+
+def _without(block: Block, names: list[str]) -> Block | None:
+    """A copy without the named target; None when it is not there."""
+    name, rest = names[0], names[1:]
+    if name not in block.items:
+        return None
+    out = Block(block.place, dict(block.items), dict(block.keys))
+    if not rest:
+        del out.items[name], out.keys[name]
+        return out
+    inner = block.items[name]
+    fields = fields_of(inner) if isinstance(inner, Block) else None
+    cut = _without(fields, rest) if fields is not None else None
+    if cut is None or not isinstance(inner, Block):
+        return None
+    if fields is inner:
+        out.items[name] = cut
+    else:
+        copied = Block(inner.place, dict(inner.items), dict(inner.keys))
+        copied.items["fields"] = cut
+        out.items[name] = copied
+    return out

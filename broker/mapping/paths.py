@@ -1,0 +1,60 @@
+"""What a compiled path offers the compiler, whatever the source format; and how a path error is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+One = Callable[[Any, Any], Any]
+"""(run, scope) -> the first raw value, or None."""
+All = Callable[[Any, Any], list[Any]]
+"""(run, scope) -> every raw value that is there."""
+Shape = Callable[[Any, Any, Any], Any]
+"""(run, raw, scope) -> a value of the model, None (nothing) or Null (nothing, and why)."""
+
+
+class PathError(ValueError):
+    """A path that does not parse or cannot be read from its scope; `offset` from 0."""
+
+    def __init__(self, message: str, offset: int = 0, hint: str = "", code: str = "E201") -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.hint = hint
+        self.code = code
+
+
+@dataclass(slots=True)
+class Path:
+    """A compiled path. `type` is the source's own data type, `texts` its values as a condition sees them."""
+
+    text: str
+    one: One
+    all: All
+    texts: Callable[[Any, Any], list[str]]
+    scopes: Callable[[Any, Any], list[Any]]
+    chain: Any
+    type: str = ""
+    level: int = 0
+    detail: Any = None
+
+
+class SourceFormat(Protocol):
+    """One source format of the language: its paths and its shapes. A new one is made for each mapping."""
+
+    def path(self, text: str, chain: Any) -> Path:
+        """Compile a path read from `chain` (the static scopes). Raises PathError."""
+        ...
+
+    def shape(self, path: Path, wanted: Any, forced: str) -> Shape | None:
+        """The shape from this path's type to a model type; None when there is none."""
+        ...
+
+    def start(self, run: Any, message: Any) -> Any:
+        """The outermost scope of a message."""
+        ...
+
+    @property
+    def root(self) -> Any:
+        """The static scopes of the outermost level."""
+        ...

@@ -1,0 +1,212 @@
+"""One message on its way through a mapping: what is given, what is noted, what comes out. For the engine's parts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.document import Attachment, Document, Issue
+from broker.errors import MappingError
+from broker.mapping.systems import NONE, Systems
+from broker.mapping.values import PARIS, Zone
+
+ENGINE = "1"
+MAX_VALUES = 50_000
+MAX_REPETITIONS = 64
+
+
+class Null:
+    """A value that says "nothing here" and why: HL7 `""`, nullFlavor, data-absent-reason. Stops defaults."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str = "deleted") -> None:
+        self.reason = reason
+
+
+DELETED = Null()
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the engine is given from outside, since it reads no clock and no socket.
+
+    document_id: the id of the nth document of this message; `ids_from` derives them from the message's own id
+    body: the message's bytes, when a document received directly is to be its own main attachment
+    parsers: how to read formats embedded in others (`{"cda": broker.parsing.cda.parse}`)
+    """
+
+    document_id: Callable[[int], str]
+    received_at: str = ""
+    source: str = ""
+    channel: str = ""
+    peer: str = ""
+    original_sha256: str = ""
+    original_size: int = 0
+    media: str = ""
+    body: bytes = field(default=b"", repr=False)
+    parsers: Mapping[str, Callable[[bytes], Any]] = field(default_factory=dict)
+
+
+def ids_from(message_id: str) -> Callable[[int], str]:
+    """Document ids derived from a message's UUIDv7: same instant, same message, same ids."""
+
+    def document_id(number: int) -> str:
+        digest = hashlib.sha256(f"{message_id}/{number}".encode()).hexdigest()
+        head = message_id.replace("-", "")[:12].ljust(12, "0")
+        variant = "89ab"[int(digest[3], 16) & 3]
+        text = f"{head}7{digest[:3]}{variant}{digest[4:19]}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:32]}"
+
+    return document_id
+
+
+@dataclass(slots=True)
+class Mapped:
+    """What a message became. `provenance[i]` belongs to `documents[i]`: (rule number, loop indexes) pairs."""
+
+    mapping: str
+    version: str
+    documents: list[Document] = field(repr=False)
+    issues: list[Issue]
+    attachments: dict[str, bytes] = field(repr=False)
+    unread: list[str]
+    provenance: list[list[tuple[int, tuple[int, ...]]]]
+
+
+class Node:
+    """Where paths are read from in HL7v2: the message, a group instance, a segment or a repetition in a loop."""
+
+    __slots__ = ("groups", "name", "parent", "rep", "segments")
+
+    def __init__(self, name: str, parent: Node | None) -> None:
+        self.name = name
+        self.parent = parent
+        self.segments: dict[str, list[Any]] = {}
+        self.groups: dict[str, list[Node]] = {}
+        self.rep = ""
+
+
+class Run:
+    """The state of one `apply`. One thread, one message; thrown away afterwards."""
+
+    __slots__ = (
+        "absent",
+        "at",
+        "attachments",
+        "cleared",
+        "component",
+        "context",
+        "decimal_comma",
+        "escape",
+        "ids",
+        "issues",
+        "kept",
+        "message",
+        "midnight_is_unknown",
+        "repetition",
+        "seen",
+        "subcomponent",
+        "systems",
+        "trail",
+        "unescape",
+        "zone",
+    )
+
+    def __init__(self, message: Any, context: Context, systems: Systems = NONE) -> None:
+        self.message = message
+        self.context = context
+        self.systems = systems
+        self.issues: list[Issue] = []
+        self.cleared: list[str] = []
+        self.absent: dict[str, str] = {}
+        self.attachments: dict[str, bytes] = {}
+        self.trail: list[tuple[int, tuple[int, ...]]] = []
+        self.at: tuple[int, ...] = ()
+        self.zone: Zone = PARIS
+        self.ids: dict[str, Any] | None = None
+        self.decimal_comma = False
+        self.midnight_is_unknown = False
+        self.seen: set[int] | None = None
+        self.kept: list[Any] = []
+        self.component = "^"
+        self.repetition = "~"
+        self.subcomponent = "\0"
+        self.escape = "\0"
+        self.unescape: Callable[[str], str] = str
+        separators = getattr(message, "separators", None)
+        if separators is not None:
+            self.component = separators.component
+            self.repetition = separators.repetition
+            self.subcomponent = separators.subcomponent or "\0"
+            self.escape = separators.escape or "\0"
+            self.unescape = message.unescape
+
+    def issue(
+        self, severity: Any, code: str, *, detail: str = "", rule: str = "", source: str = "", target: str = ""
+    ) -> None:
+        """Note what happened at a place; never the value itself."""
+        issue = Issue(
+            severity=severity,
+            code=code,
+            detail=detail,
+            rule=rule,
+            source_path=source,
+            target_path=target,
+        )
+        if issue not in self.issues:
+            self.issues.append(issue)
+
+    def produced(self, rule: int) -> None:
+        """Note that a rule gave a value. Raises MappingError when a message explodes."""
+        self.trail.append((rule, self.at))
+        if len(self.trail) > MAX_VALUES:
+            raise MappingError("mapping.too_many_values", where="message", reason="over 50,000 values")
+
+    def attach(self, data: bytes, attachment: Attachment) -> Attachment:
+        """Keep content under its digest; the value in the document is the record of it."""
+        digest = hashlib.sha256(data).hexdigest()
+        self.attachments[digest] = data
+        return Attachment(
+            id=attachment.id,
+            sha256=digest,
+            sha1=hashlib.sha1(data, usedforsecurity=False).hexdigest(),
+            size=len(data),
+            media_type=attachment.media_type,
+            detected_type=detect(data),
+            charset=attachment.charset,
+            language=attachment.language,
+            title=attachment.title,
+            creation=attachment.creation,
+            role=attachment.role,
+            source_path=attachment.source_path,
+            encoding_as_received=attachment.encoding_as_received,
+        )
+
+
+_MAGIC = (
+    (b"%PDF-", "application/pdf"),
+    (b"\x89PNG\r\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"{\\rtf", "application/rtf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+)
+
+
+def detect(data: bytes) -> str:
+    """The type by first bytes; empty when nothing is recognised."""
+    for mark, media in _MAGIC:
+        if data.startswith(mark):
+            return media
+    head = data[:2048].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"<"):
+        if b"ClinicalDocument" in data[:8192]:
+            return "application/cda+xml"
+        is_html = head[:5].lower() == b"<html" or head[:14].lower() == b"<!doctype html"
+        return "text/html" if is_html else "application/xml"
+    return ""

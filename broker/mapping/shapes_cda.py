@@ -1,0 +1,575 @@
+"""CDA data types to model types. For the CDA source.
+
+Each shape takes (run, element). An element that says only `nullFlavor` is a Null with that reason.
+Source: CDA R2 and HL7 v3 data types R1; French identifiers and codes from CI-SIS "Structuration minimale".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lxml import etree
+
+from broker.document import (
+    Address,
+    Attachment,
+    Author,
+    Coded,
+    Coding,
+    Contact,
+    Device,
+    Identifier,
+    Location,
+    Organization,
+    Participant,
+    Period,
+    Person,
+    PersonName,
+    Quantity,
+    Range,
+    Ratio,
+    Recipient,
+    ResultValue,
+    Telecom,
+    When,
+)
+from broker.mapping.paths_cda import V3
+from broker.mapping.run import Null
+from broker.mapping.values import base64_bytes, hl7_when, number, text_range
+
+Shape = Callable[[Any, Any], Any]
+_TYPE = "{http://www.w3.org/2001/XMLSchema-instance}type"
+_NAME_USES = {"BR": "birth", "CL": "usual", "SP": "married"}
+_USES = {
+    "H": "home",
+    "HP": "home",
+    "HV": "vacation",
+    "WP": "work",
+    "DIR": "work",
+    "PUB": "work",
+    "TMP": "temporary",
+    "MC": "mobile",
+    "EC": "emergency",
+    "L": "official",
+    "OR": "official",
+    "P": "nickname",
+}
+_SCHEMES = {"tel": "phone", "fax": "fax", "mailto": "email", "http": "url", "https": "url"}
+
+
+def q(name: str) -> str:
+    """The tag of a CDA element."""
+    return f"{{{V3}}}{name}"
+
+
+def children(element: Any, name: str) -> list[Any]:
+    """The child elements of a name."""
+    return list(element.iterchildren(q(name)))
+
+
+def child(element: Any, name: str) -> Any:
+    """The first child of a name, or None."""
+    return next(element.iterchildren(q(name)), None)
+
+
+def words(element: Any) -> str:
+    """The text of an element with blanks collapsed; empty for None."""
+    return " ".join("".join(element.itertext()).split()) if element is not None else ""
+
+
+def identifier(run: Any, element: Any) -> Any:
+    """II. Without extension, the root itself is the value (a bare OID or UUID)."""
+    root, extension = element.get("root", ""), element.get("extension", "").strip()
+    if not root and not extension:
+        return None
+    if not extension:
+        return Identifier(value=root, system="urn:ietf:rfc:3986", oid=root if root[:2] in {"1.", "2."} else "")
+    system, kind, value = run.systems.identify(root, extension)
+    return Identifier(
+        value=value,
+        system=system,
+        kind=kind,
+        oid=root,
+        authority_name=element.get("assigningAuthorityName", ""),
+    )
+
+
+def coded(run: Any, element: Any) -> Any:
+    """CD, CE, CV, CS: the code, its translations, its original text (references to narrative resolved)."""
+    codings = _coding(run, element, "original")
+    for translation in children(element, "translation"):
+        codings += _coding(run, translation, "alternate")
+    text = _original_text(run, element)
+    return Coded(codings=codings, text=text) if codings or text else None
+
+
+def _coding(run: Any, element: Any, role: Any) -> tuple[Coding, ...]:
+    code, display = element.get("code", "").strip(), element.get("displayName", "")
+    if not code and not display:
+        return ()
+    system = element.get("codeSystem", "")
+    return (
+        Coding(
+            code=code,
+            system=run.systems.code_system(system) if system else "",
+            system_as_received=system,
+            display=display,
+            version=element.get("codeSystemVersion", ""),
+            role=role,
+        ),
+    )
+
+
+def _original_text(run: Any, element: Any) -> str:
+    original = child(element, "originalText")
+    if original is None:
+        return ""
+    reference = child(original, "reference")
+    if reference is not None and reference.get("value", "").startswith("#"):
+        return words(_by_id(run, reference.get("value")[1:])) or words(original)
+    return words(original)
+
+
+def _by_id(run: Any, name: str) -> Any:
+    if run.ids is None:
+        run.ids = {e.get("ID"): e for e in run.message.root.iter() if e.get("ID")}
+    return run.ids.get(name)
+
+
+def person_name(_run: Any, element: Any) -> Any:
+    """PN: qualifiers BR (birth), CL (used), SP (married) tell several family names apart."""
+    families = children(element, "family")
+    givens = children(element, "given")
+    use = element.get("use", "").split(" ")[0]
+    if not families and not givens:
+        text = words(element)
+        return PersonName(text=text, use=_USES.get(use, use)) if text else None
+    family, kind = _family(families)
+    birth = next((words(g) for g in givens if "BR" in g.get("qualifier", "")), "")
+    return PersonName(
+        family=family,
+        given=tuple(t for g in givens if (t := words(g))),
+        prefix=" ".join(words(p) for p in children(element, "prefix")),
+        suffix=" ".join(words(s) for s in children(element, "suffix")),
+        use=kind or _USES.get(use, use),
+        birth_given=birth,
+    )
+
+
+def _family(families: list[Any]) -> tuple[str, str]:
+    for qualifier in ("BR", "CL", "SP"):
+        for family in families:
+            if qualifier in family.get("qualifier", "").split():
+                return words(family), _NAME_USES[qualifier]
+    return (words(families[0]), "") if families else ("", "")
+
+
+def person_names(_run: Any, element: Any) -> list[PersonName]:
+    """One name for each qualified family name of a PN: birth, used and married names all count."""
+    first = person_name(_run, element)
+    if first is None:
+        return []
+    out = [first]
+    for family in children(element, "family"):
+        qualifier = next((q_ for q_ in family.get("qualifier", "").split() if q_ in _NAME_USES), "")
+        text = words(family)
+        use = _NAME_USES.get(qualifier, "")
+        if qualifier and text and (text, use) != (first.family, first.use):
+            out.append(PersonName(family=text, given=first.given, use=use))
+    return out
+
+
+def address(_run: Any, element: Any) -> Any:
+    """AD."""
+    lines = tuple(
+        t
+        for name in ("streetAddressLine", "additionalLocator", "unitID", "deliveryAddressLine")
+        for e in children(element, name)
+        if (t := words(e))
+    )
+    parts = tuple(
+        f"{label}={t}"
+        for name, label in _ADDRESS_PARTS
+        for e in children(element, name)
+        if (t := words(e))
+    )
+    has_parts = any(True for _ in element)
+    found = {
+        "city": words(child(element, "city")),
+        "postal_code": words(child(element, "postalCode")),
+        "state": words(child(element, "state")),
+        "country": words(child(element, "country")),
+        "insee_code": words(child(element, "county")) if child(element, "county") is not None else "",
+        "text": "" if has_parts else words(element),
+    }
+    if not lines and not parts and not any(found.values()):
+        return None
+    use = element.get("use", "").split(" ")[0]
+    return Address(lines=lines, parts=parts, use=_USES.get(use, use), **found)
+
+
+_ADDRESS_PARTS = (
+    ("houseNumber", "house_number"),
+    ("houseNumberNumeric", "house_number"),
+    ("streetName", "street_name"),
+    ("streetNameType", "street_type"),
+    ("streetNameBase", "street_name"),
+    ("postBox", "post_box"),
+    ("precinct", "precinct"),
+)
+
+
+def telecom(_run: Any, element: Any) -> Any:
+    """TEL."""
+    value = element.get("value", "").strip()
+    scheme, mark, rest = value.partition(":")
+    kind = _SCHEMES.get(scheme.lower(), "") if mark else ""
+    if not value or (mark and kind and not rest.strip()):
+        return None
+    plain = value if kind == "url" or not kind else rest.strip()
+    if kind == "email" and plain.lower().endswith(".mssante.fr"):
+        kind = "mssante"
+    use = element.get("use", "").split(" ")[0]
+    return Telecom(value=plain, kind=kind or "phone", use=_USES.get(use, use))
+
+
+def when(run: Any, element: Any) -> Any:
+    """TS; of an interval, its value or its lower bound."""
+    value = element.get("value", "").strip()
+    if not value:
+        for name in ("low", "center", "high"):
+            bound = child(element, name)
+            if bound is not None and bound.get("value"):
+                value = bound.get("value").strip()
+                break
+    if not value:
+        return None
+    found = hl7_when(value, run.zone, run.midnight_is_unknown)
+    if not found.value:
+        run.issue("warning", "not-a-date")
+    return found
+
+
+def period(run: Any, element: Any) -> Any:
+    """IVL_TS."""
+    low, high = child(element, "low"), child(element, "high")
+    start = when(run, low) if low is not None else None
+    end = when(run, high) if high is not None else None
+    if start is None and end is None:
+        start = when(run, element)
+    return Period(start=start, end=end) if start or end else None
+
+
+def quantity(_run: Any, element: Any) -> Any:
+    """PQ, REAL, INT, MO; digits as written. CDA units are UCUM."""
+    value, unit = element.get("value", ""), element.get("unit", "")
+    if not number(value):
+        return None
+    return Quantity(value=value, unit=unit, ucum=unit)
+
+
+def range_(run: Any, element: Any) -> Any:
+    """IVL_PQ, IVL_REAL, or a text."""
+    low, high = child(element, "low"), child(element, "high")
+    if low is None and high is None:
+        text = words(element)
+        return text_range(text) if text else None
+    first = quantity(run, low) if low is not None else None
+    last = quantity(run, high) if high is not None else None
+    if first is None and last is None:
+        return None
+    return Range(low=first, high=last)
+
+
+def result_value(run: Any, element: Any) -> Any:
+    """An observation's value by its xsi:type."""
+    declared = element.get(_TYPE, "").rpartition(":")[2]
+    kind, shape = _RESULTS.get(declared, ("", None))
+    if shape is None:
+        return _guessed(run, element, declared)
+    value = shape(run, element)
+    if value is None:
+        text = words(element)
+        return ResultValue(text=text, declared_type=declared) if text else None
+    return ResultValue(declared_type=declared, **{kind: value})
+
+
+def _guessed(run: Any, element: Any, declared: str) -> Any:
+    if declared in {"ST", "SC"}:
+        text = words(element)
+        return ResultValue(text=text, declared_type=declared) if text else None
+    if declared == "BL":
+        return ResultValue(boolean=element.get("value") == "true", declared_type=declared)
+    if element.get("code"):
+        return ResultValue(coded=coded(run, element), declared_type=declared)
+    text = words(element) or element.get("value", "")
+    if not text:
+        return None
+    if declared:
+        run.issue("warning", "unknown-value-type")
+    return ResultValue(text=text, declared_type=declared)
+
+
+def _ratio(run: Any, element: Any) -> Any:
+    above, below = child(element, "numerator"), child(element, "denominator")
+    if above is None or below is None:
+        return None
+    return Ratio(numerator=quantity(run, above), denominator=quantity(run, below))
+
+
+def organization(run: Any, element: Any) -> Any:
+    """representedOrganization, scopingOrganization, custodian and their like."""
+    name = words(child(element, "name"))
+    identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
+    if not name and not identifiers:
+        return None
+    sector = child(element, "standardIndustryClassCode")
+    return Organization(
+        identifiers=identifiers,
+        name=name,
+        type=coded(run, sector) if sector is not None else None,
+        telecoms=_telecoms(run, element),
+        addresses=_addresses(run, element),
+    )
+
+
+def _telecoms(run: Any, element: Any) -> tuple[Telecom, ...]:
+    return tuple(t for e in children(element, "telecom") if (t := telecom(run, e)))
+
+
+def _addresses(run: Any, element: Any) -> tuple[Address, ...]:
+    return tuple(a for e in children(element, "addr") if (a := address(run, e)))
+
+
+_PEOPLE = (
+    "assignedPerson",
+    "associatedPerson",
+    "informationRecipient",
+    "relatedPerson",
+    "guardianPerson",
+    "playingEntity",
+    "person",
+)
+
+
+def person(run: Any, element: Any) -> Any:
+    """assignedAuthor, assignedEntity, associatedEntity, intendedRecipient, relatedEntity."""
+    inner = next((found for name in _PEOPLE if (found := child(element, name)) is not None), None)
+    name_element = child(inner, "name") if inner is not None else child(element, "name")
+    name = person_name(run, name_element) if name_element is not None else None
+    identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
+    if name is None and not identifiers:
+        return None
+    code = child(element, "code")
+    role = coded(run, code) if code is not None else None
+    profession, speciality = _professions(role)
+    return Person(
+        identifiers=identifiers,
+        name=name,
+        role_code=role,
+        profession=profession,
+        speciality=speciality,
+        telecoms=_telecoms(run, element),
+        addresses=_addresses(run, element),
+    )
+
+
+def _professions(role: Coded | None) -> tuple[Coded | None, Coded | None]:
+    """`G15_10/SM03` is a profession (TRE_G15) and a speciality (TRE_R38) in one code."""
+    if role is None or not role.codings or not role.codings[0].code.startswith("G15_"):
+        return None, None
+    first, mark, second = role.codings[0].code.partition("/")
+    profession = Coded(codings=(Coding(code=first, system="urn:oid:1.2.250.1.71.1.2.7"),))
+    if not mark:
+        return profession, None
+    return profession, Coded(codings=(Coding(code=second, system="urn:oid:1.2.250.1.71.4.2.5"),))
+
+
+def device(run: Any, element: Any) -> Any:
+    """assignedAuthoringDevice, or the assignedAuthor around it."""
+    inner = child(element, "assignedAuthoringDevice")
+    inner = element if inner is None else inner
+    model = words(child(inner, "manufacturerModelName"))
+    software = words(child(inner, "softwareName"))
+    identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
+    if not model and not software and not identifiers:
+        return None
+    return Device(identifiers=identifiers, model=model, software=software)
+
+
+def author(run: Any, element: Any) -> Any:
+    """author, or anybody's assignedEntity as an author."""
+    inner = child(element, "assignedAuthor")
+    inner = child(element, "assignedEntity") if inner is None else inner
+    inner = element if inner is None else inner
+    is_device = child(inner, "assignedAuthoringDevice") is not None
+    who = None if is_device else person(run, inner)
+    what = device(run, inner) if is_device else None
+    organization_element = child(inner, "representedOrganization")
+    place = organization(run, organization_element) if organization_element is not None else None
+    if not (who or what or place):
+        return None
+    at = child(element, "time")
+    function = child(element, "functionCode")
+    return Author(
+        person=who,
+        device=what,
+        organization=place,
+        function=coded(run, function) if function is not None else None,
+        at=when(run, at) if at is not None else None,
+    )
+
+
+def participant(run: Any, element: Any) -> Any:
+    """A participation seen as its person and organisation."""
+    found = author(run, element)
+    if found is None:
+        return None
+    return Participant(
+        person=found.person, organization=found.organization, function=found.function, at=found.at
+    )
+
+
+def recipient(run: Any, element: Any) -> Any:
+    """informationRecipient/intendedRecipient."""
+    inner = child(element, "intendedRecipient")
+    inner = element if inner is None else inner
+    who = person(run, inner)
+    organization_element = child(inner, "receivedOrganization")
+    place = organization(run, organization_element) if organization_element is not None else None
+    if who is None and place is None:
+        return None
+    return Recipient(person=who, organization=place, telecoms=_telecoms(run, inner))
+
+
+def contact(run: Any, element: Any) -> Any:
+    """A guardian or participant as a contact."""
+    who = person(run, element)
+    if who is None or who.name is None:
+        return None
+    return Contact(
+        name=who.name, relationship=who.role_code, addresses=who.addresses, telecoms=who.telecoms
+    )
+
+
+def location(run: Any, element: Any) -> Any:
+    """healthCareFacility or its location."""
+    inner = child(element, "location")
+    inner = element if inner is None else inner
+    name = words(child(inner, "name"))
+    facility = next((i for e in children(element, "id") if (i := identifier(run, e))), None)
+    if not name and facility is None:
+        return None
+    return Location(name=name, facility=facility)
+
+
+def attachment(run: Any, element: Any) -> Any:
+    """ED: content in Base64 or plain, or a reference to it."""
+    reference = child(element, "reference")
+    media = element.get("mediaType", "")
+    text = "".join(element.itertext()).strip()
+    if reference is not None and not text:
+        return Attachment(url=reference.get("value", ""), media_type=media)
+    if not text:
+        return None
+    if element.get("representation", "").upper() == "B64":
+        data, repaired = base64_bytes(text)
+        if data is None:
+            run.issue("warning", "attachment-unreadable")
+            return None
+        if repaired:
+            run.issue("warning", "base64-repaired")
+        encoding = "B64"
+    else:
+        data, encoding = text.encode("utf-8"), "TXT"
+    language = element.get("language", "")
+    found = Attachment(media_type=media, language=language, encoding_as_received=encoding)
+    return run.attach(data, found)
+
+
+def text(_run: Any, element: Any) -> Any:
+    """ST, or the verbatim fragment of a narrative; else what the element says in an attribute."""
+    if element.tag == q("text") and (len(element) or element.getparent().tag == q("section")):
+        fragment = etree.tostring(element, encoding="unicode", with_tail=False)
+        return fragment if words(element) or len(element) else None
+    return words(element) or element.get("value") or element.get("code") or None
+
+
+def plain_text(_run: Any, element: Any) -> Any:
+    """`as: text`: the words of an element without its mark-up."""
+    return words(element) or None
+
+
+def integer(run: Any, element: Any) -> Any:
+    """INT."""
+    value = element.get("value", "") or words(element)
+    if value and not value.lstrip("-").isdigit():
+        run.issue("warning", "not-an-integer")
+    return int(value) if value.lstrip("-").isdigit() else None
+
+
+def boolean(_run: Any, element: Any) -> Any:
+    """BL."""
+    value = (element.get("value", "") or words(element)).lower()
+    return True if value in {"true", "1"} else False if value in {"false", "0"} else None
+
+
+def or_null(shape: Shape) -> Shape:
+    """A shape that tells "nothing, and why" (nullFlavor) from "nothing"."""
+
+    def shaped(run: Any, element: Any) -> Any:
+        value = shape(run, element)
+        if value is None:
+            reason = element.get("nullFlavor")
+            return Null(reason) if reason else None
+        return value
+
+    return shaped
+
+
+_RESULTS: dict[str, tuple[str, Shape | None]] = {
+    "PQ": ("quantity", quantity),
+    "INT": ("quantity", quantity),
+    "REAL": ("quantity", quantity),
+    "IVL_PQ": ("range", range_),
+    "IVL_INT": ("range", range_),
+    "IVL_REAL": ("range", range_),
+    "RTO": ("ratio", _ratio),
+    "RTO_PQ_PQ": ("ratio", _ratio),
+    "CD": ("coded", coded),
+    "CE": ("coded", coded),
+    "CV": ("coded", coded),
+    "CO": ("coded", coded),
+    "CS": ("coded", coded),
+    "TS": ("when", when),
+    "IVL_TS": ("period", period),
+    "II": ("identifier", identifier),
+    "ED": ("attachment", attachment),
+}
+
+SHAPES: dict[Any, Shape] = {
+    Identifier: identifier,
+    Coded: coded,
+    PersonName: person_name,
+    Person: person,
+    Organization: organization,
+    Address: address,
+    Telecom: telecom,
+    When: when,
+    Period: period,
+    Quantity: quantity,
+    Range: range_,
+    Ratio: _ratio,
+    ResultValue: result_value,
+    Attachment: attachment,
+    Author: author,
+    Participant: participant,
+    Recipient: recipient,
+    Contact: contact,
+    Device: device,
+    Location: location,
+    str: text,
+    int: integer,
+    bool: boolean,
+}

@@ -1,0 +1,83 @@
+"""The HL7v2 source of the engine: groups, paths and shapes of one mapping put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.document import ResultValue
+from broker.mapping.groups import Group, Groups
+from broker.mapping.paths import Path, PathError, Shape
+from broker.mapping.paths_hl7v2 import ROOT, Chain, PathCompiler, text_of
+from broker.mapping.run import Node
+from broker.mapping.shapes_hl7v2 import SHAPES, free, leaf, result_value
+from broker.mapping.tables import Table
+
+
+class Hl7v2Source:
+    """Paths and shapes over a message's segments. `units` is the table that gives UCUM for OBX-6."""
+
+    root: Chain = ROOT
+
+    def __init__(self, top: dict[str, Group], units: Table | None = None) -> None:
+        self.compiler = PathCompiler(top)
+        self.groups = Groups(top)
+        self.units = units
+
+    def start(self, _run: Any, message: Any) -> Node:
+        """Sort the segments into the declared groups."""
+        return self.groups.sort(message.segments)
+
+    def path(self, text: str, chain: Chain) -> Path:
+        """Compile an HL7v2 path. Raises PathError."""
+        return self.compiler.compile(text, chain)
+
+    def shape(self, path: Path, wanted: Any, forced: str) -> Shape | None:
+        """By the field's data type; `text` and scalars for every type."""
+        if path.type in {"group", "segment"}:
+            return None
+        level = path.level
+        if wanted is str:
+            is_text = path.type in {"TX", "FT"} or forced == "text"
+            if level == 0 and is_text:
+                return lambda run, raw, _scope: free(run, raw) or None
+            return lambda run, raw, _scope: text_of(run, raw, level) or None
+        if wanted is ResultValue:
+            return self._result(path)
+        shapes = SHAPES.get(wanted)
+        if shapes is None:
+            return None
+        shape = shapes.get(path.type) or shapes[""]
+        return lambda run, raw, _scope: shape(run, raw, level)
+
+    def _result(self, path: Path) -> Shape | None:
+        head, mark, _ = path.text.rpartition("-5")
+        if not mark:
+            return None
+        chain = path.chain[:-1]
+        units = self.units
+        try:
+            declared = self.path(f"{head}-2", chain).one
+            unit = self.path(f"{head}-6", chain).one
+            values = self.path(f"{head}-5[*]", chain).all
+        except PathError:
+            return None
+
+        def shape(run: Any, raw: Any, scope: Any) -> Any:
+            kind = declared(run, scope)
+            given = unit(run, scope)
+            name = leaf(run, given.split(run.component)[0]) if given else ""
+            row = units.lookup(name) if units is not None and name else None
+            return result_value(
+                run,
+                values(run, scope) if run.repetition in _field(run, scope, raw) else [raw],
+                text_of(run, kind, 0) if kind else "",
+                name,
+                row.code if row else "",
+            )
+
+        def _field(run: Any, scope: Any, raw: str) -> str:
+            segments = scope.segments.get("OBX")
+            fields = segments[0].fields if segments else []
+            return fields[5] if len(fields) > 5 else raw
+
+        return shape
