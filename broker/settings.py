@@ -349,8 +349,11 @@ def _check(
     url = values["database"].url
     if url and url.partition(":")[0] not in _DATABASES:
         reader.problem("database.url", "unknown scheme.", f"Known: {', '.join(_DATABASES)}.")
-    schemes = sorted(s for plugin in (queues or {}).values() for s in plugin.schemes)
-    if queues is not None and values["queue"].url.partition(":")[0] not in schemes:
+    # "embedded" stands for the configured database: `app` completes it to embedded+sqlite:// and the like.
+    schemes = sorted(
+        {s.partition("+")[0] for plugin in (queues or {}).values() for s in plugin.schemes}
+    )
+    if queues is not None and re.split("[+:]", values["queue"].url)[0] not in schemes:
         reader.problem("queue.url", "unknown scheme.", f"Known: {', '.join(schemes)}.")
     if not _NAME.fullmatch(values["queue"].prefix):
         reader.problem(
