@@ -81,7 +81,7 @@ class Owed:
     message_seq: int
     document_id: str | None
     destination: str
-    lane: int
+    lane: Lane
     intent: str
     media: str
     body: bytes | None = field(default=None, repr=False)
@@ -96,7 +96,7 @@ class Due:
     """A delivery that may be sent now: the oldest of its lane."""
 
     id: int
-    lane: int
+    lane: Lane
     attempts: int
     created_at: datetime
     message_seq: int
@@ -261,7 +261,9 @@ def start_attempt(
     )
 
 
-def interrupted(connection: Connection, destination: str, ids: Collection[int]) -> list[Interrupted]:
+def interrupted(
+    connection: Connection, destination: str, ids: Collection[int]
+) -> list[Interrupted]:
     """Those of `ids` whose last attempt began and never ended: the courier died with it in its hands.
 
     For the courier, before it sends: each is settled as unknown, or sent again where the destination is idempotent.
@@ -351,7 +353,7 @@ def backlog(connection: Connection) -> dict[str, Backlog]:
 def _due(row: Any) -> Due:
     return Due(
         id=int(row.id),
-        lane=int(row.lane),
+        lane=Lane(int(row.lane)),
         attempts=int(row.attempts),
         created_at=from_micros(int(row.created_at)),
         message_seq=int(row.message_seq),

@@ -1,0 +1,145 @@
+"""Filed documents without their content: the rows that lists show and rules look at. For `records.reading`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from broker.database.engine import is_sqlite
+from broker.database.types import from_micros, to_micros
+from broker.records.lookups import any_text
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_COLUMNS = (
+    "id, patient, series, kind, type_code, type_system, class_code, status, availability, sort_at, filed_at, "
+    "visible_from, masked_ps, hidden_from_reps, confidentiality, deposited_by, author, author_ids, media, size, "
+    "message_seq"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRow:
+    """One filed document without its content: what lists show and rules look at."""
+
+    id: str
+    patient: int
+    series: int
+    kind: str
+    type_code: str | None
+    type_system: str | None
+    class_code: str | None
+    status: str
+    availability: str
+    sort_at: datetime
+    filed_at: datetime
+    visible_from: datetime | None
+    masked_ps: bool
+    hidden_from_reps: bool
+    confidentiality: str
+    deposited_by: str
+    author: Mapping[str, str]
+    author_keys: tuple[str, ...]
+    media: str | None
+    size: int
+    message_seq: int
+
+
+def load(connection: Connection, document_id: str) -> DocumentRow | None:
+    """The row of a document; None for an id that is none."""
+    if _UUID.fullmatch(document_id) is None:
+        return None
+    row = connection.execute(
+        text(f"SELECT {_COLUMNS} FROM document WHERE id = :id"),  # noqa: S608 - our own columns
+        {"id": document_id},
+    ).first()
+    return None if row is None else _document_row(row)
+
+
+def candidates(
+    connection: Connection,
+    patient_id: int,
+    position: tuple[int, str] | None,
+    limit: int,
+    *,
+    only_current: bool,
+) -> list[DocumentRow]:
+    """The next rows of a patient in the order of lists: newest first, then by id."""
+    conditions = " AND availability = 'current'" if only_current else ""
+    given: dict[str, Any] = {"patient": patient_id, "limit": limit}
+    if position is not None:
+        own = ":id" if is_sqlite(connection) else "CAST(:id AS uuid)"
+        conditions += f" AND sort_at <= :sort AND (sort_at < :sort OR id < {own})"
+        given |= {"sort": position[0], "id": position[1]}
+    rows = connection.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM document WHERE patient = :patient{conditions} "  # noqa: S608 - our own words
+            "ORDER BY sort_at DESC, id DESC LIMIT :limit"
+        ),
+        given,
+    )
+    return [_document_row(row) for row in rows]
+
+
+def titles_of(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
+    """Titles by id, out of the payloads."""
+    if not ids:
+        return {}
+    within, given = any_text(connection, "id", ids, kind="uuid")
+    rows = connection.execute(
+        text(f"SELECT id, payload FROM document_payload WHERE {within}"),  # noqa: S608
+        given,
+    )
+    return {
+        str(row.id): msgspec.json.decode(bytes(row.payload), type=_Titled).title for row in rows
+    }
+
+
+class _Titled(msgspec.Struct):
+    title: str = ""
+
+
+def cursor_of(row: DocumentRow) -> str:
+    """The place of a row in the order of lists."""
+    return f"{to_micros(row.sort_at)}.{row.id}"
+
+
+def position_of(cursor: str) -> tuple[int, str] | None:
+    """The place a cursor names; None for none and for one that was tampered with."""
+    sort, _, number = cursor.partition(".")
+    if not sort.lstrip("-").isdigit() or _UUID.fullmatch(number) is None:
+        return None
+    return int(sort), number
+
+
+def _document_row(row: Any) -> DocumentRow:
+    return DocumentRow(
+        id=str(row.id),
+        patient=int(row.patient),
+        series=int(row.series),
+        kind=row.kind,
+        type_code=row.type_code,
+        type_system=row.type_system,
+        class_code=row.class_code,
+        status=row.status,
+        availability=row.availability,
+        sort_at=from_micros(int(row.sort_at)),
+        filed_at=from_micros(int(row.filed_at)),
+        visible_from=None if row.visible_from is None else from_micros(int(row.visible_from)),
+        masked_ps=bool(row.masked_ps),
+        hidden_from_reps=bool(row.hidden_from_reps),
+        confidentiality=row.confidentiality,
+        deposited_by=row.deposited_by,
+        author=msgspec.json.decode(row.author, type=dict[str, str]) if row.author else {},
+        author_keys=msgspec.json.decode(row.author_ids, type=tuple[str, ...])
+        if row.author_ids
+        else (),
+        media=row.media,
+        size=int(row.size),
+        message_seq=int(row.message_seq),
+    )

@@ -1,0 +1,271 @@
+"""What a look into the record leaves behind: decisions under a speakable id, visits as the patient sees them.
+
+Written in the transaction of the reading itself, with the names of that day: neither can be derived later.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, text
+
+from broker.access import Decision, Viewer, snapshot
+from broker.database import bulk, sequences
+from broker.database.engine import is_sqlite, reading
+from broker.database.schema import access_line, decision, visit
+from broker.database.types import from_micros, to_micros
+
+SESSION = timedelta(hours=4)
+"""Longest visit: emergency access ends with the session (EMG-08)."""
+
+PAUSE = timedelta(minutes=30)
+"""A look after a longer pause is another visit."""
+
+SHOWN_TO = {
+    "professional": "holder,representatives,medecin_traitant,author,auditor",
+    "patient": "holder,auditor",
+    "operator": "holder,representatives,auditor",
+}
+"""Classes of viewers a visit is shown to, by the kind of its actor; who is of a class is decided at reading."""
+
+_LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision about to be kept: on which subject (a document id, or `patient:<number>`), and its reference."""
+
+    reference: str
+    patient: int
+    subject: str
+    viewer: Viewer
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A kept decision, for operators and for replay."""
+
+    reference: str
+    at: datetime
+    patient: int
+    subject: str
+    action: str
+    actor: Viewer
+    allowed: bool
+    rule: str
+    rules_version: str
+    matrix_version: str
+    consent_version: int
+    inputs: dict[str, Any]
+
+    @property
+    def decision(self) -> Decision:
+        """As a value again, for `rules.decide.explain`; the reason is not kept beside the rule."""
+        return Decision(
+            allowed=self.allowed,
+            rule=self.rule,
+            reason="",
+            action=self.action,
+            rules_version=self.rules_version,
+            matrix_version=self.matrix_version,
+            consent_version=self.consent_version,
+            inputs=self.inputs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Who looked, as the patient sees it: the actor as they were that day, when, how much."""
+
+    id: int
+    actor: Viewer
+    mode: str
+    motive: str | None
+    started: datetime
+    ended: datetime | None
+    listed: int
+    read: int
+    first_of_actor: bool
+    shown_to: tuple[str, ...]
+
+
+def judged(viewer: Viewer, patient: int, subject: str, made: Decision) -> Judged:
+    """Give a decision its reference: 60 random bits in letters that are read aloud without mistakes (Crockford)."""
+    text_ = "".join(secrets.choice(_LETTERS) for _ in range(12))
+    return Judged(f"D-{text_[:4]}-{text_[4:8]}-{text_[8:]}", patient, subject, viewer, made)
+
+
+def keep_decisions(connection: Connection, rows: Sequence[Judged], now: datetime) -> None:
+    """Store decisions; one statement. `decoy` says that the viewer was answered as if there were nothing."""
+    columns = (
+        "id", "at", "patient", "subject", "action", "actor", "allowed", "rule", "rules_version",
+        "matrix_version", "consent_version", "decoy", "inputs",
+    )  # fmt: skip
+    values = [
+        (
+            row.reference, to_micros(now), row.patient, row.subject, row.decision.action, snapshot(row.viewer),
+            row.decision.allowed, row.decision.rule, row.decision.rules_version, row.decision.matrix_version,
+            row.decision.consent_version, not row.decision.allowed,
+            msgspec.json.encode(row.decision.inputs).decode(),
+        )
+        for row in rows
+    ]  # fmt: skip
+    bulk.insert_rows(connection, decision, columns, values)
+
+
+def keep_visit(
+    connection: Connection,
+    viewer: Viewer,
+    patient: int,
+    now: datetime,
+    *,
+    listed: int = 0,
+    read: str | None = None,
+) -> int:
+    """Add a look to the actor's running visit, or begin one; returns its number.
+
+    `listed` documents were listed, or the document `read` was read: one line for either.
+    """
+    at = to_micros(now)
+    number, line = _running(connection, viewer, patient, now), 1
+    if number is None:
+        number = _begin(connection, viewer, patient, now)
+    else:
+        last = connection.execute(
+            text("SELECT coalesce(max(n), 0) FROM access_line WHERE visit = :id"), {"id": number}
+        ).scalar_one()
+        line = int(last) + 1
+    connection.execute(
+        text(
+            'UPDATE visit SET ended = :at, listed = listed + :listed, "read" = "read" + :read WHERE id = :id'
+        ),
+        {"at": at, "listed": listed, "read": 0 if read is None else 1, "id": number},
+    )
+    row = (number, line, at, "list" if read is None else "read", read)
+    bulk.insert_rows(connection, access_line, ("visit", "n", "at", "act", "document_id"), [row])
+    return number
+
+
+def _running(connection: Connection, viewer: Viewer, patient: int, now: datetime) -> int | None:
+    """The actor's visit that this look still belongs to: same mode, reason and place, and not too long ago."""
+    locking = "" if is_sqlite(connection) else " FOR UPDATE"
+    row = connection.execute(
+        text(
+            "SELECT id, mode, motive, structure, started, ended FROM visit "  # noqa: S608 - our own words
+            f"WHERE patient = :patient AND actor = :actor ORDER BY started DESC, id DESC LIMIT 1{locking}"
+        ),
+        {"patient": patient, "actor": _actor(viewer)},
+    ).first()
+    if row is None or (row.mode, row.motive or "", row.structure or "") != (
+        viewer.mode,
+        viewer.motive,
+        viewer.structure,
+    ):
+        return None
+    started, ended = from_micros(int(row.started)), from_micros(int(row.ended or row.started))
+    return int(row.id) if now - started < SESSION and now - ended < PAUSE else None
+
+
+def _begin(connection: Connection, viewer: Viewer, patient: int, now: datetime) -> int:
+    known = connection.execute(
+        text("SELECT 1 FROM visit WHERE patient = :patient AND actor = :actor LIMIT 1"),
+        {"patient": patient, "actor": _actor(viewer)},
+    ).first()
+    number = sequences.reserve(connection, "visit", 1, now)
+    columns = (
+        "id", "patient", "actor_kind", "actor", "actor_snapshot", "structure", "mode", "motive", "started",
+        "listed", "read", "first_of_actor", "shown_to",
+    )  # fmt: skip
+    row = (
+        number, patient, viewer.kind, _actor(viewer), snapshot(viewer), viewer.structure or None, viewer.mode,
+        viewer.motive or None, to_micros(now), 0, 0, known is None, SHOWN_TO[viewer.kind],
+    )  # fmt: skip
+    bulk.insert_rows(connection, visit, columns, [row])
+    return number
+
+
+def _actor(viewer: Viewer) -> str:
+    return f"{viewer.kind}:{viewer.id}"
+
+
+def visits(
+    engine: Engine,
+    patient: int,
+    *,
+    shown_to: str = "holder",
+    limit: int = 50,
+    before: int | None = None,
+) -> list[Visit]:
+    """Who looked, newest first, as far as a class of viewer may see it; `before` is the id of the last one seen."""
+    bound = "" if before is None else " AND id < :before"
+    with reading(engine) as connection:
+        rows = connection.execute(
+            text(
+                'SELECT id, actor_snapshot, mode, motive, started, ended, listed, "read", first_of_actor, shown_to '  # noqa: S608
+                f"FROM visit WHERE patient = :patient{bound} ORDER BY started DESC, id DESC LIMIT :limit"
+            ),
+            {"patient": patient, "limit": limit} | ({} if before is None else {"before": before}),
+        ).all()
+    found = [_visit(row) for row in rows]
+    return [one for one in found if shown_to in one.shown_to]
+
+
+def _visit(row: Any) -> Visit:
+    return Visit(
+        id=int(row.id),
+        actor=msgspec.json.decode(row.actor_snapshot, type=Viewer),
+        mode=row.mode,
+        motive=row.motive,
+        started=from_micros(int(row.started)),
+        ended=None if row.ended is None else from_micros(int(row.ended)),
+        listed=int(row.listed),
+        read=int(row.read),
+        first_of_actor=bool(row.first_of_actor),
+        shown_to=tuple(row.shown_to.split(",")),
+    )
+
+
+def decisions(
+    engine: Engine, *, patient: int | None = None, subject: str | None = None, limit: int = 50
+) -> list[DecisionRow]:
+    """Decisions on a patient or on one subject, newest first. For operators; never for whom they refused."""
+    condition = "subject = :subject" if subject is not None else "patient = :patient"
+    with reading(engine) as connection:
+        rows = connection.execute(
+            text(f"SELECT * FROM decision WHERE {condition} ORDER BY at DESC, id LIMIT :limit"),  # noqa: S608
+            {"limit": limit}
+            | ({"subject": subject} if subject is not None else {"patient": patient}),
+        ).all()
+    return [_decision(row) for row in rows]
+
+
+def decision_of(engine: Engine, reference: str) -> DecisionRow | None:
+    """The decision a reference names, as it was made."""
+    with reading(engine) as connection:
+        row = connection.execute(
+            text("SELECT * FROM decision WHERE id = :id"), {"id": reference.strip().upper()}
+        ).first()
+    return None if row is None else _decision(row)
+
+
+def _decision(row: Any) -> DecisionRow:
+    return DecisionRow(
+        reference=row.id,
+        at=from_micros(int(row.at)),
+        patient=int(row.patient),
+        subject=row.subject,
+        action=row.action,
+        actor=msgspec.json.decode(row.actor, type=Viewer),
+        allowed=bool(row.allowed),
+        rule=row.rule,
+        rules_version=row.rules_version,
+        matrix_version=row.matrix_version,
+        consent_version=int(row.consent_version),
+        inputs=msgspec.json.decode(row.inputs),
+    )
