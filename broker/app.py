@@ -6,8 +6,9 @@ import asyncio
 import gc
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import uvloop
@@ -18,14 +19,20 @@ from broker.contracts import Queue, QueueOptions, Source
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.delivery import Courier
+from broker.document import Document
 from broker.errors import SetupError
 from broker.hand_over import HandOver
 from broker.intake import Intake, Limits
+from broker.mapper import Mapper
+from broker.mapping import catalogue
 from broker.pipeline import Pipeline
+from broker.rules import decide, routing
 from broker.schedule import Schedule
 from broker.settings import Settings
 from broker.telemetry import Telemetry
+from broker.telemetry_pages import Snapshots
 from broker.worker import INBOUND, Worker
+from broker.writing import fhir
 
 ROLES = ("gateway", "worker", "courier", "scheduler")
 
@@ -46,28 +53,51 @@ def run_role(
     """
     engine = open_engine(settings.database.url)
     migrate.upgrade(engine, utc_now())
-    telemetry = Telemetry.of(settings, role, index)
+    telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
+    snapshots = Snapshots(telemetry, snapshot_folder(settings))
+    snapshots.start()
     telemetry.emit("role_started", role=role)
+
+    def up(addresses: dict[str, str]) -> None:
+        telemetry.ready(role, True)
+        ready(addresses)
+
     # Start-up objects live for ever: the collector need not walk them. What a message leaves behind is short-lived.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:
-        _ROLES[role](settings, index, stop, engine, telemetry, ready)
+        _ROLES[role](settings, index, stop, engine, telemetry, up)
     finally:
         telemetry.emit("role_stopped", role=role)
-        telemetry.close()
+        telemetry.ready(role, False)
+        snapshots.stop()
         engine.dispose()
 
 
+def snapshot_folder(settings: Settings) -> Path:
+    """Where the roles of this machine leave their counts for the page that adds them up."""
+    return settings.site.data_folder / "telemetry"
+
+
 def _gateway(
-    settings: Settings, index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+    settings: Settings,
+    index: int,
+    stop: threading.Event,
+    engine: Engine,
+    telemetry: Telemetry,
+    ready: Ready,
 ) -> None:
     uvloop.run(_listen(settings, index, stop, engine, telemetry, ready))
 
 
 async def _listen(
-    settings: Settings, index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+    settings: Settings,
+    index: int,
+    stop: threading.Event,
+    engine: Engine,
+    telemetry: Telemetry,
+    ready: Ready,
 ) -> None:
     hand_over = HandOver(lambda: open_queue(settings), telemetry)
     hand_over.start()
@@ -90,7 +120,8 @@ async def _listen(
     committing = asyncio.create_task(intake.run(), name="intake")
     sources = sources_of(settings, telemetry)
     listening = [
-        asyncio.create_task(source.run(intake.accept), name=name) for name, source in sources.items()
+        asyncio.create_task(source.run(intake.accept), name=name)
+        for name, source in sources.items()
     ]
     stopped = asyncio.create_task(asyncio.to_thread(stop.wait), name="stop")
     announced = asyncio.create_task(_announce(sources, ready), name="announce")
@@ -115,13 +146,19 @@ async def _listen(
 
 async def _announce(sources: dict[str, Source], ready: Ready) -> None:
     """Say the addresses as soon as every source has one."""
-    while not all(source.address for source in sources.values()):
+    # A source is a plug-in and says its address by having one; there is nothing to wait on but that.
+    while not all(source.address for source in sources.values()):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     ready({name: source.address for name, source in sources.items()})
 
 
 def _worker(
-    settings: Settings, index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+    settings: Settings,
+    index: int,
+    stop: threading.Event,
+    engine: Engine,
+    telemetry: Telemetry,
+    ready: Ready,
 ) -> None:
     os.nice(settings.worker.nice)
     queue = open_queue(settings, consumer=index, consumers=settings.worker.processes)
@@ -134,7 +171,12 @@ def _worker(
 
 
 def _courier(
-    settings: Settings, _index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+    settings: Settings,
+    _index: int,
+    stop: threading.Event,
+    engine: Engine,
+    telemetry: Telemetry,
+    ready: Ready,
 ) -> None:
     installed = plugins.adapters()
     threads = []
@@ -170,7 +212,12 @@ def _serve_one(courier: Courier, queue: Queue, stop: threading.Event) -> None:
 
 
 def _scheduler(
-    settings: Settings, _index: int, stop: threading.Event, engine: Engine, telemetry: Telemetry, ready: Ready
+    settings: Settings,
+    _index: int,
+    stop: threading.Event,
+    engine: Engine,
+    telemetry: Telemetry,
+    ready: Ready,
 ) -> None:
     queue = open_queue(settings)
     try:
@@ -193,6 +240,36 @@ _ROLES: dict[str, Callable[..., None]] = {
     "courier": _courier,
     "scheduler": _scheduler,
 }
+
+
+def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer: str) -> Pipeline:
+    """The pipeline of one worker, with the mapping set and the rules of the settings."""
+    formats = {name: destination.sends for name, destination in settings.destinations.items()}
+
+    def render(
+        destination: str, document: Document, attachments: Mapping[str, bytes]
+    ) -> tuple[str, bytes] | None:
+        if formats[destination] == "original":
+            return None
+        return "application/fhir+json", fhir.to_bytes(document, lambda digest: attachments[digest])
+
+    return Pipeline(
+        engine,
+        mapper_of(settings),
+        decide.load(settings.rules.folder),
+        routing.load(settings.routes),
+        writer=writer,
+        secret=installation.digest_key(settings),
+        production=settings.site.production,
+        render=render,
+        telemetry=telemetry,
+        clock=utc_now,
+    )
+
+
+def mapper_of(settings: Settings) -> Mapper:
+    """The mapper with the settings' mapping set. Raises SetupError with every problem of the set."""
+    return Mapper(catalogue.load(settings.mappings.folders))
 
 
 def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> Queue:

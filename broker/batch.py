@@ -32,7 +32,8 @@ class InHand:
     verdict: State | None = None
     reason: str | None = None
     place: str | None = None
-    duplicate_document: bool = False
+    known_already: str | None = None
+    decision: str = ""
     steps: list[tuple[str, int, str]] = field(default_factory=list)
 
     @property

@@ -163,7 +163,9 @@ class Courier:
         self._telemetry.emit("attempt_ended", destination=self._name, outcome=attempted.outcome)
         return attempted
 
-    def _send(self, due: outbox.Due, number: int, started: datetime, envelope: Envelope) -> Attempted:
+    def _send(
+        self, due: outbox.Due, number: int, started: datetime, envelope: Envelope
+    ) -> Attempted:
         try:
             receipt = self._destination.deliver(envelope)
         except TransientError as error:
@@ -219,5 +221,3 @@ class Courier:
             outcome=attempted.code,
         )
         trail.write(connection, [entry], attempted.ended_at)
-
-

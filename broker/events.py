@@ -29,31 +29,78 @@ def _catalogue(*events: Event) -> dict[str, Event]:
 EVENTS: dict[str, Event] = _catalogue(
     Event("received", "debug", "a message was stored durably", ("source",)),
     Event("answered", "debug", "a sender was told the fate of its message", ("source", "code")),
-    Event("duplicate_answered", "info", "a known message came again; its first answer was given again", ("source",)),
-    Event("refused_at_door", "warning", "a message was refused before it was stored", ("source", "code")),
+    Event(
+        "duplicate_answered",
+        "info",
+        "a known message came again; its first answer was given again",
+        ("source",),
+    ),
+    Event(
+        "refused_at_door",
+        "warning",
+        "a message was refused before it was stored",
+        ("source", "code"),
+    ),
+    Event(
+        "intake_failed",
+        "error",
+        "a message could not be stored and its sender was told so",
+        ("source",),
+    ),
     Event("repaired", "info", "a tolerated defect was read as meant", ("source", "name")),
     Event("conflict", "warning", "a control id came again with other bytes", ("source", "policy")),
     Event("mapped", "debug", "a message was mapped to documents", ("source",)),
-    Event("field_first_unread", "warning", "a populated field that no rule reads was met for the first time", ("source",)),
-    Event("held", "warning", "a message waits for a person; its lane waits behind it", ("source", "reason")),
+    Event(
+        "field_first_unread",
+        "warning",
+        "a populated field that no rule reads was met for the first time",
+        ("source",),
+    ),
+    Event(
+        "held",
+        "warning",
+        "a message waits for a person; its lane waits behind it",
+        ("source", "reason"),
+    ),
     Event("released", "info", "a held message goes on", ("source",)),
     Event("filtered", "info", "a message was not filed, for a reason", ("source", "reason")),
-    Event("delivered_only", "info", "a message was not filed; what it owes to destinations goes on", ("source", "reason")),
-    Event("waiting", "info", "a message waits for an earlier one of its patient", ("source", "reason")),
+    Event(
+        "delivered_only",
+        "info",
+        "a message was not filed; what it owes to destinations goes on",
+        ("source", "reason"),
+    ),
+    Event(
+        "waiting", "info", "a message waits for an earlier one of its patient", ("source", "reason")
+    ),
     Event("retrying", "warning", "a message is tried again later, by itself", ("source", "reason")),
-    Event("internal_error", "error", "Carnet failed in its own code; the place is said, the message is kept", ("stage",)),
+    Event(
+        "internal_error",
+        "error",
+        "Carnet failed in its own code; the place is said, the message is kept",
+        ("stage",),
+    ),
     Event("filed", "debug", "a document is in a patient's record", ("source",)),
-    Event("delivered_only", "info", "a message was not filed but is delivered", ("source", "reason")),
+    Event(
+        "delivered_only", "info", "a message was not filed but is delivered", ("source", "reason")
+    ),
     Event("owed", "debug", "a delivery is owed to a destination", ("destination",)),
     Event("attempt_started", "debug", "a delivery was begun", ("destination",)),
     Event("attempt_ended", "info", "a delivery ended", ("destination", "outcome")),
     Event("outcome_unknown", "error", "a delivery may or may not have arrived", ("destination",)),
-    Event("parked", "error", "a message or delivery cannot go on without a person", ("source", "reason")),
+    Event(
+        "parked",
+        "error",
+        "a message or delivery cannot go on without a person",
+        ("source", "reason"),
+    ),
     Event("skipped", "warning", "an operator let a lane go on without a message", ("source",)),
     Event("discarded", "warning", "an operator discarded a message", ("source",)),
     Event("lane_blocked", "warning", "one patient's lane waits", ("kind",)),
     Event("lane_flowing", "info", "one patient's lane flows again", ("kind",)),
-    Event("charset_differs", "warning", "the bytes are not in the declared character set", ("source",)),
+    Event(
+        "charset_differs", "warning", "the bytes are not in the declared character set", ("source",)
+    ),
     Event("connection_opened", "debug", "a peer connected", ("source",)),
     Event("connection_closed", "debug", "a peer left, or was made to", ("source", "code")),
     Event("body_revealed", "info", "an operator opened the body of a message"),
@@ -66,9 +113,13 @@ EVENTS: dict[str, Event] = _catalogue(
     Event("verified", "info", "the audit chain was verified", ("result",)),
     Event("balance_checked", "info", "the balance was recounted", ("result",)),
     Event("swept", "warning", "the ledger put work back that the queue did not have", ("topic",)),
-    Event("queue_unavailable", "warning", "the queue is away; work stays in the ledger", ("topic",)),
+    Event(
+        "queue_unavailable", "warning", "the queue is away; work stays in the ledger", ("topic",)
+    ),
     Event("queue_back", "info", "the queue is back", ("topic",)),
-    Event("database_unavailable", "error", "the database is away; senders are told to come back", ()),
+    Event(
+        "database_unavailable", "error", "the database is away; senders are told to come back", ()
+    ),
     Event("role_started", "info", "a role is running", ("role",)),
     Event("role_stopped", "info", "a role has drained and stopped", ("role",)),
     Event("set_activated", "info", "a mapping set is in use", ()),
@@ -104,7 +155,7 @@ REASONS: dict[str, Words] = {
     "control_id.conflict": Words(
         "The control id was already used for other bytes; this source refuses that.",
         "L'identifiant de contrôle a déjà servi pour un autre contenu ; cette source le refuse.",
-        "Have the sender use unique control ids, or set on_conflict = \"accept\" for the source.",
+        'Have the sender use unique control ids, or set on_conflict = "accept" for the source.',
     ),
     "control_id.conflict_held": Words(
         "The control id was already used for other bytes; the message waits for a person.",
@@ -244,11 +295,19 @@ REASONS: dict[str, Words] = {
     ),
     "access.author": Words("Its author reads it.", "Son auteur le lit."),
     "access.record": Words("The record may be looked at.", "Le dossier peut être consulté."),
-    "access.own_record": Words("The holder reads their own record.", "Le titulaire lit son dossier."),
-    "access.other_record": Words("A patient asked for another record.", "Un patient a demandé le dossier d'autrui."),
-    "access.account_not_open": Words("The patient's space is not open.", "L'espace du patient n'est pas ouvert."),
+    "access.own_record": Words(
+        "The holder reads their own record.", "Le titulaire lit son dossier."
+    ),
+    "access.other_record": Words(
+        "A patient asked for another record.", "Un patient a demandé le dossier d'autrui."
+    ),
+    "access.account_not_open": Words(
+        "The patient's space is not open.", "L'espace du patient n'est pas ouvert."
+    ),
     "access.deleted": Words("The document was deleted.", "Le document a été supprimé."),
-    "access.masked": Words("The document is masked to professionals.", "Le document est masqué aux professionnels."),
+    "access.masked": Words(
+        "The document is masked to professionals.", "Le document est masqué aux professionnels."
+    ),
     "access.not_yet_visible": Words(
         "The document is not visible to the patient yet.",
         "Le document n'est pas encore visible par le patient.",
@@ -264,7 +323,9 @@ REASONS: dict[str, Words] = {
         "The patient opposed this emergency mode.",
         "Le patient s'est opposé à ce mode d'urgence.",
     ),
-    "access.emergency_motive": Words("The emergency has no typed reason.", "L'urgence n'a pas de motif saisi."),
+    "access.emergency_motive": Words(
+        "The emergency has no typed reason.", "L'urgence n'a pas de motif saisi."
+    ),
     "access.emergency_profession": Words(
         "This emergency mode is not for this profession.",
         "Ce mode d'urgence n'est pas ouvert à cette profession.",
@@ -274,7 +335,9 @@ REASONS: dict[str, Words] = {
         "Opening content as an operator needs a typed reason.",
         "L'ouverture d'un contenu par un opérateur demande un motif saisi.",
     ),
-    "access.operator_reveal": Words("An operator opened content.", "Un opérateur a ouvert un contenu."),
+    "access.operator_reveal": Words(
+        "An operator opened content.", "Un opérateur a ouvert un contenu."
+    ),
     "access.absent": Words("There is no such document.", "Aucun document ne correspond."),
     "xml.malformed": Words(
         "The XML is not well-formed.",

@@ -12,6 +12,8 @@ from broker.values import Lane, digest64
 
 NO_LANE = Lane(0)
 
+_LONGEST = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Glance:
@@ -47,7 +49,7 @@ def glance(envelope: Envelope, key: bytes) -> Glance:
         format=kind,
         type=kind,
         charset=envelope.charset,
-        control_id=envelope.keys.get("idempotency_key") or None,
+        control_id=_bounded(envelope.keys.get("idempotency_key", "")) or None,
         lane=lane_of(keys, key),
     )
 
@@ -65,10 +67,25 @@ def _hl7v2(envelope: Envelope, key: bytes) -> Glance:
     sender = f"{header.sending_application}|{header.sending_facility}"
     return Glance(
         format="hl7v2",
-        type=header.message_type,
-        version=header.version,
-        charset=header.charset or envelope.charset,
-        control_id=header.control_id or None,
-        sender=sender,
+        type=_bounded(header.message_type),
+        version=_bounded(header.version),
+        charset=_bounded(header.charset or envelope.charset),
+        control_id=_bounded(header.control_id) or None,
+        sender=_bounded(sender),
         lane=lane_of(hl7v2.patient_keys(envelope.body), key),
+    )
+
+
+def _bounded(text: str) -> str:
+    """Text of a sender as a column and an index take it: no NUL, no lone surrogate, at most 200 characters.
+
+    A longer one keeps its beginning and a digest of the whole, so two that differ late still differ.
+    """
+    if len(text) <= _LONGEST and text.isprintable():
+        return text
+    clean = text.replace("\0", "").encode("utf-8", "replace").decode()
+    return (
+        clean
+        if len(clean) <= _LONGEST
+        else f"{clean[: _LONGEST - 17]}#{digest64(clean.encode()):x}"[:_LONGEST]
     )

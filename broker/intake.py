@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -20,10 +21,10 @@ from sqlalchemy import Connection, Engine
 
 from broker.audit import trail
 from broker.contracts import Work
-from broker.database import partitions, sequences
+from broker.database import bulk, partitions, sequences
 from broker.database.engine import writing
 from broker.envelope import Envelope, Receipt
-from broker.errors import CarnetError, ParseError, TransientError
+from broker.errors import ParseError, TransientError
 from broker.events import words
 from broker.glance import Glance, glance
 from broker.records import lanes, messages, partners, tallies
@@ -131,39 +132,25 @@ class Intake:
     async def _commit_next(self) -> None:
         batch = self._next_batch()
         loop = asyncio.get_running_loop()
-        try:
-            receipts, work = await loop.run_in_executor(self._thread, self._commit, batch)
-        except CarnetError as error:
-            self._answer_all(batch, error)
-            return
-        except Exception:
-            # Whatever failed, nothing was promised: the senders are told to come back, and the fault is raised.
-            self._answer_all(batch, TransientError("internal", where="intake"))
-            raise
-        for arrival, receipt in zip(batch, receipts, strict=True):
+        answers = await loop.run_in_executor(self._thread, self._commit_or_refuse, batch)
+        work = []
+        for arrival, (receipt, todo) in zip(batch, answers, strict=True):
             if not arrival.answered.done():
                 arrival.answered.set_result(receipt)
+            if todo is not None:
+                work.append(todo)
         if work:
             self._hand_over(work)
 
     def _next_batch(self) -> list[_Arrival]:
         batch = self._pending[: self._limits.max_batch]
         if self._pending_bytes > self._limits.max_batch_bytes:
-            total, end = 0, 0
-            for end, arrival in enumerate(batch):
-                total += len(arrival.envelope.body)
-                if total > self._limits.max_batch_bytes:
-                    break
-            batch = batch[: max(1, end)]
+            sizes = accumulate(len(arrival.envelope.body) for arrival in batch)
+            fitting = sum(size <= self._limits.max_batch_bytes for size in sizes)
+            batch = batch[: max(1, fitting)]
         self._pending = self._pending[len(batch) :]
         self._pending_bytes -= sum(len(arrival.envelope.body) for arrival in batch)
         return batch
-
-    def _answer_all(self, batch: Sequence[_Arrival], error: CarnetError) -> None:
-        self._telemetry.emit("database_unavailable", code=error.code, where=error.where, count=len(batch))
-        for arrival in batch:
-            if not arrival.answered.done():
-                arrival.answered.set_result(self._refuse(arrival.envelope, error.code, error.where, later=True))
 
     def _refuse(self, envelope: Envelope, code: str, where: str, *, later: bool = False) -> Receipt:
         day = messages.day_of(self._clock(), self._zone)
@@ -179,7 +166,34 @@ class Intake:
 
     # --- on the commit thread -----------------------------------------------------------------------------------
 
-    def _commit(self, batch: Sequence[_Arrival]) -> tuple[list[Receipt], list[Work]]:
+    def _commit_or_refuse(self, batch: Sequence[_Arrival]) -> list[tuple[Receipt, Work | None]]:
+        """Commit a batch; where the database is away all are told to come back, where one is at fault only that one.
+
+        A commit whose outcome was lost is tried again once: what it did store is then found and answered as stored.
+        """
+        try:
+            return self._commit(batch)
+        except TransientError:
+            pass
+        except Exception as error:  # noqa: BLE001 - the top of the commit thread: nothing was promised yet
+            if len(batch) == 1:
+                self._telemetry.emit(
+                    "intake_failed", source=batch[0].envelope.source, error=type(error).__name__
+                )
+                return [(self._refuse(batch[0].envelope, "internal", "intake", later=True), None)]
+            return [answer for arrival in batch for answer in self._commit_or_refuse([arrival])]
+        try:
+            return self._commit(batch)
+        except TransientError as error:
+            self._telemetry.emit(
+                "database_unavailable", code=error.code, where=error.where, count=len(batch)
+            )
+            return [
+                (self._refuse(one.envelope, error.code, error.where, later=True), None)
+                for one in batch
+            ]
+
+    def _commit(self, batch: Sequence[_Arrival]) -> list[tuple[Receipt, Work | None]]:
         now = self._clock()
         with writing(self._engine) as connection:
             if month_of(now) != self._month:
@@ -195,11 +209,16 @@ class Intake:
                 if receipt.duplicate
             )
             refused = list(self._refused)
-            self._write(connection, rows, duplicates, Counter(refused), now)
+            with bulk.pipelined(connection):
+                self._write(connection, rows, duplicates, Counter(refused), now)
         for _ in refused:
             self._refused.popleft()
         self._month = month_of(now)
-        return receipts, [Work(row.seq, row.lane) for row in rows if row.state == State.RECEIVED]
+        work = {row.id: Work(row.seq, row.lane) for row in rows if row.state == State.RECEIVED}
+        return [
+            (receipt, None if receipt.duplicate else work.get(MessageId(receipt.message_id)))
+            for receipt in receipts
+        ]
 
     def _sort_out(
         self,
@@ -224,14 +243,16 @@ class Intake:
                 receipts.append(_accepted(before.id, before.received_at, duplicate=True))
                 continue
             source, control_id = arrival.envelope.source, arrival.glance.control_id
-            collides = before.seq if before is not None else ids_here.get((source, control_id or ""))
+            collides = (
+                before.seq if before is not None else ids_here.get((source, control_id or ""))
+            )
             policy: OnConflict = self._on_conflict(source) if collides is not None else "accept"
             if collides is not None:
                 self._telemetry.emit("conflict", source=source, policy=policy)
             if policy == "refuse":
                 receipts.append(self._refuse(arrival.envelope, "control_id.conflict", "MSH-10"))
                 continue
-            row = _row(arrival, Seq(first + number), day, now, collides, held=policy == "hold")
+            row = _row(arrival, Seq(first + number), day, collides, held=policy == "hold")
             rows.append(row)
             here[arrival.identity] = row
             if control_id is not None:
@@ -250,7 +271,11 @@ class Intake:
         messages.store(connection, rows, now)
         lanes.block(
             connection,
-            [(row.lane, "held", row.seq, now, row.reason, None) for row in rows if row.state == State.HELD],
+            [
+                (row.lane, "held", row.seq, now, row.reason, None)
+                for row in rows
+                if row.state == State.HELD
+            ],
         )
         flows: Counter[tuple[str, str]] = Counter()
         for row in rows:
@@ -297,7 +322,7 @@ def _accepted(message_id: str, received_at: datetime, *, duplicate: bool) -> Rec
 
 
 def _row(
-    arrival: _Arrival, seq: Seq, day: int, now: datetime, collides: Seq | None, *, held: bool
+    arrival: _Arrival, seq: Seq, day: int, collides: Seq | None, *, held: bool
 ) -> messages.Received:
     envelope, seen = arrival.envelope, arrival.glance
     peer = msgspec.json.encode(envelope.peer).decode()

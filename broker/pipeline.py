@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from time import perf_counter_ns
 
+import msgspec
 from sqlalchemy import Connection, Engine
 
 from broker import search_keys
@@ -20,7 +21,7 @@ from broker.batch import InHand
 from broker.contracts import Work
 from broker.database import sequences
 from broker.database.engine import reading, writing
-from broker.document import Document, encode
+from broker.document import Document, Issue, encode
 from broker.errors import CarnetError
 from broker.identity import matching
 from broker.mapper import Given, Mapper, Reading, errors_of
@@ -28,7 +29,7 @@ from broker.records import content, filing, lanes, messages, outbox, patients, t
 from broker.rules import decide
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
-from broker.values import Lane, Seq, State
+from broker.values import Lane, State
 
 ENGINE = "1"
 """Version of the engine a message was processed by, kept in its row."""
@@ -92,7 +93,9 @@ class Pipeline:
         place = error.where if isinstance(error, CarnetError) else type(error).__name__
         with reading(self._engine) as connection:
             opened = messages.claim(connection, [seq])
-        hands = [InHand(message, Reading(format=message.format), self._clock()) for message in opened]
+        hands = [
+            InHand(message, Reading(format=message.format), self._clock()) for message in opened
+        ]
         for hand in hands:
             hand.end(State.PARKED, code, place)
         with writing(self._engine) as connection:
@@ -110,7 +113,9 @@ class Pipeline:
             received_at=message.received_at.isoformat(),
             sha256=message.sha256.hex(),
         )
-        hand = InHand(message, self._mapper.read(message.body, given, coverage=False), self._clock())
+        hand = InHand(
+            message, self._mapper.read(message.body, given, coverage=False), self._clock()
+        )
         failure = hand.reading.failure
         if failure is not None:
             hand.end(State.PARKED, failure.code, failure.where)
@@ -126,9 +131,9 @@ class Pipeline:
     def _settle(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> Outcome:
         mine = messages.lock(connection, [hand.message.seq for hand in hands])
         hands = [hand for hand in hands if hand.message.seq in mine]
-        ready, waiting = self._in_order(connection, hands, now)
+        ready, waiting = self._in_order(connection, hands)
         people = self._identify(connection, ready, now)
-        self._decide(ready, people)
+        self._decide(ready, people, now)
         self._file(connection, ready, now)
         owed = self._owe(connection, ready, now)
         self._note(connection, [*ready, *waiting], now)
@@ -137,7 +142,7 @@ class Pipeline:
         return Outcome(freed=freed, owed=owed)
 
     def _in_order(
-        self, connection: Connection, hands: Sequence[InHand], now: datetime
+        self, connection: Connection, hands: Sequence[InHand]
     ) -> tuple[list[InHand], list[InHand]]:
         """Which messages are the next of their lane, and which have an earlier one still unsettled before them."""
         in_lane: dict[int, list[InHand]] = defaultdict(list)
@@ -145,7 +150,9 @@ class Pipeline:
         for hand in hands:
             if hand.message.lane:
                 in_lane[hand.message.lane].append(hand)
-        heads = lanes.unsettled_heads(connection, {lane: len(mine) for lane, mine in in_lane.items()})
+        heads = lanes.unsettled_heads(
+            connection, {lane: len(mine) for lane, mine in in_lane.items()}
+        )
         waiting: list[InHand] = []
         for lane, mine in in_lane.items():
             flows = True
@@ -160,55 +167,73 @@ class Pipeline:
         self, connection: Connection, hands: Sequence[InHand], now: datetime
     ) -> dict[int, patients.PatientRow]:
         """Find each message's patient by its identifiers, or create one. One look-up for the batch."""
-        wanted = []
-        for hand in hands:
-            for document in hand.documents if hand.is_open else ():
-                keys = matching.keys_of(
-                    document.patient, hand.reading.format, hand.message.source, production=self._production
-                )
-                wanted.append((hand, document, keys))
-        found = patients.find(connection, {key.pair for _, _, keys in wanted for key in keys.usable})
-        created: dict[int, patients.NewPatient] = {}
+        wanted = [
+            (hand, document, self._keys(hand, document))
+            for hand in hands
+            if hand.is_open
+            for document in hand.documents
+        ]
+        found = patients.find(
+            connection, {key.pair for _, _, keys in wanted for key in keys.usable}
+        )
+        known_ins = patients.ins_of(connection, set(found.values()))
+        created: list[patients.NewPatient] = []
         added: list[patients.NewKey] = []
-        number = 0
         first = 0
         for hand, document, keys in wanted:
             if not hand.is_open:
                 continue
-            match = matching.match(keys, found)
-            if match.outcome == "conflict":
-                hand.end(State.HELD, match.reason, match.place)
-                continue
-            if match.outcome == "missing":
-                hand.end(State.PARKED, match.reason, match.place)
-                continue
+            match = matching.match(keys, found, known_ins)
+            person = match.patient
             if match.outcome == "new":
-                if not number:
-                    first = sequences.reserve(connection, "patient", len(wanted), now)
-                person = first + number
-                number += 1
-                created[person] = patients.NewPatient(person, match.new_keys, document.patient)
+                first = first or sequences.reserve(connection, "patient", len(wanted), now)
+                person = first + len(created)
+                created.append(patients.NewPatient(person, match.new_keys, document.patient))
+            elif person is None:
+                state = State.HELD if match.outcome == "conflict" else State.PARKED
+                hand.end(state, match.reason, match.place)
+                continue
             else:
-                person = match.patient
                 added += [patients.NewKey(person, key) for key in match.new_keys]
-            if hand.person is not None and hand.person != person:
+            if hand.person not in (None, person):
                 hand.end(State.PARKED, "identity.several_patients", "patient")
                 continue
             hand.person = person
-            found.update((key.pair, person) for key in match.new_keys)
-        patients.create(connection, list(created.values()), now)
+            for key in match.new_keys:
+                found[key.pair] = person
+                if key.strength == "ins":
+                    known_ins.setdefault(person, []).append(key.pair)
+        patients.create(connection, created, now)
         patients.add_keys(connection, added, now)
         return patients.load(connection, {hand.person for hand in hands if hand.person is not None})
 
-    def _decide(self, hands: Sequence[InHand], people: Mapping[int, patients.PatientRow]) -> None:
+    def _keys(self, hand: InHand, document: Document) -> matching.PatientKeys:
+        return matching.keys_of(
+            document.patient,
+            document.source.format or hand.reading.format,
+            hand.message.source,
+            production=self._production,
+        )
+
+    def _decide(
+        self, hands: Sequence[InHand], people: Mapping[int, patients.PatientRow], now: datetime
+    ) -> None:
         """Whether each message may be filed; a patient who opposes or has closed the space is obeyed, and said so."""
         for hand in hands:
             if not hand.is_open or hand.person is None:
                 continue
-            decision = self._rules.filing(people[hand.person])
-            hand.step("decide", 0, decision.rule)
-            if not decision.allowed:
-                hand.not_filed = decision.reason
+            for document in hand.documents:
+                decision = self._rules.filing(people[hand.person], document, now)
+                hand.decision = (
+                    f"{decision.rule} {'allow' if decision.allowed else 'deny'} {decision.reason}"
+                )
+                if not decision.allowed:
+                    hand.not_filed = decision.reason
+                    break
+                if _needs_a_person(document):
+                    hand.end(State.PARKED, "identity.merge_unsupported", "event")
+                    break
+            hand.step("decide", 0, hand.decision)
 
     def _file(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """Plan each document against what the record has, then write all of them at once."""
@@ -237,19 +262,26 @@ class Pipeline:
             return
         plans = []
         for document in hand.documents:
-            plan = filing.plan(document, record, patient=hand.person)
+            plan = filing.plan(document, record, patient=hand.person, message_seq=hand.message.seq)
             if plan.refusal is not None:
                 hand.end(State.PARKED, plan.refusal, plan.place)
                 return
             plans.append((document, plan))
-        fresh = [(document, plan) for document, plan in plans if plan.action != "duplicate"]
-        for document, plan in fresh:
+        for document, plan in plans:
+            if plan.action == "duplicate":
+                hand.known_already = plan.reason
+                continue
+            shown = _with_issues(document, plan.issues)
             made = filing.Filing.of(
-                document, encode(document), plan, patient=hand.person, message_seq=hand.message.seq, now=now
+                shown,
+                encode(shown),
+                plan,
+                patient=hand.person,
+                message_seq=hand.message.seq,
+                now=now,
             )
             hand.filings.append(made)
             record.add(made)
-        hand.duplicate_document = bool(plans) and not fresh
 
     def _consents(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """What the messages say of traits and consent: the newest administrative word is kept."""
@@ -262,16 +294,20 @@ class Pipeline:
                 if document.kind in ("encounter_event", "patient_event"):
                     traits[hand.person] = document.patient
                 consents += [
-                    patients.ConsentSaid(hand.person, consent, hand.message.source, hand.message.seq)
+                    patients.ConsentSaid(
+                        hand.person, consent, hand.message.source, hand.message.seq
+                    )
                     for consent in document.consents
                 ]
         patients.update_traits(connection, traits, now)
         patients.add_consents(connection, consents, now)
 
-    def _owe(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> dict[str, list[Work]]:
+    def _owe(
+        self, connection: Connection, hands: Sequence[InHand], now: datetime
+    ) -> dict[str, list[Work]]:
         """Write what is owed to destinations. A message that may not be filed is still delivered."""
         for hand in hands:
-            if hand.is_open and not hand.duplicate_document:
+            if hand.is_open and (hand.filings or hand.not_filed):
                 hand.owed = self._deliveries(hand)
         rows = [row for hand in hands for row in hand.owed]
         owed: dict[str, list[Work]] = defaultdict(list)
@@ -286,7 +322,9 @@ class Pipeline:
         owed: list[outbox.Owed] = []
         sent: set[str] = set()
         for document in hand.documents:
-            for destination, route in self._routing.route(document, hand.message.source, hand.message.media):
+            for destination, route in self._routing.route(
+                document, hand.message.source, hand.message.media
+            ):
                 rendered = self._render(destination, document, hand.reading.attachments)
                 if rendered is None and destination in sent:
                     continue
@@ -323,12 +361,18 @@ class Pipeline:
             flows[(source, tallies.latency_measure("filing", now - hand.message.received_at))] += 1
             if hand.reason is not None:
                 self._telemetry.emit(
-                    fate, source=source, reason=hand.reason, message_id=hand.message.id, where=hand.place or ""
+                    fate,
+                    source=source,
+                    reason=hand.reason,
+                    message_id=hand.message.id,
+                    where=hand.place or "",
                 )
         messages.transition(connection, changes, self._writer)
         messages.add_keys(connection, keys)
         tallies.flow(connection, flows, now, self._writer)
-        for source, n in Counter(h.message.source for h in hands if h.verdict == State.FILED).items():
+        for source, n in Counter(
+            h.message.source for h in hands if h.verdict == State.FILED
+        ).items():
             self._telemetry.emit_many("filed", n, source=source)
 
     def _conclude(self, hand: InHand) -> None:
@@ -337,8 +381,8 @@ class Pipeline:
             return
         if hand.filings:
             hand.verdict = State.FILED
-        elif hand.duplicate_document:
-            hand.verdict, hand.reason = State.FILTERED, "document.duplicate"
+        elif hand.known_already:
+            hand.verdict, hand.reason = State.FILTERED, hand.known_already
         elif hand.owed:
             hand.verdict, hand.reason = State.DELIVERED_ONLY, hand.not_filed
         else:
@@ -361,27 +405,38 @@ class Pipeline:
         )
 
     def _lanes(
-        self, connection: Connection, ready: Sequence[InHand], waiting: Sequence[InHand], now: datetime
+        self,
+        connection: Connection,
+        ready: Sequence[InHand],
+        waiting: Sequence[InHand],
+        now: datetime,
     ) -> list[Work]:
         """Block the lanes that must wait, and free those that flow again: their waiting messages come back in order."""
         held = {hand.message.lane: hand for hand in ready if hand.verdict == State.HELD}
         blocked = [
-            (lane, "held", hand.message.seq, now, hand.reason, None) for lane, hand in held.items() if lane
+            (lane, "held", hand.message.seq, now, hand.reason, None)
+            for lane, hand in held.items()
+            if lane
         ]
         blocked += [
             (hand.message.lane, "waiting", hand.message.seq, now, None, None) for hand in waiting
         ]
         lanes.block(connection, blocked)
-        settled = {hand.message.lane for hand in ready} - held.keys() - {hand.message.lane for hand in waiting}
+        settled = (
+            {hand.message.lane for hand in ready}
+            - held.keys()
+            - {hand.message.lane for hand in waiting}
+        )
         return [Work(seq, lane) for seq, lane in lanes.free(connection, settled)]
 
     def _audit(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """One entry a filed document, one a message that was not filed; in this transaction, and last in it."""
         entries = []
         for hand in hands:
-            decision = next((outcome for name, _, outcome in hand.steps if name == "decide"), None)
-            for one in hand.filings:
-                entries.append(self._entry(hand, one.act, one.document_id, now, decision))
+            decision = hand.decision or None
+            entries += [
+                self._entry(hand, one.act, one.document_id, now, decision) for one in hand.filings
+            ]
             if not hand.filings:
                 act = tallies.FATES_BY_STATE[hand.verdict or State.FILTERED]
                 entries.append(self._entry(hand, act, hand.message.id, now, decision))
@@ -405,6 +460,21 @@ class Pipeline:
 
 _KEYED = (State.FILED, State.DELIVERED_ONLY, State.FILTERED, State.HELD, State.PARKED)
 _INTENTS = {"replace": "replace", "delete": "delete", "cancel": "delete"}
+
+
+def _needs_a_person(document: Document) -> bool:
+    """Merging, linking, renumbering and deleting patients: not done by message yet, and never half done."""
+    operation = document.event.operation if document.event is not None else None
+    return operation in ("merge", "link") or (
+        operation == "delete" and document.kind == "patient_event"
+    )
+
+
+def _with_issues(document: Document, codes: Sequence[str]) -> Document:
+    if not codes:
+        return document
+    found = tuple(Issue(severity="warning", code=code, target_path="unique_id") for code in codes)
+    return msgspec.structs.replace(document, issues=(*document.issues, *found))
 
 
 def _intent(document: Document) -> str:

@@ -108,9 +108,15 @@ class Schedule:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock)
-        jobs.add_job(self._guarded(sweep.inbound), "interval", seconds=self._sweep_every.total_seconds())
-        jobs.add_job(self._guarded(sweep.outbound), "interval", seconds=self._sweep_every.total_seconds())
-        jobs.add_job(self._guarded(self._seal), "interval", seconds=self._seal_every.total_seconds())
+        jobs.add_job(
+            self._guarded(sweep.inbound), "interval", seconds=self._sweep_every.total_seconds()
+        )
+        jobs.add_job(
+            self._guarded(sweep.outbound), "interval", seconds=self._sweep_every.total_seconds()
+        )
+        jobs.add_job(
+            self._guarded(self._seal), "interval", seconds=self._seal_every.total_seconds()
+        )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
         jobs.start()

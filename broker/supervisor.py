@@ -17,8 +17,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from broker import app
-from broker.errors import CarnetError
-from broker.settings import Settings
+from broker.errors import CarnetError, SetupError
+from broker.settings import Settings, host_port
+from broker.telemetry import Telemetry
+from broker.telemetry_pages import Pages
 
 DRAIN = timedelta(seconds=30)
 _RESTART_PAUSE = 1.0
@@ -50,14 +52,20 @@ def serve(
     """
     stop = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-    children = [_start(settings, role, index) for role, index in wanted(settings, roles)]
+        for wanted_signal in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(wanted_signal, lambda *_: stop.set())
+    chosen = wanted(settings, roles)
+    pages = _open_pages(settings, chosen, failed=failed)
+    if pages is None and roles is None and settings.telemetry.listen:
+        return 2
+    children = [_start(settings, role, index) for role, index in chosen]
     addresses: dict[str, str] = {}
     code = 0
     announced = False
     while not stop.is_set() and code == 0:
-        wait([child.said for child in children] + [child.process.sentinel for child in children], 0.2)
+        wait(
+            [child.said for child in children] + [child.process.sentinel for child in children], 0.2
+        )
         for number, child in enumerate(children):
             code = code or _listen_to(child, addresses, failed)
             if not child.process.is_alive() and code == 0 and not stop.is_set():
@@ -66,7 +74,32 @@ def serve(
             announced = True
             ready(addresses, {f"{c.role}-{c.index}": c.process.pid or 0 for c in children})
     _drain(children)
+    if pages is not None:
+        pages.stop()
     return code
+
+
+def _open_pages(
+    settings: Settings,
+    chosen: Sequence[tuple[str, int]],
+    *,
+    failed: Callable[[str, str], None],
+) -> Pages | None:
+    """Metrics, health and readiness of the roles below. A single role beside a whole broker does without."""
+    if not settings.telemetry.listen:
+        return None
+    try:
+        pages = Pages(
+            Telemetry("supervisor", level="error"),
+            host_port(settings.telemetry.listen),
+            folder=app.snapshot_folder(settings),
+            expects=sorted({role for role, _ in chosen}),
+        )
+    except SetupError as error:
+        failed("telemetry", str(error))
+        return None
+    pages.start()
+    return pages
 
 
 def wanted(settings: Settings, roles: Sequence[str] | None) -> list[tuple[str, int]]:
@@ -107,7 +140,9 @@ def _listen_to(child: _Child, addresses: dict[str, str], failed: Callable[[str, 
     return 0
 
 
-def _again(settings: Settings, child: _Child, failed: Callable[[str, str], None]) -> tuple[int, _Child]:
+def _again(
+    settings: Settings, child: _Child, failed: Callable[[str, str], None]
+) -> tuple[int, _Child]:
     """Start a role again that died; give up when it died five times within a minute."""
     recent = [start for start in child.starts if time.monotonic() - start < 60]
     if len(recent) >= _CRASH_LOOP:
@@ -138,7 +173,9 @@ def child_main(settings: Settings, role: str, index: int, saying: Connection) ->
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     try:
-        app.run_role(settings, role, index, stop, lambda addresses: saying.send(("ready", addresses)))
+        app.run_role(
+            settings, role, index, stop, lambda addresses: saying.send(("ready", addresses))
+        )
     except CarnetError as error:
         saying.send(("failed", str(error)))
         os._exit(2)

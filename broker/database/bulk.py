@@ -6,14 +6,37 @@ in storage form (instants as microseconds, see `types.to_micros`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Table
+import msgspec
+from sqlalchemy import Connection, LargeBinary, Table
 
 from broker.database.engine import is_sqlite
 
 Row = tuple[Any, ...]
+
+_PIPELINED = "carnet_pipelined"
+
+
+@contextmanager
+def pipelined(connection: Connection) -> Iterator[None]:
+    """Statements of this module inside the block are sent without waiting for each other's answers.
+
+    For short transactions of many small statements, where round trips cost more than the rows (PostgreSQL's extended
+    protocol; on SQLite nothing changes). An error shows at the next result that is fetched, or at the block's end.
+    """
+    if is_sqlite(connection):
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    connection.info[_PIPELINED] = True
+    try:
+        with driver.pipeline():
+            yield
+    finally:
+        connection.info.pop(_PIPELINED, None)
 
 
 def insert_rows(
@@ -27,6 +50,9 @@ def insert_rows(
     if is_sqlite(connection):
         marks = ", ".join("?" * len(columns))
         cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', rows)  # noqa: S608
+    elif connection.info.get(_PIPELINED):
+        _insert_as_json(connection, table, columns, rows)
+        return
     else:
         with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
             for row in rows:
@@ -34,11 +60,48 @@ def insert_rows(
     cursor.close()
 
 
+def _insert_as_json(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
+) -> None:
+    """One INSERT from one JSON text, byte columns beside it as arrays: COPY cannot be pipelined.
+
+    Reading JSON on the server costs less than building an array a column in the client.
+    """
+    binary = [i for i, name in enumerate(columns) if isinstance(table.c[name].type, LargeBinary)]
+    plain = [i for i in range(len(columns)) if i not in binary]
+    typed = ", ".join(f'"{columns[i]}" {_pg_type(connection, table, columns[i])}' for i in plain)
+    sources = [
+        f"json_to_recordset(%s::json) AS ({typed})",
+        *("unnest(%s::bytea[])" for _ in binary),
+    ]
+    order = ", ".join(f'"{columns[i]}"' for i in (*plain, *binary))
+    statement = f'INSERT INTO "{table.name}" ({order}) SELECT * FROM ROWS FROM ({", ".join(sources)}) AS t({order})'  # noqa: S608
+    names = [columns[i] for i in plain]
+    records = [dict(zip(names, (row[i] for i in plain), strict=True)) for row in rows]
+    parameters: list[Any] = [msgspec.json.encode(records).decode()]
+    parameters += [[row[i] for row in rows] for i in binary]
+    connection.connection.cursor().execute(statement, parameters)
+
+
 def insert_missing(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
 ) -> None:
     """Insert rows whose key is new and leave the others as they are. Sort them first: writers must not cross."""
     _upsert(connection, table, columns, rows, "DO NOTHING")
+
+
+def replace_rows(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    keys: Sequence[str],
+) -> None:
+    """Insert rows, or overwrite the other columns of those whose `keys` exist. Sort them first."""
+    named = ", ".join(f'"{name}"' for name in keys)
+    sets = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
+    _upsert(connection, table, columns, rows, f"({named}) DO UPDATE SET {sets}")
 
 
 def add_counts(
@@ -70,6 +133,8 @@ def _upsert(
         arrays = ", ".join(f"%s::{_pg_type(connection, table, name)}[]" for name in columns)
         statement = f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT {action}'  # noqa: S608
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+        if connection.info.get(_PIPELINED):
+            return
     cursor.close()
 
 

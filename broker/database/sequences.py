@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from broker.database.engine import is_sqlite
 from broker.values import first_seq, month_of
@@ -26,11 +26,14 @@ def reserve(connection: Connection, name: str, count: int, now: datetime) -> int
         return int(row[0]) - count + 1
     # One row lock held to the end of the transaction: numbers become visible in their order, so a reader that saw a
     # number has seen every lower one of this sequence (trap 7 of the backbone does not arise within a sequence).
-    row = connection.execute(
-        text(
-            "INSERT INTO counter (name, value) VALUES (:name, :value) "
-            "ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value + :count, excluded.value) RETURNING value"
-        ),
-        {"name": name, "value": base + count - 1, "count": count},
-    ).one()
-    return int(row[0]) - count + 1
+    # On the driver's cursor, so that it can take part in a pipeline.
+    cursor = connection.connection.cursor()
+    cursor.execute(
+        "INSERT INTO counter (name, value) VALUES (%s, %s) "
+        "ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value + %s, excluded.value) RETURNING value",
+        (name, base + count - 1, count),
+    )
+    value = cursor.fetchone()
+    if value is None:
+        raise LookupError(name)
+    return int(value[0]) - count + 1

@@ -194,11 +194,11 @@ def known(
     unique = list(dict.fromkeys(wanted))
     same = (
         "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id = k.control_id "
-        "AND m.digest = k.digest ORDER BY m.seq LIMIT 1"
+        "AND m.digest = k.digest LIMIT 1"
     )
     nameless = (
         "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id IS NULL "
-        "AND m.digest = k.digest ORDER BY m.seq LIMIT 1"
+        "AND m.digest = k.digest LIMIT 1"
     )
     other = "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id = k.control_id LIMIT 1"
     if is_sqlite(connection):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from broker.database import bulk
+from broker.database.schema import source_now
 from broker.database.types import to_micros
 
 
@@ -15,14 +17,8 @@ def received(connection: Connection, latest: Mapping[str, datetime], writer: str
     if not latest:
         return
     rows = [
-        {"source": source, "writer": writer, "at": to_micros(at)} for source, at in sorted(latest.items())
+        (source, writer, to_micros(at), to_micros(at), to_micros(at))
+        for source, at in sorted(latest.items())
     ]
-    connection.execute(
-        text(
-            "INSERT INTO source_now (source, writer, received_at, answered_at, heartbeat_at) "
-            "VALUES (:source, :writer, :at, :at, :at) ON CONFLICT (source, writer) DO UPDATE SET "
-            "received_at = excluded.received_at, answered_at = excluded.answered_at, "
-            "heartbeat_at = excluded.heartbeat_at"
-        ),
-        rows,
-    )
+    columns = ("source", "writer", "received_at", "answered_at", "heartbeat_at")
+    bulk.replace_rows(connection, source_now, columns, rows, keys=("source", "writer"))
