@@ -34,7 +34,6 @@ from broker.settings_tables import (
     Site,
     SourceCommon,
     Telemetry,
-    Web,
     When,
     Worker,
 )
@@ -55,7 +54,6 @@ __all__ = [
     "Site",
     "Source",
     "Telemetry",
-    "Web",
     "When",
     "Worker",
     "host_port",
@@ -106,7 +104,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     intake: Intake = Intake()
     worker: Worker = Worker()
     scheduler: Scheduler = Scheduler()
-    web: Web = Web()
     telemetry: Telemetry = Telemetry()
     mappings: Mappings = Mappings()
     rules: Rules = Rules()
@@ -342,10 +339,6 @@ def _check(
             sorted(available_timezones()),
             what="time zone",
         )
-    if values["site"].root_oid and not re.fullmatch(
-        r"[0-2](\.(0|[1-9]\d*))+", values["site"].root_oid
-    ):
-        reader.problem("site.root_oid", "expected an OID.", 'Write it like "1.2.250.1.999.1".')
     url = values["database"].url
     if url and url.partition(":")[0] not in _DATABASES:
         reader.problem("database.url", "unknown scheme.", f"Known: {', '.join(_DATABASES)}.")
@@ -363,18 +356,16 @@ def _check(
         table, _, name = key.partition(".")
         if not low <= getattr(values[table], name) <= high:
             reader.problem(key, f"must lie between {low} and {high}.")
-    for table in ("web", "telemetry"):
-        try:
-            if values[table].listen:
-                host_port(values[table].listen)
-        except ValueError as error:
-            reader.problem(f"{table}.listen", f"{error}.", 'Write it like "127.0.0.1:9464".')
+    try:
+        if values["telemetry"].listen:
+            host_port(values["telemetry"].listen)
+    except ValueError as error:
+        reader.problem("telemetry.listen", f"{error}.", 'Write it like "127.0.0.1:9464".')
 
 
 _RANGES = (
     ("queue.partitions", 1, 256),
     ("intake.max_batch", 1, 10_000),
-    ("intake.max_wait_ms", 0, 1_000),
     ("intake.max_bytes", 1_000, 1_000_000_000),
     ("intake.max_batch_bytes", 1_000, 2_000_000_000),
     ("worker.processes", 1, 256),

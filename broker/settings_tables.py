@@ -28,7 +28,6 @@ class Site(Table, frozen=True, kw_only=True):
         name: short name of the installation, shown in logs and pages
         timezone: zone of the site's days and of local times without offset
         production: true refuses test identities and what `carnet doctor` calls unsafe
-        root_oid: OID under which this installation makes its own identifiers; empty uses UUIDs (2.25.)
         data_folder: keys, embedded database and snapshots of metrics; needs a durable disk
         digest_key: 64 hexadecimal digits, by reference; needed when processes run on several machines, else made once
     """
@@ -36,7 +35,6 @@ class Site(Table, frozen=True, kw_only=True):
     name: str = "carnet"
     timezone: str = "Europe/Paris"
     production: bool = False
-    root_oid: str = ""
     data_folder: Path = Path("data")
     digest_key: str = ""
 
@@ -75,13 +73,11 @@ class Intake(Table, frozen=True, kw_only=True):
 
     Fields:
         max_batch: most messages in one commit
-        max_wait_ms: how long a lone message waits for company; 0 commits at once and gathers only under load
         max_bytes: largest message taken, in bytes; a source may set less
         max_batch_bytes: most bytes in one commit
     """
 
     max_batch: int = 500
-    max_wait_ms: float = 0
     max_bytes: int = 20_000_000
     max_batch_bytes: int = 64_000_000
 
@@ -110,16 +106,6 @@ class Scheduler(Table, frozen=True, kw_only=True):
 
     sweep_seconds: float = 10
     seal_seconds: float = 10
-
-
-class Web(Table, frozen=True, kw_only=True):
-    """The record API and the console.
-
-    Fields:
-        listen: host:port
-    """
-
-    listen: str = "127.0.0.1:8088"
 
 
 class Telemetry(Table, frozen=True, kw_only=True):
@@ -221,7 +207,6 @@ TABLES: dict[str, type[Table]] = {
     "intake": Intake,
     "worker": Worker,
     "scheduler": Scheduler,
-    "web": Web,
     "telemetry": Telemetry,
     "mappings": Mappings,
     "rules": Rules,

@@ -129,9 +129,9 @@ def person(number: int) -> Person:
     names = _WOMEN if sex == "F" else _MEN
     given = tuple(chance.sample(names, 2))
     year, month, day = chance.randint(1931, 2020), chance.randint(1, 12), chance.randint(1, 28)
-    department = chance.randint(1, 95)
-    if department == 20:
-        department = 99
+    department = (*range(1, 20), *range(21, 96))[
+        number // 1000 % 94
+    ]  # 94,000 people without a shared INS
     place = f"{department:02d}999"
     thirteen = f"{2 if sex == 'F' else 1}{year % 100:02d}{month:02d}{place}{number % 1000:03d}"
     family = chance.choice(_FAMILIES)

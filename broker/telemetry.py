@@ -22,7 +22,6 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from broker.events import EVENTS, Event
-from broker.settings import Settings
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 MOST_LABEL_SETS = 500
@@ -135,18 +134,12 @@ class Telemetry:
         self._children: dict[tuple[str, ...], Any] = {}
         self._sets: dict[str, int] = {}
         self._components: dict[str, bool] = {}
-        self._closers: list[Callable[[], None]] = []
         self._dropped = Counter(
             "carnet_telemetry_dropped",
             "what telemetry refused to say",
             ("role", "why"),
             registry=self.registry,
         )
-
-    @classmethod
-    def of(cls, settings: Settings, role: str, index: int = 0) -> Telemetry:
-        """The telemetry of process `index` of a role, logging to standard error at the configured level."""
-        return cls(role, writer=f"{role}-{index}", level=settings.telemetry.log_level)
 
     def emit(self, name: str, /, **fields: Value) -> None:
         """Say that `name` happened once."""
@@ -202,15 +195,6 @@ class Telemetry:
     def bound(self, **fields: Value) -> Bound:
         """An emitter that adds `fields` to each event, as `message_id`, `source` and `stage` of one message."""
         return Bound(self, fields)
-
-    def on_close(self, closer: Callable[[], None]) -> None:
-        """Have `closer` called by `close`."""
-        self._closers.append(closer)
-
-    def close(self) -> None:
-        """End what publishes this telemetry (`telemetry_pages.publish`), last begun first."""
-        while self._closers:
-            self._closers.pop()()
 
     def notice(self, name: str, fields: dict[str, Any]) -> None:
         """`broker.contracts.Notice`: how an adapter says that something happened."""

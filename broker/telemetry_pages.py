@@ -1,9 +1,9 @@
 """Serves `/metrics`, `/health` and `/ready`, and adds up the processes of one machine: for the roles.
 
-Several processes share one address. Each writes a snapshot of its metrics to a shared folder once a second
-(`Snapshots`); the first to get the port serves the pages for all and adds them up, and another takes over when it ends. Chosen over the multiprocess
-mode of prometheus_client, which needs an environment variable before the first import and module-wide state, and over
-a port per process, which leaves an operator with as many addresses as processes.
+`carnet serve` runs several processes behind one address. Each writes a snapshot of its metrics to a shared folder
+once a second (`Snapshots`); the parent serves the pages and adds them up. Chosen over the multiprocess mode of
+prometheus_client, which needs an environment variable before the first import and module-wide state, and over a port
+per process, which leaves an operator with as many addresses as processes. A role run alone serves its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from broker.errors import SetupError
-from broker.settings import host_port
 from broker.telemetry import MEASURES, Telemetry
 
 FRESH_SECONDS = 10.0
@@ -122,6 +121,12 @@ class Snapshots:
     def _run(self) -> None:
         while not self._stop.wait(self._every):
             self.write()
+
+
+def clear(folder: Path) -> None:
+    """Forget the snapshots of an earlier run; `carnet serve` calls it before it starts its processes."""
+    for path in folder.glob("*.json"):
+        path.unlink(missing_ok=True)
 
 
 def forget(folder: Path, now: float) -> None:
@@ -289,68 +294,6 @@ class Pages:
                 """Nothing: a scrape is no event."""
 
         return Handler
-
-
-def publish(
-    telemetry: Telemetry,
-    listen: str,
-    folder: Path,
-    *,
-    expects: Sequence[str] = (),
-    every: float = 1.0,
-) -> None:
-    """Publish a role's telemetry until `telemetry.close()`: its snapshots, and the pages if nobody serves them yet.
-
-    Every role of a machine calls it with the same address and folder. One of them gets the port and serves the pages
-    for all; when it ends, another takes over within `every` seconds. `listen` empty: snapshots only.
-    """
-    snapshots = Snapshots(telemetry, folder, every=every)
-    snapshots.start()
-    telemetry.on_close(snapshots.stop)
-    if listen:
-        turn = _Turn(telemetry, host_port(listen), folder, tuple(expects), every)
-        turn.start()
-        telemetry.on_close(turn.stop)
-
-
-class _Turn:
-    """Waits for the port of the pages, serves them while this process lives."""
-
-    def __init__(
-        self,
-        telemetry: Telemetry,
-        address: tuple[str, int],
-        folder: Path,
-        expects: Sequence[str],
-        every: float,
-    ) -> None:
-        self._telemetry = telemetry
-        self._address = address
-        self._folder = folder
-        self._expects = expects
-        self._every = every
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="carnet-pages-turn", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                pages = Pages(
-                    self._telemetry, self._address, folder=self._folder, expects=self._expects
-                )
-            except SetupError:
-                self._stop.wait(self._every)
-                continue
-            pages.start()
-            self._stop.wait()
-            pages.stop()
 
 
 class _Merged(Collector):

@@ -36,8 +36,8 @@ def test_an_invented_person_has_a_right_key_in_a_commune_that_does_not_exist() -
         assert who.birthplace.endswith("999")
 
 
-def test_a_thousand_people_are_a_thousand_ins() -> None:
-    assert len({person(number).ins for number in range(1_000)}) == 1_000
+def test_ten_thousand_people_are_ten_thousand_ins() -> None:
+    assert len({person(number).ins for number in range(10_000)}) == 10_000
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,9 +20,8 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from broker.events import EVENTS
-from broker.settings import Settings
 from broker.telemetry import MEASURES, MOST_LABEL_SETS, Telemetry, TelemetryError, place_of
-from broker.telemetry_pages import Pages, Snapshots, merged, publish, read, snapshot
+from broker.telemetry_pages import Pages, Snapshots, clear, merged, read, snapshot
 
 MESSAGE_ID = "0192f1c0-5b7a-7cc3-8f00-0123456789ab"
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -323,42 +320,10 @@ def test_snapshots_are_written_at_once_and_at_the_end_and_old_ones_forgotten(
     assert samples["carnet_filed_total"] == 9
 
 
-def test_the_first_process_serves_the_pages_and_the_next_takes_over(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{free.getsockname()[1]}"
-    first = Telemetry("gateway", writer="gateway-0", level="error")
-    second = Telemetry("worker", writer="worker-0", level="error")
-    for telemetry in (first, second):
-        telemetry.ready("running", True)
-        telemetry.emit_many("filed", 2, source="lab")
-        publish(telemetry, listen, tmp_path, every=0.02)
-    try:
-        both = _until(f"http://{listen}/metrics", 'role="worker"')
-        first.close()
-        after = _until(f"http://{listen}/ready", '"ready":true')
-    finally:
-        first.close()
-        second.close()
+def test_a_new_run_begins_without_the_snapshots_of_the_last(tmp_path: Path) -> None:
+    telemetry, _ = made("error")
+    (tmp_path / "worker-0-1.json").write_bytes(_encoded(telemetry, at=1.0))
 
-    assert 'carnet_filed_total{role="gateway",source="lab"} 2.0' in both
-    assert set(json.loads(after)["roles"]) == {"worker"}
+    clear(tmp_path)
 
-
-def _until(url: str, sign: str) -> str:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            text = get(url)[1]
-            if sign in text:
-                return text
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, f"{sign} never came"
-
-
-def test_a_role_says_what_its_settings_say(tmp_path: Path) -> None:
-    telemetry = Telemetry.of(Settings.default(tmp_path), "worker", 3)
-
-    assert (telemetry.role, telemetry.writer) == ("worker", "worker-3")
-    assert snapshot(telemetry, 1.0).components == {}
+    assert read(tmp_path) == []

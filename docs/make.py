@@ -1,0 +1,147 @@
+"""Makes the reference pages from the code: `python docs/make.py`. A test fails when a committed page is not current."""
+# ruff: noqa: INP001 - a folder of text with one script, not a package
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from broker import plugins
+from broker.cli.explain import fields_of
+from broker.events import EVENTS, REASONS
+from broker.retry import Policy
+from broker.settings_tables import TABLES, DestinationCommon, Route, SourceCommon, When
+from broker.telemetry import FIELDS, MEASURES
+
+HEAD = "<!-- Made by docs/make.py from the code. Do not edit. -->\n"
+
+
+def pages() -> Mapping[str, str]:
+    """Every generated page by its path below docs/."""
+    return {
+        "reference/settings.md": _settings(),
+        "reference/events.md": _events(),
+        "reference/reasons.md": _reasons(),
+    }
+
+
+def main() -> None:
+    """Write the pages."""
+    for name, text in pages().items():
+        (Path(__file__).parent / name).write_text(text, encoding="utf-8")
+
+
+def _settings() -> str:
+    parts = [
+        HEAD,
+        "# Settings\n\n",
+        "Everything `carnet.toml` may hold.\n",
+        "Without a file the defaults hold, and nothing listens.\n",
+        "An unknown key is an error; all errors are reported at once, each with its file, line and key.\n",
+        "Relative paths count from the folder of the file.\n",
+        'Durations are texts: `"500ms"`, `"30s"`, `"10m"`, `"72h"`, `"7d"`.\n\n',
+        "A secret never stands in the file.\n",
+        'Wherever a text is expected, write `{ env = "NAME" }` or `{ file = "/path" }` instead.\n',
+        "`carnet explain` shows the same in a terminal.\n\n",
+    ]
+    for name, settings in TABLES.items():
+        parts += [f"## [{name}]\n\n", _summary(settings), "\n\n", *_table(settings), "\n"]
+    parts += ["## [source.NAME]\n\n", _summary(SourceCommon), "\n\n", *_table(SourceCommon), "\n"]
+    parts += [
+        "## [destination.NAME]\n\n",
+        _summary(DestinationCommon),
+        "\n\n",
+        *_table(DestinationCommon),
+        "\n",
+    ]
+    parts += ["### retry\n\n", _summary(Policy), "\n\n", *_table(Policy), "\n"]
+    parts += ["## [[route]]\n\n", _summary(Route), "\n\n", *_table(Route), "\n"]
+    parts += ["### when\n\n", _summary(When), "\n\n", *_table(When), "\n"]
+    parts.append("## Adapters\n\nThe built-in ones; an installed package may add others.\n\n")
+    for name, adapter in plugins.adapters().items():
+        parts.append(f"### {name}\n\n{adapter.summary}.\n\n")
+        for word, cls in (
+            ("source", adapter.source_settings),
+            ("destination", adapter.destination_settings),
+        ):
+            if cls is not None:
+                parts += [f"#### {name} as a {word}\n\n", _summary(cls), "\n\n", *_table(cls), "\n"]
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _events() -> str:
+    parts = [
+        HEAD,
+        "# Events and metrics\n\n",
+        "A log line is one event as JSON on standard error: `at_time`, `level`, `event`, `role`, `writer`, and fields.\n",
+        "Every event is also a counter, `carnet_<event>_total`, with `role` and the labels named here.\n",
+        "Neither holds patient data: a field holds an id, a code, a place or a number, and whatever does not look like\n",
+        "one is dropped and counted in `carnet_telemetry_dropped_total`.\n",
+        f"Fields any event may carry: {', '.join(f'`{name}`' for name in FIELDS)}.\n\n",
+        "## Events\n\n",
+        *_rows(
+            ("event", "level", "what it means", "labels"),
+            ((f"`{e.name}`", e.level, e.meaning, ", ".join(e.labels)) for e in EVENTS.values()),
+        ),
+        "\n## Timings and levels\n\n",
+        *_rows(
+            ("metric", "kind", "what it means", "labels"),
+            (
+                (f"`carnet_{name}`", m.kind, m.meaning, ", ".join(m.labels))
+                for name, m in MEASURES.items()
+            ),
+        ),
+    ]
+    return "".join(parts)
+
+
+def _reasons() -> str:
+    parts = [
+        HEAD,
+        "# Reasons\n\n",
+        "Why a message was refused, held, filtered or parked, as a code that can be counted, with its words.\n",
+        "A mapping or a plug-in may add codes of its own.\n\n",
+        *_rows(
+            ("code", "English", "français", "what to do"),
+            ((f"`{code}`", w.en, w.fr, w.help) for code, w in sorted(REASONS.items())),
+        ),
+    ]
+    return "".join(parts)
+
+
+def _summary(settings: type[Any]) -> str:
+    return (inspect.getdoc(settings) or "").partition("\n")[0]
+
+
+def _table(settings: type[Any]) -> Iterator[str]:
+    rows = (
+        (f"`{name}`", f"`{_durations(default)}`", meaning)
+        for name, _, default, meaning in fields_of(settings)
+    )
+    return _rows(("setting", "default", "meaning"), rows)
+
+
+def _durations(default: str) -> str:
+    """Durations as carnet.toml writes them (`"30s"`), not as JSON does (`"PT30S"`)."""
+
+    def ours(found: re.Match[str]) -> str:
+        seconds = 86_400 * int(found[1] or 0) + float(found[2] or 0)
+        for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+            if seconds >= size and seconds % size == 0:
+                return f'"{seconds / size:.0f}{unit}"'
+        return f'"{seconds * 1000:.0f}ms"'
+
+    return re.sub(r'"P(?:(\d+)D)?(?:T([\d.]+)S)?"', ours, default)
+
+
+def _rows(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n"
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n"
+
+
+if __name__ == "__main__":
+    main()
