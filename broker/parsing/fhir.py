@@ -95,11 +95,31 @@ class FhirMessage:
     format_name: str = "fhir-r4"
 
     def resolve(self, reference: str, owner: Resource | None = None) -> Resource | None:
-        """The resource a literal reference of `owner` points to; None when it is not in the message."""
+        """The resource a reference of `owner` points to; None when it is not in the message.
+
+        A conditional reference (`Patient?identifier=system|value`, FHIR R4 "transaction") that nothing in the message
+        answers gives a resource with that identifier and nothing else: it is all that is known.
+        """
         if reference.startswith("#"):
             return self.index.get((id(owner), reference))
+        if "?identifier=" in reference:
+            return self._conditional(reference)
         plain = reference.partition("/_history/")[0]
         return self.index.get(plain) or self.index.get("/".join(plain.split("/")[-2:]))
+
+    def _conditional(self, reference: str) -> Resource | None:
+        kind, _, query = reference.rpartition("/")[2].partition("?identifier=")
+        system, bar, value = unquote(query.partition("&")[0]).rpartition("|")
+        if not value:
+            return None
+        wanted = {"system": system, "value": value} if bar else {"value": value}
+        for entry in self.entries:
+            if entry["resourceType"] == kind and any(
+                isinstance(item, dict) and wanted.items() <= item.items()
+                for item in _list(entry.get("identifier"))
+            ):
+                return entry
+        return {"resourceType": kind, "identifier": [wanted]}
 
 
 def parse(body: bytes, media: str = "") -> FhirMessage:

@@ -130,7 +130,7 @@ class _Bundle:
             status=_STATUS[document.availability],
             docStatus=_DOC_STATUS.get(document.status),
             type=types.concept(document.type_code),
-            category=types.each(types.concept, [document.class_code]),
+            category=types.each(types.concept, [types.translated(document.class_code)]),
             subject=types.reference(subject),
             date=types.instant(document.created_at),
             relatesTo=[

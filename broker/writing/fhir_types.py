@@ -116,6 +116,12 @@ def concept(item: Coded | None) -> Json | None:
     return filled(coding=[one for one in codings if one], text=item.text) or None
 
 
+def translated(item: Coded | None) -> Coded | None:
+    """What a table made of a code, alone: a class deduced from a type must not be written beside that type."""
+    codings = tuple(one for one in item.codings if one.role == "translation") if item else ()
+    return Coded(codings=codings) if codings else item
+
+
 def coding(item: Coded | None) -> Json | None:
     """The first coding alone, where FHIR takes only one."""
     written = concept(item)

@@ -61,6 +61,18 @@ def test_references_resolve_by_full_url_by_type_and_id_and_by_version() -> None:
     assert read.resolve("Patient/none") is None
 
 
+def test_a_conditional_reference_is_answered_by_the_message_or_by_what_it_says() -> None:
+    identifier = {"system": "urn:oid:1.2", "value": "P1"}
+    read = fhir.parse(bundle({"resource": {"resourceType": "Patient", "identifier": [identifier]}}))
+
+    assert read.resolve("Patient?identifier=urn:oid:1.2|P1") is read.entries[0]
+    assert read.resolve("http://h/fhir/Patient?identifier=urn:oid:1.2%7CP2") == {
+        "resourceType": "Patient",
+        "identifier": [{"system": "urn:oid:1.2", "value": "P2"}],
+    }
+    assert read.resolve("Patient?identifier=") is None
+
+
 def test_contained_resources_belong_to_their_own_container() -> None:
     def report(name: str) -> dict[str, object]:
         inner = {"resourceType": "Practitioner", "id": "p", "name": [{"family": name}]}

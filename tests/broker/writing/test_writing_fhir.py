@@ -153,6 +153,21 @@ def test_the_reference_carries_the_header() -> None:
     assert reference["context"]["related"][0]["identifier"]["value"] == "ACC1"
 
 
+def test_a_class_deduced_by_table_is_written_without_the_type_it_came_from() -> None:
+    deduced = Coded(
+        codings=(
+            Coding(code="11490-0", system=LOINC),
+            Coding(code="10", system="urn:oid:1.2.250.1.213.1.1.4.1", role="translation"),
+        )
+    )
+
+    (reference,) = resources(
+        msgspec.structs.replace(LETTER, class_code=deduced), "DocumentReference"
+    )
+
+    assert [coding["code"] for coding in reference["category"][0]["coding"]] == ["10"]
+
+
 def test_the_author_is_contained_with_role_and_structure() -> None:
     (reference,) = resources(LETTER, "DocumentReference")
 
