@@ -173,10 +173,18 @@ class Publisher:
         self._channel = channel
         self._published = 0
         self._topics.clear()
+        # A channel that was given up may still speak; what it says is not about what is published now.
         channel.add_on_return_callback(self._on_returned)
-        self.link.connection.add_on_connection_blocked_callback(self._on_blocked)
-        self.link.connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        channel.confirm_delivery(self._on_confirmed, callback=self.link.proved)
+        connection = self.link.connection
+        connection.add_on_connection_blocked_callback(
+            lambda *_told: self._on_blocked(channel, is_blocked=True)
+        )
+        connection.add_on_connection_unblocked_callback(
+            lambda *_told: self._on_blocked(channel, is_blocked=False)
+        )
+        channel.confirm_delivery(
+            lambda frame: self._on_confirmed(channel, frame), callback=self.link.proved
+        )
         for job in list(self._jobs.values()):
             self._start(job)
 
@@ -191,7 +199,9 @@ class Publisher:
         for job in jobs.values():
             job.fail(error)
 
-    def _on_confirmed(self, frame: Any) -> None:
+    def _on_confirmed(self, channel: Any, frame: Any) -> None:
+        if channel is not self._channel:
+            return
         last = frame.method.delivery_tag
         tags = [last]
         if frame.method.multiple:
@@ -208,19 +218,20 @@ class Publisher:
             elif job:
                 job.fail(away("RabbitMQ could not store a message"))
 
-    def _on_returned(self, _channel: Any, _method: Any, _properties: Any, _body: bytes) -> None:
+    def _on_returned(self, channel: Any, _method: Any, _properties: Any, _body: bytes) -> None:
+        if channel is not self._channel:
+            return
         # A return comes before the confirm of the same message, which is among the oldest unconfirmed; all
         # jobs in flight publish again rather than guess which. Twice is allowed, never is not.
         self._topics.clear()
         for job in self._unconfirmed.values():
             job.is_returned = True
 
-    def _on_blocked(self, _connection: Any, _frame: Any) -> None:
-        self._is_blocked = True
-        self._fail_all(away("RabbitMQ has stopped publishers (memory or disk alarm)"))
-
-    def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
-        self._is_blocked = False
+    def _on_blocked(self, channel: Any, *, is_blocked: bool) -> None:
+        if channel is self._channel:
+            self._is_blocked = is_blocked
+            if is_blocked:
+                self._fail_all(away("RabbitMQ has stopped publishers (memory or disk alarm)"))
 
 
 class Reader:
@@ -280,7 +291,7 @@ class Reader:
     def _on_open(self, channel: Any) -> None:
         self._generation += 1
         self._channel = channel
-        channel.add_on_cancel_callback(lambda _frame: self.link.drop(away("a queue was deleted")))
+        channel.add_on_cancel_callback(lambda _frame: self._on_cancelled(channel))
         channel.basic_qos(prefetch_count=PREFETCH)
         _declare_common(channel, self._options)
         _declare(channel, self._queues)
@@ -292,6 +303,10 @@ class Reader:
         self.events.put(Event(self._generation))
         self._later(STAND_BY_SECONDS, self._stand_by)
 
+    def _on_cancelled(self, channel: Any) -> None:
+        if channel is self._channel:
+            self.link.drop(away("a queue was deleted"))
+
     def _on_lost(self, error: CarnetError) -> None:
         self._channel = None
         self._held.clear()
@@ -300,10 +315,14 @@ class Reader:
         self._loop.later(self.link.pause, self.open)
 
     def _subscribe(self, partition: int) -> None:
+        generation = self._generation
+
         def on_message(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+            if generation != self._generation or self._channel is None:
+                return
             self._active.add(partition)
             self._held[method.delivery_tag] = partition
-            self.events.put(Event(self._generation, partition, method.delivery_tag, body))
+            self.events.put(Event(generation, partition, method.delivery_tag, body))
 
         self._active.discard(partition)
         self._subscriptions += 1

@@ -5,6 +5,7 @@ pika's home, with `rabbitmq_channels`: nothing of it is seen elsewhere, and its 
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -32,6 +33,9 @@ class Loop:
 
     def __init__(self) -> None:
         self.ioloop = IOLoop()
+        self.connections: list[Any] = []
+        # Each lost connection would be six lines of pika's with addresses; ours is one event, told by who waits.
+        logging.getLogger("pika").setLevel(logging.CRITICAL)
         self._thread = threading.Thread(
             target=self.ioloop.start, name="carnet-rabbitmq", daemon=True
         )
@@ -48,16 +52,16 @@ class Loop:
         """Close the connections, politely for up to 2 seconds, and end the thread."""
         if self._thread.ident is not None and self._thread.is_alive():
             deadline = time.monotonic() + 2
-            open_now: list[Any] = []
 
             def begin() -> None:
-                open_now.extend(link.connection for link in links if link.connection)
                 for link in links:
-                    link.drop(away("closed"))
+                    link.end()
                 wait()
 
             def wait() -> None:
-                if time.monotonic() < deadline and not all(one.is_closed for one in open_now):
+                if time.monotonic() < deadline and not all(
+                    one.is_closed for one in self.connections
+                ):
                     self.ioloop.call_later(0.005, wait)
                 else:
                     self.ioloop.stop()
@@ -93,6 +97,7 @@ class Link:
         self._on_lost = on_lost
         self._failures = 0
         self._retry_at = 0.0
+        self._is_ended = False
 
     @property
     def pause(self) -> float:
@@ -101,7 +106,7 @@ class Link:
 
     def open(self) -> bool:
         """Whether it is open, or being opened."""
-        if self.connection is None and time.monotonic() >= self._retry_at:
+        if self.connection is None and not self._is_ended and time.monotonic() >= self._retry_at:
             self.connection = SelectConnection(
                 self._parameters,
                 on_open_callback=self._on_connected,
@@ -109,7 +114,14 @@ class Link:
                 on_close_callback=self._on_closed,
                 custom_ioloop=self._loop.ioloop,
             )
+            self._loop.connections = [one for one in self._loop.connections if not one.is_closed]
+            self._loop.connections.append(self.connection)
         return self.connection is not None
+
+    def end(self) -> None:
+        """Drop the connection, and never open another."""
+        self._is_ended = True
+        self.drop(away("closed"))
 
     def drop(self, error: CarnetError) -> None:
         if self.connection is None:
