@@ -11,8 +11,9 @@ from dataclasses import dataclass
 BOM = b"\xef\xbb\xbf"
 ER7_MEDIA = "x-application/hl7-v2+er7"
 
+FIELDS = 21
+
 _BEFORE_MSH = BOM + b" \t\r\n\x0b"
-_LINE_END = re.compile(rb"[\r\n]")
 _CONTROLS = bytes(range(0x20)) + b"\x7f"
 _ANY_MSH = re.compile(rb"(?:^|[\r\n\x0b\x0c\x1c])[ \t\xef\xbb\xbf]*(MSH[^\r\n]*)")
 
@@ -24,11 +25,11 @@ class Header:
     separator: bytes
     encoding: bytes
     fields: list[bytes]
+    """At least 21 of them, MSH-1 excepted: `fields[n - 1]` is MSH-n, the missing ones empty."""
 
     def field(self, number: int) -> bytes:
-        """MSH-`number` for numbers from 2, empty when the segment is shorter."""
-        index = number - 1
-        return self.fields[index] if index < len(self.fields) else b""
+        """MSH-`number`, for 2 to 21; empty when the segment is shorter."""
+        return self.fields[number - 1]
 
     def component(self, field: int, number: int) -> bytes:
         """One component of the first repetition of a field, trimmed."""
@@ -49,8 +50,9 @@ def read_header(message: bytes) -> Header | None:
         message = message[:64].lstrip(_BEFORE_MSH) + message[64:]
         if not message.startswith(b"MSH"):
             return None
-    end = _LINE_END.search(message, 3)
-    return _split(message[: end.start()] if end else message)
+    end = message.find(b"\r", 3)
+    segment = message if end < 0 else message[:end]
+    return _split(segment.split(b"\n", 1)[0])
 
 
 def read_headers(message: bytes) -> list[Header]:
@@ -63,5 +65,9 @@ def _split(segment: bytes) -> Header | None:
     separator = segment[3:4]
     if not separator or separator in _CONTROLS or separator.isalnum() or separator == b" ":
         return None
-    fields = segment.translate(None, _CONTROLS).split(separator)
-    return Header(separator, fields[1] if len(fields) > 1 else b"", fields)
+    if not segment.isascii() or not segment.decode("ascii").isprintable():
+        segment = segment.translate(None, _CONTROLS)
+    fields = segment.split(separator)
+    if len(fields) < FIELDS:
+        fields += [b""] * (FIELDS - len(fields))
+    return Header(separator, fields[1], fields)

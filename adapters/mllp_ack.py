@@ -9,11 +9,11 @@ import re
 from datetime import UTC, datetime
 from hashlib import blake2b
 
-from adapters.hl7_header import Header, read_header
+from adapters.hl7_header import FIELDS, Header, read_header
 from broker.envelope import Receipt
 
-_DEFAULT = Header(b"|", rb"^~\&", [])
-_ORIGINAL_CONDITIONS = (b"", b'""')
+_DEFAULT = Header(b"|", rb"^~\&", [b"MSH", rb"^~\&", *[b""] * (FIELDS - 2)])
+_NOT_SAID = (b"", b'""')
 _BEFORE_ERR8 = frozenset((b"2.1", b"2.2", b"2.3", b"2.3.1", b"2.4"))
 _PLACE = re.compile(
     r"([A-Z][A-Z0-9]{2})(?:\[(\d+)\])?(?:-(\d+)(?:\[(\d+)\])?(?:\.(\d+)(?:\.(\d+))?)?)?"
@@ -45,6 +45,7 @@ _CONDITIONS = {
     "mapping.none": 200,
     "control_id.conflict": 205,
 }
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _UNACCEPTABLE = frozenset((200, 201, 202, 203))
 
 
@@ -62,46 +63,48 @@ def acknowledge(request: bytes, receipt: Receipt) -> bytes:
     prefix = _mode(header, accepted=receipt.outcome == "accepted")
     if not prefix:
         return b""
+    fields = header.fields
     separator, encoding = header.separator, header.encoding or _DEFAULT.encoding
-    escape = _Escape(separator, encoding, _ENCODINGS.get(header.first(18).strip(), "ascii"))
-    condition = _CONDITIONS.get(receipt.code, 207)
-    code = prefix + _fate(receipt, condition, enhanced=prefix == b"C")
-    version = header.field(12) or b"2.5.1"
-    is_old = header.component(12, 1) in _BEFORE_ERR8
-    msh = (
+    msh = [
         b"MSH",
         encoding,
-        header.field(5),
-        header.field(6),
-        header.field(3),
-        header.field(4),
+        fields[4],
+        fields[5],
+        fields[2],
+        fields[3],
         _instant(receipt.first_received_at),
         b"",
         _type(header, encoding[:1]),
         _own_control_id(request, receipt.message_id),
-        header.field(11) or b"P",
-        version,
-        *((b"",) * 5 + (header.first(18),) if header.first(18) else ()),
-    )
-    msa: tuple[bytes, ...] = (b"MSA", code, header.field(10))
-    if is_old and receipt.outcome != "accepted":
-        msa += (escape(receipt.text or receipt.code),)
-    segments = [separator.join(msh), separator.join(msa)]
-    if receipt.outcome != "accepted":
-        segments.append(separator.join(_err(header, receipt, condition, escape, encoding)))
-    return b"\r".join(segments) + b"\r"
+        fields[10] or b"P",
+        fields[11] or b"2.5.1",
+    ]
+    if fields[17]:
+        msh += (b"", b"", b"", b"", b"", header.first(18))
+    if receipt.outcome == "accepted":
+        msa = separator.join((b"MSA", prefix + b"A", fields[9]))
+        return b"%b\r%b\r" % (separator.join(msh), msa)
+    escape = _Escape(separator, encoding, header.first(18).strip())
+    condition = _CONDITIONS.get(receipt.code, 207)
+    verdict = [b"MSA", prefix + _fate(receipt, condition, enhanced=prefix == b"C"), fields[9]]
+    if header.component(12, 1) in _BEFORE_ERR8:
+        verdict.append(escape(receipt.text or receipt.code))
+    err = _err(header, receipt, condition, escape, encoding)
+    return b"".join(separator.join(segment) + b"\r" for segment in (msh, verdict, err))
 
 
 def _mode(header: Header, *, accepted: bool) -> bytes:
     """`A` or `C`, the first letter of the code of the answer due; empty when none is due."""
-    accept, application = header.field(15).strip(), header.field(16).strip()
-    if accept in _ORIGINAL_CONDITIONS:
-        if application in _ORIGINAL_CONDITIONS or _due(application, accepted=accepted):
+    accept, application = header.fields[14].strip(), header.fields[15].strip()
+    if not accept and not application:
+        return b"A"
+    if accept in _NOT_SAID:
+        if application in _NOT_SAID or _due(application, accepted=accepted):
             return b"A"
         return b"C"
     if _due(accept, accepted=accepted):
         return b"C"
-    if application not in _ORIGINAL_CONDITIONS and _due(application, accepted=accepted):
+    if application not in _NOT_SAID and _due(application, accepted=accepted):
         return b"A"
     return b""
 
@@ -116,8 +119,6 @@ def _due(condition: bytes, *, accepted: bool) -> bool:
 
 
 def _fate(receipt: Receipt, condition: int, *, enhanced: bool) -> bytes:
-    if receipt.outcome == "accepted":
-        return b"A"
     if receipt.retry_after is not None:
         return b"E" if enhanced else b"R"
     return b"R" if condition in _UNACCEPTABLE else b"E"
@@ -126,11 +127,9 @@ def _fate(receipt: Receipt, condition: int, *, enhanced: bool) -> bytes:
 def _instant(instant: datetime | None) -> bytes:
     if instant is None:
         return b""
-    utc = instant.astimezone(UTC)
-    return b"%04d%02d%02d%02d%02d%02d.%03d+0000" % (
-        *utc.timetuple()[:6],
-        utc.microsecond // 1000,
-    )
+    text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
+    digits = text[:4] + text[5:7] + text[8:10] + text[11:13] + text[14:16] + text[17:23]
+    return digits.encode() + b"+0000"
 
 
 def _type(header: Header, component: bytes) -> bytes:
@@ -140,9 +139,8 @@ def _type(header: Header, component: bytes) -> bytes:
 
 def _own_control_id(request: bytes, message_id: str) -> bytes:
     """20 characters, the length of MSH-10 in v2.5.1: the time and the last random digits of the message id."""
-    digits = message_id.replace("-", "").encode("ascii", "replace")
-    if len(digits) == 32 and digits.isalnum():
-        return digits[:12] + digits[13:16] + digits[27:]
+    if _UUID.fullmatch(message_id):
+        return (message_id[:8] + message_id[9:13] + message_id[15:18] + message_id[31:]).encode()
     return blake2b(request, digest_size=10).hexdigest().encode()
 
 
@@ -180,8 +178,9 @@ class _Escape:
 
     __slots__ = ("_charset", "_table")
 
-    def __init__(self, separator: bytes, encoding: bytes, charset: str) -> None:
-        self._charset = charset
+    def __init__(self, separator: bytes, encoding: bytes, charset: bytes) -> None:
+        is_plain = (separator + encoding).isascii()
+        self._charset = _ENCODINGS.get(charset, "ascii") if is_plain else "ascii"
         mark = encoding[2:3].decode("latin-1")
         pairs = zip((separator + encoding[:4]).decode("latin-1"), "FSRET", strict=False)
         table: dict[int, str] = dict.fromkeys((*range(0x20), 0x7F), " ")
