@@ -16,7 +16,7 @@ from rich.table import Table
 
 Row = dict[str, Any]
 
-_WIDTH = 118
+_WIDTH = 140
 _OUT = Console(width=None if Console().is_terminal else _WIDTH)
 _PROGRESS = Console(stderr=True)
 _MEDIANS = (
@@ -161,7 +161,7 @@ def _floors_table(floors: dict[str, float]) -> Table:
 
 def _cells_table(figure: str, cells: Sequence[Row], floors: dict[str, float]) -> Table:
     table = Table(title=figure)
-    for name in ("set-up", "kind", "connections", "accepted/s", "filed/s", "least-most", "p50 ms", "p99 ms"):  # fmt: skip
+    for name in ("set-up", "kind", "conns", "accepted/s", "filed/s", "least-most", "p50 ms", "p99 ms"):  # fmt: skip
         table.add_column(name, justify="left" if name in ("set-up", "kind") else "right")
     for name in ("yardstick/s", "of yardstick", "x commits"):
         table.add_column(name, justify="right")
@@ -189,7 +189,7 @@ def _cells_table(figure: str, cells: Sequence[Row], floors: dict[str, float]) ->
 def _cpu_table(figure: str, cells: Sequence[Row]) -> Table:
     """Processor microseconds a message, by role and service: where the time goes."""
     names = sorted({name for cell in cells for name in cell["cpu_us"]})
-    table = Table("set-up", "kind", "connections", title=f"{figure}: processor us a message")
+    table = Table("set-up", "kind", "conns", title=f"{figure}: processor us a message")
     for name in names:
         table.add_column(name, justify="right")
     for cell in cells:
