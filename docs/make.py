@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from broker import plugins
-from broker.cli.explain import fields_of
 from broker.events import EVENTS, REASONS
 from broker.retry import Policy
+from broker.settings_fields import described, summary
 from broker.settings_tables import TABLES, DestinationCommon, Route, SourceCommon, When
 from broker.telemetry import FIELDS, MEASURES
 
@@ -48,18 +46,18 @@ def _settings() -> str:
         "`carnet explain` shows the same in a terminal.\n\n",
     ]
     for name, settings in TABLES.items():
-        parts += [f"## [{name}]\n\n", _summary(settings), "\n\n", *_table(settings), "\n"]
-    parts += ["## [source.NAME]\n\n", _summary(SourceCommon), "\n\n", *_table(SourceCommon), "\n"]
+        parts += [f"## [{name}]\n\n", summary(settings), "\n\n", *_table(settings), "\n"]
+    parts += ["## [source.NAME]\n\n", summary(SourceCommon), "\n\n", *_table(SourceCommon), "\n"]
     parts += [
         "## [destination.NAME]\n\n",
-        _summary(DestinationCommon),
+        summary(DestinationCommon),
         "\n\n",
         *_table(DestinationCommon),
         "\n",
     ]
-    parts += ["### retry\n\n", _summary(Policy), "\n\n", *_table(Policy), "\n"]
-    parts += ["## [[route]]\n\n", _summary(Route), "\n\n", *_table(Route), "\n"]
-    parts += ["### when\n\n", _summary(When), "\n\n", *_table(When), "\n"]
+    parts += ["### retry\n\n", summary(Policy), "\n\n", *_table(Policy), "\n"]
+    parts += ["## [[route]]\n\n", summary(Route), "\n\n", *_table(Route), "\n"]
+    parts += ["### when\n\n", summary(When), "\n\n", *_table(When), "\n"]
     parts.append("## Adapters\n\nThe built-in ones; an installed package may add others.\n\n")
     for name, adapter in plugins.adapters().items():
         parts.append(f"### {name}\n\n{adapter.summary}.\n\n")
@@ -68,7 +66,7 @@ def _settings() -> str:
             ("destination", adapter.destination_settings),
         ):
             if cls is not None:
-                parts += [f"#### {name} as a {word}\n\n", _summary(cls), "\n\n", *_table(cls), "\n"]
+                parts += [f"#### {name} as a {word}\n\n", summary(cls), "\n\n", *_table(cls), "\n"]
     return "".join(parts).rstrip("\n") + "\n"
 
 
@@ -112,29 +110,9 @@ def _reasons() -> str:
     return "".join(parts)
 
 
-def _summary(settings: type[Any]) -> str:
-    return (inspect.getdoc(settings) or "").partition("\n")[0]
-
-
 def _table(settings: type[Any]) -> Iterator[str]:
-    rows = (
-        (f"`{name}`", f"`{_durations(default)}`", meaning)
-        for name, _, default, meaning in fields_of(settings)
-    )
+    rows = ((f"`{one.name}`", f"`{one.default}`", one.meaning) for one in described(settings))
     return _rows(("setting", "default", "meaning"), rows)
-
-
-def _durations(default: str) -> str:
-    """Durations as carnet.toml writes them (`"30s"`), not as JSON does (`"PT30S"`)."""
-
-    def ours(found: re.Match[str]) -> str:
-        seconds = 86_400 * int(found[1] or 0) + float(found[2] or 0)
-        for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
-            if seconds >= size and seconds % size == 0:
-                return f'"{seconds / size:.0f}{unit}"'
-        return f'"{seconds * 1000:.0f}ms"'
-
-    return re.sub(r'"P(?:(\d+)D)?(?:T([\d.]+)S)?"', ours, default)
 
 
 def _rows(head: Sequence[str], rows: Iterator[Sequence[str]]) -> Iterator[str]:
