@@ -113,6 +113,8 @@ class Compiler:
 
         loose: constants alone do make a value (inside `each`, where the item's presence is the substance).
         """
+        if struct is model.Attachment and "content" in fields.items:
+            return self._content(fields, chain, at)
         pairs, constants = self.pairs(fields, struct, chain, at)
         needed = tuple(t.attribute for t in targets_of(struct).values() if t.needed)
         prefix = _RECORD_PREFIX.get(struct, "")
@@ -132,6 +134,32 @@ class Compiler:
             if prefix and "id" not in values:
                 values["id"] = prefix + "-".join(map(str, run.at)) if run.at else prefix + "1"
             return struct(**values)
+
+        return build
+
+    def _content(self, fields: Block, chain: Any, at: str) -> Rule:
+        """An attachment whose `content` is read by the attachment shape, under the other fields given."""
+        others = Block(fields.place)
+        for name, key in fields.keys.items():
+            if name != "content":
+                others.put(key, fields.items[name])
+        pairs, _ = self.pairs(others, model.Attachment, chain, at)
+        target = Target("content", "content", model.Attachment, many=False, needed=True)
+        key = fields.keys["content"]
+        content = self._finished(
+            self._one(fields.items["content"], target, chain, f"{at}.content", key),
+            fields.items["content"],
+            target,
+            f"{at}.content",
+            key,
+        )
+
+        def build(run: Run, scope: Any) -> Any:
+            found = content(run, scope)
+            if found is None:
+                return None
+            said = {name: value for name, rule in pairs if (value := rule(run, scope)) is not None}
+            return msgspec.structs.replace(found, **said) if said else found
 
         return build
 
@@ -189,10 +217,6 @@ class Compiler:
                 constant = self._constant(item.value[2:], target, item.place)
                 return lambda _run, _scope: [constant]
             return self._from_all(item, target, chain, None, at)
-        if not _is_rule(item):
-            message = f"'{key.value}' is a list: its fields need 'each', or nothing is inherited to override"
-            self._add(key.place, "E107", message)
-            return _nothing
         return self._block_items(item, target, chain, at, key)
 
     def _block_items(self, item: Block, target: Target, chain: Any, at: str, key: Text) -> Rule:
@@ -200,14 +224,14 @@ class Compiler:
         when_ = item.items.get("when")
         if isinstance(each, Text):
             return self._loop(item, each, target, chain, at, key)
-        if "fields" in item.items:
-            message = f"'{key.value}' is a list: its fields need 'each', or nothing is inherited to override"
-            self._add(key.place, "E107", message)
-            return _nothing
         if "first_of" in item.items:
             inner = self._first_of_items(item, target, chain, at, key)
         elif isinstance(text := item.items.get("from"), Text):
             inner = self._from_all(text, target, chain, item, at)
+        elif isinstance(choices := item.items.get("choose"), Sequence):
+            inner = _first_true(
+                [self._choice(c, target, chain, at, key, self._items) for c in choices.items]
+            )
         else:
             single = self._one(item, target, chain, at, key)
 
@@ -319,22 +343,32 @@ class Compiler:
         elif isinstance(template := item.items.get("template"), Text):
             inner = self._template(template, target, chain, item, at)
         elif isinstance(choices := item.items.get("choose"), Sequence):
-            inner = _first_true([self._choice(c, target, chain, at, key) for c in choices.items])
+            inner = _first_true(
+                [self._choice(c, target, chain, at, key, self._one) for c in choices.items]
+            )
         else:
             self._add(item.place, "E115", "the rule reads nothing", "it needs from, first_of, constant, template, choose or fields")
             return _none
         when_ = item.items.get("when")
         return _guarded(self.condition(when_, chain), inner) if isinstance(when_, Text) else inner
 
-    def _choice(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> tuple[Test, Rule]:
+    def _choice(
+        self,
+        item: Item,
+        target: Target,
+        chain: Any,
+        at: str,
+        key: Text,
+        make: Callable[[Item, Target, Any, str, Text], Rule],
+    ) -> tuple[Test, Rule]:
         when_ = item.items.get("when") if isinstance(item, Block) else None
         if not isinstance(item, Block) or not isinstance(when_, Text):
-            return (lambda _run, _scope: True), self._one(item, target, chain, at, key)
+            return (lambda _run, _scope: True), make(item, target, chain, at, key)
         bare = Block(item.place)
         for name, name_key in item.keys.items():
             if name != "when":
                 bare.put(name_key, item.items[name])
-        return self.condition(when_, chain), self._one(bare, target, chain, at, key)
+        return self.condition(when_, chain), make(bare, target, chain, at, key)
 
     def _check_keywords(self, item: Block) -> None:
         for name, name_key in item.keys.items():

@@ -70,7 +70,7 @@ def _merge(base: MappingFile, child: MappingFile, problems: Problems, strict: bo
     out.namespaces = {**base.namespaces, **child.namespaces}
     out.defaults = {**base.defaults, **child.defaults}
     out.ignore = {**base.ignore, **child.ignore}
-    out.document = merge_fields(base.document, child.document, problems, strict)
+    out.document = merge_fields(base.document, child.document, problems, strict, overrides=True)
     out.documents = _merge_entries(base.documents, child.documents, problems)
     for text in child.remove:
         _remove(out, text, problems)
@@ -87,9 +87,17 @@ def _overlaid(base: Block | None, child: Block | None) -> Block | None:
 
 
 def merge_fields(
-    base: Block | None, child: Block | None, problems: Problems, strict: bool = True
+    base: Block | None,
+    child: Block | None,
+    problems: Problems,
+    strict: bool = True,
+    overrides: bool = False,
 ) -> Block | None:
-    """Target fields of `child` over those of `base`."""
+    """Target fields of `child` over those of `base`.
+
+    overrides: a block of `fields` alone is meant for an inherited one, which must be there: an upgrade of the base
+    cannot drop a site's rule in silence.
+    """
     if child is None:
         return base
     out = Block(child.place)
@@ -101,8 +109,17 @@ def merge_fields(
             _append(out, key, value, problems, strict)
         else:
             old = out.items.get(name)
-            out.put(key, merge_rule(old, value, problems) if old is not None else value)
+            if old is not None:
+                value = merge_rule(old, value, problems)
+            elif overrides and base is not None and _is_bare_override(value):
+                message = f"'{name}' gives fields only, and no '{name}' is inherited to override"
+                problems.add(key.place, "E107", message, "give 'each' or 'when' for a new block")
+            out.put(key, value)
     return out
+
+
+def _is_bare_override(value: Item) -> bool:
+    return isinstance(value, Block) and set(value.items) == {"fields"}
 
 
 def _append(out: Block, key: Text, value: Item, problems: Problems, strict: bool) -> None:
@@ -124,7 +141,7 @@ def merge_rule(old: Item, new: Item, problems: Problems) -> Item:
     old_fields, new_fields = fields_of(old), fields_of(new)
     if old_fields is None or new_fields is None:
         return new
-    fields = merge_fields(old_fields, new_fields, problems)
+    fields = merge_fields(old_fields, new_fields, problems, overrides=True)
     assert fields is not None
     if old_fields is old and new_fields is new:
         return fields

@@ -109,7 +109,7 @@ def _identifier(
     return Identifier(
         value=plain,
         system=system,
-        kind=kind or _KINDS.get(type_code, type_code),
+        kind=kind or _kind(type_code, namespace),
         oid=universal if is_oid else "",
         uri=universal if is_uri else "",
         authority_name=namespace if is_oid or is_uri or not universal else (namespace or universal),
@@ -117,7 +117,13 @@ def _identifier(
     )
 
 
-_KINDS = {"INS": "INS-NIR", "IDNPS": "", "FINEG": "FINESS", "FINEJ": "FINESS"}
+_KINDS = {"IDNPS": "", "IDNST": "", "FINEG": "FINESS", "FINEJ": "FINESS"}
+
+
+def _kind(type_code: str, namespace: str) -> str:
+    if type_code == "INS":
+        return "INS-NIA" if namespace.endswith("NIA") else "INS-NIR"
+    return _KINDS.get(type_code, type_code)
 
 
 def cx(run: Any, raw: str, level: int) -> Identifier | None:
@@ -227,6 +233,8 @@ def _name(run: Any, p: list[str], at: int, use_at: int) -> PersonName | None:
     if first:
         given = (first,)
     others = leaf(run, p[at + 2]) if n > at + 2 else ""
+    if others and first and others.startswith(first) and others[len(first) :][:1] in {"", " ", ","}:
+        others = others[len(first) :].strip(" ,")  # France: all given names, the first one again
     if others:
         given += tuple(g.strip() for g in others.split(",") if g.strip())
     suffix = leaf(run, p[at + 3]) if n > at + 3 else ""
@@ -234,8 +242,15 @@ def _name(run: Any, p: list[str], at: int, use_at: int) -> PersonName | None:
     if not (family or given or prefix or suffix):
         return None
     use = leaf(run, p[use_at]) if n > use_at else ""
+    use = NAME_USES.get(use, use)
+    birth_given = first if use == "birth" and use_at == 6 else ""
     return PersonName(
-        family=family, given=given, prefix=prefix, suffix=suffix, use=NAME_USES.get(use, use)
+        family=family,
+        given=given,
+        prefix=prefix,
+        suffix=suffix,
+        use=use,
+        birth_given=birth_given,
     )
 
 

@@ -65,7 +65,7 @@ def codec_of(declared: str) -> str:
 def decode(body: bytes, declared: str) -> Text:
     """Read `body` by evidence first, then as `declared` (MSH-18 or the transport's charset).
 
-    Bytes no codec knows stay as surrogate escapes: they are written back unchanged and shown as unreadable.
+    A byte no codec knows shows as U+FFFD; the message keeps its own bytes.
     """
     if body[:2] in _UTF16_MARKS:
         return Text(body.decode("utf-16", "surrogatepass"), "utf-16", ("byte_order_mark",))
@@ -88,4 +88,4 @@ def _single_byte(body: bytes, codec: str, repairs: tuple[str, ...]) -> Text:
         except UnicodeDecodeError:
             pass
     repairs += ("charset_differs",) if codec else ("charset_guessed",)
-    return Text(body.decode("cp1252", "surrogateescape"), "cp1252", repairs)
+    return Text(body.decode("cp1252", "replace"), "cp1252", repairs)
