@@ -216,6 +216,16 @@ def blocked_lanes(connection: Connection) -> dict[str, int]:
     return {row.state: int(row.n) for row in rows}
 
 
+def database_now(connection: Connection) -> datetime:
+    """The clock of the database's machine."""
+    micros = (
+        "CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)"
+        if is_sqlite(connection)
+        else "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
+    )
+    return from_micros(int(connection.execute(text(f"SELECT {micros}")).scalar_one()))  # noqa: S608
+
+
 # --- lists ------------------------------------------------------------------------------------------------------
 
 

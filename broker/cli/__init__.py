@@ -1,0 +1,116 @@
+"""The command `carnet`: each command in its own module, here only put together.
+
+It reads through the readers of `records` and `audit`, never from tables. Exit codes everywhere: 0 good, 1 something
+found, 2 usage or set-up. Results go to standard output, remarks and progress to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import typer
+
+from broker.cli import (
+    account,
+    audit,
+    decide,
+    demo,
+    doctor,
+    explain,
+    map,  # noqa: A004 - the command's name
+    mapping,
+    messages,
+    output,
+    patient,
+    reconcile,
+    record,
+    send,
+    serve,
+    simulate,
+    status,
+)
+from broker.errors import CarnetError
+
+RUN, LOOK, TRY, RECORDS = "Run", "Look and prove", "Send and try", "Records"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code."""
+    try:
+        assembled()(args=None if arguments is None else list(arguments), prog_name="carnet")
+    except CarnetError as error:
+        output.failure(error)
+        sys.exit(output.SETUP)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(output.GOOD)
+
+
+def assembled() -> typer.Typer:
+    """All commands in their groups."""
+    root = typer.Typer(
+        name="carnet",
+        help=(
+            "Carnet files what hospitals, laboratories and radiologists send into the right patient's record, and "
+            "proves that nothing was lost.\n\nBegin with `carnet demo`. Exit codes: 0 good, 1 something found, 2 usage "
+            "or set-up."
+        ),
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    root.callback()(_root)
+    for panel, commands in _COMMANDS.items():
+        for name, command in commands.items():
+            root.command(name, rich_help_panel=panel)(command)
+    for panel, groups in _GROUPS.items():
+        for name, group in groups.items():
+            root.add_typer(group, name=name, rich_help_panel=panel)
+    return root
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        output.say(f"carnet {version('carnet')}")
+        raise typer.Exit
+
+
+def _root(
+    _: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and end."
+    ),
+) -> None:
+    return
+
+
+_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    RUN: {
+        "demo": demo.demo,
+        "serve": serve.serve,
+        "gateway": serve.gateway,
+        "worker": serve.worker,
+        "courier": serve.courier,
+        "scheduler": serve.scheduler,
+    },
+    LOOK: {"status": status.status, "reconcile": reconcile.reconcile, "doctor": doctor.doctor},
+    TRY: {
+        "send": send.send,
+        "simulate": simulate.simulate,
+        "map": map.map_,
+        "explain": explain.explain,
+    },
+    RECORDS: {"decide": decide.decide},
+}
+_GROUPS: dict[str, dict[str, typer.Typer]] = {
+    LOOK: {"messages": messages.group, "audit": audit.group},
+    TRY: {"mapping": mapping.group},
+    RECORDS: {"record": record.group, "patient": patient.group, "account": account.group},
+}

@@ -1,0 +1,172 @@
+"""`carnet decide`: a decision with its reasons, real or hypothetical; shows nothing of the record and leaves no trace."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from broker.access import ALIASES, Decision, Viewer
+from broker.cli import output, people, setup
+from broker.errors import SetupError
+from broker.records import reading
+from broker.rules import decide as rules_of
+
+
+def decide(
+    config: setup.Config = None,
+    document: Annotated[str | None, typer.Option(metavar="ID", help="A filed document.")] = None,
+    who: Annotated[
+        str | None,
+        typer.Option("--as", metavar="WHO", help="With --document: who wants to read it."),
+    ] = None,
+    profession: Annotated[
+        str | None, typer.Option(help="Hypothetical: a profession (podiatrist, G15_80, MEDECIN).")
+    ] = None,
+    type_code: Annotated[
+        str | None,
+        typer.Option("--type", metavar="CODE", help="Hypothetical: the document's type (11490-0)."),
+    ] = None,
+    masked: Annotated[
+        bool, typer.Option("--masked", help="Hypothetical: the patient masked it.")
+    ] = False,
+    account: Annotated[
+        str, typer.Option(help="Hypothetical: state of the patient's space.")
+    ] = "active",
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D-…", help="A decision that was made: explain it, and decide it again."
+        ),
+    ] = None,
+    motive: people.Motive = "",
+    json: setup.AsJson = False,
+) -> None:
+    """Say what the rules answer, which rule it was, and in which version.
+
+        carnet decide --profession podiatrist --type 11490-0
+        carnet decide --document 019a… --as physician
+        carnet decide --reference D-7K2M-0Q4X-9RTV
+
+    JSON: {"allowed", "rule", "reason", "rules_version", "matrix_version", "consent_version", "en", "fr"}, and for
+    --reference also {"at", "subject", "same_today"}.
+
+    Exit codes: 0 allowed, 1 refused (or no such document or decision), 2 usage or set-up.
+    """
+    if sum(option is not None for option in (document, profession, reference)) != 1:
+        raise SetupError(
+            "usage.decide",
+            where="carnet decide",
+            reason="give one of --document, --profession or --reference",
+            hint="carnet decide --profession podiatrist --type 11490-0",
+        )
+    settings = setup.read_settings(config)
+    rules = rules_of.load(settings.rules.folder)
+    if profession is not None:
+        _show(rules, hypothetical(rules, profession, type_code or "", account, masked=masked), json)
+    elif reference is not None:
+        _kept(rules, setup.Ledger(settings), reference, json)
+    else:
+        _real(rules, setup.Ledger(settings), document or "", who, motive, json)
+
+
+def hypothetical(
+    rules: rules_of.Rules, profession: str, type_code: str, account: str, *, masked: bool = False
+) -> Decision:
+    """What somebody of a profession would be answered for a document of a type that nobody has filed."""
+    group = ALIASES.get(profession.lower(), profession)
+    facts = rules_of.Facts(
+        action="read",
+        now=datetime.now(UTC),
+        patient=0,
+        account=account,
+        consent_version=0,
+        viewer=Viewer(kind="professional", id=f"unnamed:{group}", profession=group),
+        document="hypothetical",
+        type_code=type_code,
+        masked_ps=masked,
+        availability="current",
+    )
+    return rules.judge(facts)
+
+
+def _real(
+    rules: rules_of.Rules,
+    ledger: setup.Ledger,
+    document: str,
+    who: str | None,
+    motive: str,
+    as_json: bool,
+) -> None:
+    if who is None:
+        raise SetupError(
+            "usage.decide", where="--as", reason="say who wants to read it", hint="--as podiatrist"
+        )
+    made = reading.hypothetical(
+        ledger.engine,
+        people.viewer_of(who, motive),
+        document,
+        decide=rules.reading,
+        now=datetime.now(UTC),
+    )
+    if made is None:
+        output.aside().print("no such document")
+        raise typer.Exit(output.FOUND)
+    _show(rules, made, as_json)
+
+
+def _kept(rules: rules_of.Rules, ledger: setup.Ledger, reference: str, as_json: bool) -> None:
+    row = reading.decision_of(ledger.engine, reference.upper())
+    if row is None:
+        output.aside().print("no such decision")
+        raise typer.Exit(output.FOUND)
+    again = rules.replay(row.inputs)
+    is_same = (again.allowed, again.rule) == (row.allowed, row.rule)
+    if as_json:
+        output.tell(
+            said(rules, row.decision)
+            | {"at": row.at, "subject": row.subject, "same_today": is_same}
+        )
+    else:
+        output.say(
+            f"{row.reference} of {row.at.isoformat(timespec='seconds')} on {escape(row.subject)}"
+        )
+        _sentences(rules, row.decision)
+        output.say(
+            f"  decided again with the same inputs: {'the same' if is_same else 'different'}"
+        )
+    raise typer.Exit(output.GOOD if row.allowed else output.FOUND)
+
+
+def _show(rules: rules_of.Rules, made: Decision, as_json: bool) -> None:
+    if as_json:
+        output.tell(said(rules, made))
+    else:
+        _sentences(rules, made)
+    raise typer.Exit(output.GOOD if made.allowed else output.FOUND)
+
+
+def said(rules: rules_of.Rules, made: Decision) -> dict[str, object]:
+    """A decision for programs, with the operator's sentence in both languages."""
+    return {
+        "allowed": made.allowed,
+        "rule": made.rule,
+        "reason": made.reason,
+        "rules_version": made.rules_version,
+        "matrix_version": made.matrix_version,
+        "consent_version": made.consent_version,
+        "en": rules_of.explain(rules, made, "operator", "en"),
+        "fr": rules_of.explain(rules, made, "operator", "fr"),
+    }
+
+
+def _sentences(rules: rules_of.Rules, made: Decision) -> None:
+    answer = "[green]allowed[/]" if made.allowed else "[bold red]refused[/]"
+    output.say(
+        f"{answer} by rule {made.rule} (rules {made.rules_version}, matrix {made.matrix_version}, "
+        f"consent {made.consent_version})"
+    )
+    output.say(f"  {escape(rules_of.explain(rules, made, 'operator', 'en'))}")
+    output.say(f"  {escape(rules_of.explain(rules, made, 'operator', 'fr'))}")

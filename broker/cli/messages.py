@@ -1,0 +1,309 @@
+"""`carnet messages`: the ledger, message by message."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import msgspec
+import typer
+
+from broker import installation, search_keys
+from broker.audit import trail
+from broker.cli import output, setup
+from broker.database.engine import reading, writing
+from broker.errors import SetupError
+from broker.records import messages_reading
+from broker.records.messages import KEY_KINDS
+from broker.values import Seq, State
+
+group = typer.Typer(
+    no_args_is_help=True,
+    help="Look at received messages: list, show, timeline, and search by what they are about.",
+)
+
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="A message id, its number, or the sender's control id.")
+]
+Before = Annotated[
+    int | None, typer.Option(help="Go on below this position (the `before` of the last page).")
+]
+Limit = Annotated[int, typer.Option(min=1, max=50, help="How many at most.")]
+
+
+@group.command("list")
+def list_(
+    config: setup.Config = None,
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help=f"Only in this state: {', '.join(s.name.lower() for s in State)}."),
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="Only with this reason code.")] = None,
+    before: Before = None,
+    limit: Limit = 50,
+    json: setup.AsJson = False,
+) -> None:
+    """List messages, newest first.
+
+        carnet messages list --state parked
+        carnet messages list --source lab --reason mapping.none --json
+
+    JSON, one line a message: {"seq", "id", "source", "received_at", "day", "format", "type", "size", "control_id",
+    "state", "reason", "place", …}, then {"before": position} when there is more.
+
+    Exit codes: 0 shown, 2 usage or set-up.
+    """
+    ledger = setup.open_ledger(config)
+    with reading(ledger.engine) as connection:
+        page = messages_reading.listing(
+            connection,
+            source=source,
+            state=_state(state),
+            reason=reason,
+            before=before,
+            limit=limit,
+        )
+    _page(page, json)
+
+
+@group.command()
+def show(
+    message: Id,
+    config: setup.Config = None,
+    reveal: Annotated[
+        bool,
+        typer.Option(
+            "--reveal", help="Print the bytes as received. They are health data: this is audited."
+        ),
+    ] = False,
+    motive: Annotated[str, typer.Option(help="Why, for the trail; required with --reveal.")] = "",
+    operator: Annotated[
+        str, typer.Option(envvar="CARNET_OPERATOR", help="Who, for the trail.")
+    ] = "operator",
+    json: setup.AsJson = False,
+) -> None:
+    """Show where one message stands and why.
+
+        carnet messages show 0193…-…
+        carnet messages show MSG00001 --json
+        carnet messages show 0193…-… --reveal --motive "ticket 4711"
+
+    Exit codes: 0 shown, 1 no such message (or several of that control id), 2 usage or set-up.
+    """
+    ledger = setup.open_ledger(config)
+    if reveal and not motive:
+        raise SetupError(
+            "usage.motive", where="--reveal", reason="needs a reason", hint='add --motive "…"'
+        )
+    found = _one(ledger, message)
+    if json and not reveal:
+        output.tell(_plain(found))
+        return
+    if reveal:
+        _reveal(ledger, found, operator, motive)
+        return
+    _detail(found)
+
+
+@group.command()
+def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = False) -> None:
+    """Show what happened to one message, step by step, with its deliveries.
+
+        carnet messages timeline MSG00001
+
+    JSON, one line a step: {"at", "step", "microseconds", "outcome"}.
+
+    Exit codes: 0 shown, 1 no such message, 2 usage or set-up.
+    """
+    ledger = setup.open_ledger(config)
+    found = _one(ledger, message)
+    with reading(ledger.engine) as connection:
+        owed = messages_reading.owed(connection, found.line.seq)
+    steps: list[tuple[datetime, str, int | None, str]] = [
+        (found.line.received_at, "received", None, "")
+    ]
+    if found.answered_at is not None:
+        steps.append((found.answered_at, "answered", None, found.answer_code))
+    steps += [
+        (s.at, s.name, s.microseconds, s.outcome) for s in messages_reading.timeline(found.trail)
+    ]
+    for delivery in owed:
+        steps.append((delivery.created_at, f"owed to {delivery.destination}", None, ""))
+        for number, started, _, outcome, code in delivery.attempts:
+            steps.append(
+                (
+                    started,
+                    f"attempt {number} to {delivery.destination}",
+                    None,
+                    outcome or code or "begun",
+                )
+            )
+    steps.sort(key=lambda step: step[0])
+    if json:
+        for at, name, took, outcome in steps:
+            output.tell({"at": at, "step": name, "microseconds": took, "outcome": outcome})
+        return
+    rows = [
+        (at.isoformat(timespec="milliseconds"), name, "" if took is None else took, outcome)
+        for at, name, took, outcome in steps
+    ]
+    output.table(f"message {found.line.id}", ("at", "step", "#µs", "outcome"), rows)
+
+
+@group.command()
+def keys(
+    kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KEY_KINDS)}.")],
+    config: setup.Config = None,
+    before: Before = None,
+    limit: Limit = 50,
+    json: setup.AsJson = False,
+) -> None:
+    """Find messages by what they are about: a patient, a stay, an order, a document.
+
+    The value is read from standard input, so that it stands in no shell history and no process list. A patient by
+    name and birth date is `NAME|1954-02-01`.
+
+        echo 279035121518989 | carnet messages keys ins
+        carnet messages keys stay < stay.txt
+
+    Exit codes: 0 found, 1 nothing found, 2 usage or set-up.
+    """
+    if kind not in KEY_KINDS:
+        raise SetupError(
+            "usage.kind", where="KIND", reason="no such kind of key", hint=", ".join(KEY_KINDS)
+        )
+    ledger = setup.open_ledger(config)
+    if sys.stdin.isatty():
+        output.aside().print(f"value of {kind}, then Enter:")
+    value = sys.stdin.readline().strip()
+    digest = search_keys.key(kind, value, Seq(0), installation.digest_key(ledger.settings)).digest
+    with reading(ledger.engine) as connection:
+        page = messages_reading.by_keys(connection, [digest], before=before, limit=limit)
+    _page(page, json)
+    if not page.lines:
+        raise typer.Exit(output.FOUND)
+
+
+def _state(name: str | None) -> State | None:
+    if name is None:
+        return None
+    try:
+        return State[name.upper()]
+    except KeyError as error:
+        known = ", ".join(s.name.lower() for s in State)
+        raise SetupError(
+            "usage.state", where="--state", reason="no such state", hint=known
+        ) from error
+
+
+def _one(ledger: setup.Ledger, name: str) -> messages_reading.Detail:
+    with reading(ledger.engine) as connection:
+        lines = messages_reading.find(connection, name)
+        found = messages_reading.detail(connection, lines[0].id) if len(lines) == 1 else None
+    if found is not None:
+        return found
+    if lines:
+        output.aside().print(f"{len(lines)} messages have this control id: name one by its id")
+        for line in lines:
+            output.aside().print(f"  {line.id}  {line.source}  {line.state.name.lower()}")
+    else:
+        output.aside().print("no such message")
+    raise typer.Exit(output.FOUND)
+
+
+def _page(page: messages_reading.Page, as_json: bool) -> None:
+    if as_json:
+        for line in page.lines:
+            output.tell(_line(line))
+        if page.before is not None:
+            output.tell({"before": page.before})
+        return
+    now = datetime.now(UTC)
+    output.table(
+        "",
+        ("id", "source", "received", "type", "control id", "state", "reason", "place"),
+        [
+            (
+                line.id,
+                line.source,
+                f"{output.ago(line.received_at, now)} ago",
+                line.type or line.format,
+                line.control_id,
+                line.state.name.lower(),
+                line.reason,
+                line.place,
+            )
+            for line in page.lines
+        ],
+    )
+    if page.before is not None:
+        output.aside().print(f"more: --before {page.before}")
+
+
+def _line(line: messages_reading.Line) -> dict[str, object]:
+    plain: dict[str, object] = msgspec.to_builtins(line)
+    return {**plain, "state": line.state.name.lower()}
+
+
+def _plain(found: messages_reading.Detail) -> dict[str, object]:
+    plain: dict[str, object] = msgspec.to_builtins(found)
+    plain.pop("line")
+    plain.pop("trail")
+    return {**_line(found.line), **plain}
+
+
+def _detail(found: messages_reading.Detail) -> None:
+    line = found.line
+    rows: list[tuple[str, object]] = [
+        ("id", line.id),
+        ("number", line.seq),
+        ("source", line.source),
+        ("sender", found.sender),
+        ("received", line.received_at.isoformat()),
+        (
+            "answered",
+            f"{found.answered_at.isoformat() if found.answered_at else ''} {found.answer_code}",
+        ),
+        ("what", f"{line.format} {line.type} {found.version}, {line.size} bytes"),
+        (
+            "characters",
+            f"declared {found.charset_declared or '-'}, used {found.charset_used or '-'}",
+        ),
+        ("control id", line.control_id or "none"),
+        ("state", f"{line.state.name.lower()} since {line.state_since.isoformat()}"),
+        ("because", f"{line.reason}: {output.sentence(line.reason)}" if line.reason else ""),
+        ("place", line.place or ""),
+        ("mapping set", found.mapping_set or ""),
+        ("sha-256", found.sha256),
+    ]
+    output.table("", ("", ""), [row for row in rows if row[1]])
+
+
+def _reveal(
+    ledger: setup.Ledger, found: messages_reading.Detail, operator: str, motive: str
+) -> None:
+    """Show the bytes; the trace of it is committed first."""
+    now = datetime.now(UTC)
+    with writing(ledger.engine) as connection:
+        body = messages_reading.body(connection, found.line.seq)
+        trail.write(
+            connection,
+            [
+                trail.Entry(
+                    act="body_revealed",
+                    at=now,
+                    actor_kind="operator",
+                    actor=operator,
+                    subject=found.line.id,
+                    motive=motive,
+                    software="carnet",
+                )
+            ],
+            now,
+        )
+    sys.stdout.buffer.write(
+        (body or b"").replace(b"\r", b"\n") if found.line.format == "hl7v2" else body or b""
+    )
+    sys.stdout.buffer.flush()

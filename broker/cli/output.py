@@ -1,0 +1,116 @@
+"""How the command speaks: JSON for programs on standard output, tables and sentences for people, notes on standard error.
+
+One line a thing, stable keys, no patient data: what is shown of a message is its id, its place and its reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from broker.errors import CarnetError
+from broker.events import REASONS, words
+from broker.records.messages_reading import Balance
+
+GOOD, FOUND, SETUP = 0, 1, 2
+"""Exit codes: good, something found, usage or set-up."""
+
+FATE_WORDS = {
+    "filed": "filed",
+    "delivered_only": "delivered only",
+    "filtered": "filtered",
+    "held": "held",
+    "parked": "parked",
+    "skipped": "skipped",
+    "discarded": "discarded",
+    "in_flight": "in flight",
+    "waiting": "waiting",
+    "retrying": "retrying",
+}
+
+
+def screen() -> Console:
+    """Standard output, for results."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def aside() -> Console:
+    """Standard error, for progress and remarks."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str = "") -> None:
+    """One line of a result; `text` may hold Rich markup, so escape what comes from outside."""
+    screen().print(text)
+
+
+def tell(value: Any) -> None:
+    """One JSON value on one line of standard output."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table with plain cells; columns whose name begins with `#` are numbers."""
+    drawn = Table(
+        title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
+    for name in columns:
+        drawn.add_column(
+            name.removeprefix("#"), justify="right" if name.startswith("#") else "left"
+        )
+    for row in rows:
+        drawn.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    screen().print(drawn)
+
+
+def failure(error: CarnetError) -> None:
+    """An error for a person: what happened, where, what to do."""
+    known = REASONS.get(error.code)
+    sentence = known.en if known else error.reason or error.code
+    where = f" [dim]{escape(error.where)}[/]" if error.where else ""
+    aside().print(f"[bold red]error[/] {escape(error.code)}{where}: {escape(sentence)}")
+    hint = error.hint or (known.help if known else "")
+    if hint:
+        aside().print(f"  {escape(hint)}")
+
+
+def balance_line(balance: Balance) -> str:
+    """`received 12 = filed 10 + filtered 1 + held 1 ✓ · duplicates 1 · refused at the door 1`."""
+    fates = (
+        " + ".join(f"{FATE_WORDS.get(fate, fate)} {n}" for fate, n in balance.fates.items()) or "0"
+    )
+    mark = "[green]✓[/]" if balance.closes else "[bold red]✗[/]"
+    beside = balance.beside
+    return (
+        f"received {balance.received} = {fates} {mark} · duplicates {beside.get('duplicate_answered', 0)} "
+        f"· refused at the door {beside.get('refused_at_door', 0)}"
+    )
+
+
+def sentence(code: str | None, language: str = "en") -> str:
+    """The words of a reason code."""
+    if not code:
+        return ""
+    found = words(code)
+    return found.fr if language == "fr" else found.en
+
+
+def ago(instant: datetime | None, now: datetime) -> str:
+    """How long ago, in one unit: `12 s`, `5 min`, `3 h`, `2 d`."""
+    return "" if instant is None else span(now - instant)
+
+
+def span(length: timedelta) -> str:
+    """A duration in one unit."""
+    seconds = max(0, int(length.total_seconds()))
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

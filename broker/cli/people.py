@@ -1,0 +1,74 @@
+"""How the command names patients and viewers: by internal number, or by an identifier on standard input."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from broker.access import Viewer, parse_viewer
+from broker.cli import output, setup
+from broker.errors import SetupError
+from broker.records import reading
+
+PatientRef = Annotated[
+    str,
+    typer.Option(
+        "--patient",
+        "-p",
+        metavar="NUMBER|-",
+        help="The patient's internal number; - reads an identifier from standard input (see --system).",
+        show_default=False,
+    ),
+]
+System = Annotated[
+    str,
+    typer.Option(
+        help="Authority of the identifier on standard input: ins, an OID, or source:NAME."
+    ),
+]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="WHO",
+        help="physician, podiatrist, nurse, midwife, patient:NUMBER, operator:LOGIN, or profession=…,id=…,name=…",
+        show_default=False,
+    ),
+]
+Motive = Annotated[str, typer.Option(help="Why, where a reason is asked for; it is kept.")]
+
+
+def patient_of(ledger: setup.Ledger, reference: str, system: str) -> int:
+    """The patient's internal number. Raises SetupError when there is none."""
+    if reference.isdigit():
+        return int(reference)
+    if reference != "-":
+        raise SetupError(
+            "usage.patient",
+            where="--patient",
+            reason="not an internal number",
+            hint="identifiers are read from standard input: echo 2790… | carnet patient show --patient -",
+        )
+    if sys.stdin.isatty():
+        output.aside().print("identifier, then Enter:")
+    found = reading.find_patient(ledger.engine, system, sys.stdin.readline().strip())
+    if found is None:
+        output.aside().print("no patient has this identifier")
+        raise typer.Exit(output.FOUND)
+    return found
+
+
+def viewer_of(text: str, motive: str = "") -> Viewer:
+    """The viewer of `--as`, with the reason that was typed."""
+    made = parse_viewer(text)
+    return Viewer(
+        kind=made.kind,
+        id=made.id,
+        name=made.name,
+        profession=made.profession,
+        structure=made.structure,
+        mode=made.mode,
+        motive=motive or made.motive,
+    )

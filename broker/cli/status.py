@@ -1,0 +1,126 @@
+"""`carnet status`: one look at the installation."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from broker import app
+from broker.cli import output, setup
+from broker.database.engine import reading
+from broker.errors import CarnetError
+from broker.records import messages_reading, outbox
+from broker.records.tallies import FATES_BY_STATE
+from broker.worker import INBOUND
+
+
+def status(
+    config: setup.Config = None,
+    day: Annotated[str | None, typer.Option(help="Day of reception. Default: today.")] = None,
+    json: setup.AsJson = False,
+) -> None:
+    """Show the balance of a day, what is not settled, what waits longest, and when each source last sent.
+
+        carnet status
+        carnet status --day 2026-11-23
+        carnet status --json | jq .balance.received
+
+    JSON: {"day", "balance": {"received", "fates", "beside", "closes"}, "unsettled": {state: {"count", "oldest_id",
+    "oldest_seconds"}}, "lanes": {state: n}, "queue": {topic: depth}, "owed": {destination: …}, "sources": […]}.
+
+    Exit codes: 0 shown and the balance closes, 1 it does not, 2 usage or set-up.
+    """
+    ledger = setup.open_ledger(config)
+    now = datetime.now(UTC)
+    wanted = setup.parse_day(day, ledger.today())
+    with reading(ledger.engine) as connection:
+        balance = messages_reading.balance(connection, wanted)
+        total = messages_reading.balance(connection)
+        oldest = messages_reading.waiting_longest(connection)
+        lanes = messages_reading.blocked_lanes(connection)
+        partners = messages_reading.partners(connection)
+        owed = outbox.backlog(connection)
+    unsettled = {
+        fate: {
+            "count": total.fates.get(fate, 0),
+            "oldest_id": line.id,
+            "oldest_seconds": _seconds(line, now),
+        }
+        for state, line in oldest.items()
+        if (fate := FATES_BY_STATE[state])
+    }
+    depths = _depths(ledger, list(owed))
+    if json:
+        output.tell(
+            {
+                "day": wanted,
+                "balance": {
+                    "received": balance.received,
+                    "fates": balance.fates,
+                    "beside": balance.beside,
+                    "closes": balance.closes,
+                },
+                "unsettled": unsettled,
+                "lanes": lanes,
+                "queue": depths,
+                "owed": {name: {"owed": b.owed, "unknown": b.unknown} for name, b in owed.items()},
+                "sources": [
+                    {"source": p.source, "received_at": p.received_at, "error": p.error_code}
+                    for p in partners
+                ],
+            }
+        )
+    else:
+        _show(wanted, balance, unsettled, lanes, depths, owed, partners, now)
+    raise typer.Exit(output.GOOD if balance.closes else output.FOUND)
+
+
+def _show(
+    day: int,
+    balance: messages_reading.Balance,
+    unsettled: dict[str, dict[str, Any]],
+    lanes: dict[str, int],
+    depths: dict[str, int],
+    owed: dict[str, outbox.Backlog],
+    partners: list[messages_reading.Partner],
+    now: datetime,
+) -> None:
+    output.say(f"{day}  {output.balance_line(balance)}")
+    for fate, about in unsettled.items():
+        output.say(
+            f"{output.FATE_WORDS[fate]}: {about['count']}, the oldest for {about['oldest_seconds']} s "
+            f"(carnet messages show {about['oldest_id']})"
+        )
+    if lanes:
+        output.say("lanes that wait: " + ", ".join(f"{n} {state}" for state, n in lanes.items()))
+    for topic, depth in depths.items():
+        output.say(f"queue {topic}: {depth}")
+    for name, backlog in owed.items():
+        output.say(f"owed to {name}: {backlog.owed}, outcome unknown: {backlog.unknown}")
+    if partners:
+        output.table(
+            "",
+            ("source", "last received", "last error"),
+            [(p.source, f"{output.ago(p.received_at, now)} ago", p.error_code) for p in partners],
+        )
+
+
+def _seconds(line: messages_reading.Line, now: datetime) -> int:
+    return max(0, int((now - line.received_at).total_seconds()))
+
+
+def _depths(ledger: setup.Ledger, destinations: list[str]) -> dict[str, int]:
+    """Work ready in the queue by topic; -1 where the queue does not answer (the ledger has the truth)."""
+    topics = [INBOUND, *(f"outbound.{name}" for name in destinations)]
+    try:
+        queue = app.open_queue(ledger.settings)
+    except CarnetError:
+        return dict.fromkeys(topics, -1)
+    try:
+        return {topic: queue.depth(topic) for topic in topics}
+    except CarnetError:
+        return dict.fromkeys(topics, -1)
+    finally:
+        queue.close()
