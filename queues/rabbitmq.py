@@ -17,8 +17,9 @@ from broker.errors import CarnetError, PermanentError, SetupError, TransientErro
 from queues import topology
 from queues.holding import Holding, Message, Taken
 from queues.packing import MAX_WORK, pack
-from queues.rabbitmq_channels import Event, Publisher, Reader, Send
 from queues.rabbitmq_link import Loop, parameters_of
+from queues.rabbitmq_publisher import Publisher, Send
+from queues.rabbitmq_reader import Event, Reader
 
 RETURN_SECONDS = 30.0
 """Longest that work is kept back which could be neither delayed nor parked."""

@@ -1,6 +1,6 @@
 """One connection of pika's and the thread that runs it: opened, lost, opened again after a pause.
 
-pika's home, with `rabbitmq_channels`: nothing of it is seen elsewhere, and its exceptions become ours here.
+pika's home, with `rabbitmq_publisher` and `rabbitmq_reader`: nothing of it is seen elsewhere, and its exceptions become ours here.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import pika
@@ -18,6 +18,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 
 from broker.contracts import QueueOptions
 from broker.errors import CarnetError, SetupError, TransientError
+from queues import topology
 
 HEARTBEAT_SECONDS = 30
 """A dead peer is noticed after at most twice this, whatever the owner is doing."""
@@ -198,3 +199,21 @@ def _fate(reason: Exception | str) -> CarnetError:
 
 def away(reason: str) -> TransientError:
     return TransientError("queue.unavailable", where="queue", reason=reason)
+
+
+def declare_common(channel: Any, options: QueueOptions) -> None:
+    for exchange in topology.exchanges(options):
+        channel.exchange_declare(exchange.name, exchange.kind, durable=True)
+    declare(channel, topology.common_queues(options))
+
+
+def prove(channel: Any, options: QueueOptions, proved: Callable[[Any], None]) -> None:
+    """Call `proved` once all that was declared before is accepted."""
+    channel.queue_declare(topology.parked_name(options), passive=True, callback=proved)
+
+
+def declare(channel: Any, queues: Iterable[topology.QueueDeclaration]) -> None:
+    """Without awaiting an answer: what follows on the channel comes after, and a refusal closes the channel."""
+    for queue in queues:
+        channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
+        channel.queue_bind(queue.name, queue.exchange, queue.routing_key)

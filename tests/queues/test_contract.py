@@ -245,7 +245,7 @@ def test_a_stand_by_takes_over_when_a_consumer_leaves(place: Place) -> None:
 def test_a_consumer_that_returns_gets_its_partitions_back(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("queues.rabbitmq_channels.YIELD_SECONDS", 1.0)
+    monkeypatch.setattr("queues.rabbitmq_reader.YIELD_SECONDS", 1.0)
     second = place.open(1, 2)
     second.put("inbound", some(16, lanes=4))
     drain(second, 16)
