@@ -275,9 +275,9 @@ def mapper_of(settings: Settings) -> Mapper:
 def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> Queue:
     """A connection of one thread to the configured queue."""
     url = settings.queue.url
-    plugin = plugins.queue_for(url, plugins.queues())
     if url == "embedded":
         url = f"embedded+{settings.database.url}"
+    plugin = plugins.queue_for(url, plugins.queues())
     options = QueueOptions(
         prefix=settings.queue.prefix,
         partitions=settings.queue.partitions,

@@ -86,30 +86,29 @@ class Courier:
             self._destination.close()
 
     def _serve(self, lease: Lease, stop: threading.Event) -> None:
-        """Send what is due among the leased; what waits behind an earlier delivery of its lane comes back later."""
-        ids = [work.id for work in lease.work]
-        self._face_interrupted(ids)
-        with reading(self._engine) as connection:
-            due = outbox.heads(connection, self._name, ids)
-        blocked: set[int] = set()
+        """Send what is due among the leased, lane by lane; what waits behind an earlier delivery comes back later."""
+        remaining = {work.id for work in lease.work}
+        self._face_interrupted(sorted(remaining))
         later: dict[timedelta, list[int]] = {}
-        for item in due:
-            if item.lane in blocked or stop.is_set():
-                later.setdefault(_BEHIND, []).append(item.id)
-                continue
-            attempted = self._attempt(item)
-            if attempted.outcome != "sent":
-                blocked.add(item.lane)
-            if attempted.next_try_at is not None:
-                wait = max(attempted.next_try_at - self._clock(), _BEHIND)
-                later.setdefault(wait, []).append(item.id)
+        while remaining and not stop.is_set():
+            with reading(self._engine) as connection:
+                due = outbox.heads(connection, self._name, sorted(remaining))
+            if not due:
+                break
+            for item in due:
+                attempted = self._attempt(item)
+                remaining.discard(item.id)
+                if attempted.next_try_at is not None:
+                    wait = max(attempted.next_try_at - self._clock(), _BEHIND)
+                    later.setdefault(wait, []).append(item.id)
+        with reading(self._engine) as connection:
+            still_open = outbox.unsettled(connection, sorted(remaining))
+        if still_open:
+            later.setdefault(_BEHIND, []).extend(sorted(still_open))
         waiting = {number for numbers in later.values() for number in numbers}
-        settled = {item.id for item in due} - waiting
-        behind = [number for number in ids if number not in waiting and number not in settled]
         for wait, numbers in later.items():
             lease.again(numbers, wait)
-        lease.done(sorted(settled))
-        self._release_behind(lease, behind)
+        lease.done([work.id for work in lease.work if work.id not in waiting])
 
     def _face_interrupted(self, ids: Sequence[int]) -> None:
         """Deliveries that a courier died over: perhaps sent. Unknown, unless sending twice does no harm."""
@@ -135,13 +134,6 @@ class Courier:
             )
         if found:
             self._telemetry.emit_many("outcome_unknown", len(found), destination=self._name)
-
-    def _release_behind(self, lease: Lease, ids: Sequence[int]) -> None:
-        """Leased ids that were not heads: settled ones are done, the others wait for the head of their lane."""
-        with reading(self._engine) as connection:
-            still_open = outbox.unsettled(connection, ids)
-        lease.again(sorted(still_open), _BEHIND)
-        lease.done([number for number in ids if number not in still_open])
 
     def _attempt(self, due: outbox.Due) -> Attempted:
         number = due.attempts + 1

@@ -216,12 +216,16 @@ class Pipeline:
         )
 
     def _decide(
-        self, hands: Sequence[InHand], people: Mapping[int, patients.PatientRow], now: datetime
+        self, hands: Sequence[InHand], people: dict[int, patients.PatientRow], now: datetime
     ) -> None:
-        """Whether each message may be filed; a patient who opposes or has closed the space is obeyed, and said so."""
+        """Whether each message may be filed; a patient who opposes or has closed the space is obeyed, and said so.
+
+        In order: what a message says of consent holds for itself and for those behind it.
+        """
         for hand in hands:
             if not hand.is_open or hand.person is None:
                 continue
+            people[hand.person] = patients.after(people[hand.person], _said(hand), now)
             for document in hand.documents:
                 decision = self._rules.filing(people[hand.person], document, now)
                 hand.decision = (
@@ -286,21 +290,14 @@ class Pipeline:
     def _consents(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """What the messages say of traits and consent: the newest administrative word is kept."""
         traits = {}
-        consents = []
         for hand in hands:
             for document in hand.documents:
                 if hand.person is None or document.patient is None:
                     continue
                 if document.kind in ("encounter_event", "patient_event"):
                     traits[hand.person] = document.patient
-                consents += [
-                    patients.ConsentSaid(
-                        hand.person, consent, hand.message.source, hand.message.seq
-                    )
-                    for consent in document.consents
-                ]
         patients.update_traits(connection, traits, now)
-        patients.add_consents(connection, consents, now)
+        patients.add_consents(connection, [said for hand in hands for said in _said(hand)], now)
 
     def _owe(
         self, connection: Connection, hands: Sequence[InHand], now: datetime
@@ -460,6 +457,17 @@ class Pipeline:
 
 _KEYED = (State.FILED, State.DELIVERED_ONLY, State.FILTERED, State.HELD, State.PARKED)
 _INTENTS = {"replace": "replace", "delete": "delete", "cancel": "delete"}
+
+
+def _said(hand: InHand) -> list[patients.ConsentSaid]:
+    """What a message says of its patient's consent."""
+    if hand.person is None:
+        return []
+    return [
+        patients.ConsentSaid(hand.person, consent, hand.message.source, hand.message.seq)
+        for document in hand.documents
+        for consent in document.consents
+    ]
 
 
 def _needs_a_person(document: Document) -> bool:

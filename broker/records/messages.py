@@ -321,7 +321,7 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
         Open(
             Seq(row.seq), MessageId(str(row.id)), row.source, row.received_at, row.day, row.format,
             row.media or "", row.type or "", row.charset_declared or "", row.control_id, Lane(row.lane),
-            State(row.state), row.attempts, row.digest, row.trail, bytes(row.body),
+            State(row.state), row.attempts, bytes(row.sha256), row.trail, bytes(row.body),
         )
         for row in connection.execute(statement, parameters)
     ]  # fmt: skip

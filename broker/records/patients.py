@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -307,6 +307,19 @@ def add_consents(
             for number, (n, account, since) in sorted(states.items())
         ],
     )
+
+
+def after(row: PatientRow, said: Sequence[ConsentSaid], now: datetime) -> PatientRow:
+    """The patient as `add_consents` will leave them: what later messages of the same batch are decided by."""
+    consents = dict(row.consents)
+    account = row.account
+    for event in (_said(one, now) for one in said):
+        before = consents.get((event.kind, event.scope))
+        if event.value in ("", "NA") or (before is not None and event.at < before[1]):
+            continue
+        account = event.account or _reopened(event, before, account) or account
+        consents[(event.kind, event.scope)] = (event.value, event.at)
+    return replace(row, account=account, consents=consents)
 
 
 def _reopened(event: NewConsent, before: tuple[str, datetime] | None, account: str) -> str | None:
