@@ -76,7 +76,9 @@ def rabbit_node(amqp_url: str) -> Iterator[RabbitNode]:
     """The node itself; running again when the test ends."""
     folder = os.environ.get("CARNET_TEST_SERVICES")
     if not folder:
-        pytest.skip("the RabbitMQ at hand was not started by scripts/services, so a test may not stop it")
+        pytest.skip(
+            "the RabbitMQ at hand was not started by scripts/services, so a test may not stop it"
+        )
     node = RabbitNode(folder)
     yield node
     node.start()
