@@ -144,7 +144,7 @@ class _Bundle:
         people = types.Contained(resource.setdefault("contained", []))
         resource.update(
             filled(
-                author=[people.author(author) for author in document.authors],
+                author=types.each(people.author, document.authors),
                 authenticator=people.author(document.legal_authenticator),
                 custodian=people.organization(document.custodian),
             )

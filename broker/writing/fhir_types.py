@@ -128,18 +128,25 @@ def coding(item: Coded | None) -> Json | None:
     return written["coding"][0] if written and "coding" in written else None
 
 
+_DATE = re.compile(r"(?!0000)\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?)?")
+_TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d(?::(?:[0-5]\d|60)(?:\.\d+)?)?")
+_OFFSET = re.compile(r"Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00)")
+
+
 def date(when: When | None) -> str | None:
-    """The day at most: a time never belongs to a birth date."""
-    return when.value[:10] if when and when.value else None
+    """The day at most: a time never belongs to a birth date. Nothing when FHIR has no form for it."""
+    day = when.value[:10] if when else ""
+    return day if _DATE.fullmatch(day) else None
 
 
 def date_time(when: When | None) -> str | None:
     """dateTime: a time needs seconds and an offset in FHIR; without any offset only the day is said."""
-    if when is None or not when.value:
+    day = date(when)
+    if when is None or day is None:
         return None
-    day, _, time = when.value.partition("T")
+    time = when.value[11:]
     offset = when.offset or when.assumed_offset
-    if not time or len(time) < 5 or not offset:
+    if not _TIME.fullmatch(time) or not _OFFSET.fullmatch(offset):
         return day
     return f"{day}T{time if len(time) > 5 else time + ':00'}{offset}"
 

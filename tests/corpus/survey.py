@@ -87,12 +87,12 @@ def _one(mapper: Mapper, name: str, index: int, body: bytes) -> Outcome:
         reading = mapper.read(body, Given(message_id=MESSAGE_ID, source="corpus"))
     except Exception as error:  # noqa: BLE001 - the survey is to report exactly these
         return Outcome(name, kind, folder, index, crash=f"{type(error).__name__}: {error}")
-    error = ""
+    rejection = ""
     if reading.failure is not None:
-        error = str(reading.failure)
+        rejection = str(reading.failure)
     elif issues := errors_of(reading.issues):
-        error = f"{issues[0].code} {issues[0].source_path or issues[0].detail}"
-    return Outcome(name, kind, folder, index, error, documents=len(reading.documents))
+        rejection = f"{issues[0].code} {issues[0].source_path or issues[0].detail}"
+    return Outcome(name, kind, folder, index, rejection, documents=len(reading.documents))
 
 
 def survey(corpus: Path = CORPUS, processes: int = 2) -> list[Outcome]:

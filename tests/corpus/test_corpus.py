@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import pytest
+from fhir.resources.R4B.bundle import Bundle
 
-from tests.corpus.survey import CORPUS, FORMATS, Outcome, files, invalid, survey, table
+from broker.mapper import Given, Mapper
+from broker.mapping.catalogue import load
+from broker.writing.fhir import to_bytes
+from tests.corpus.survey import (
+    CORPUS,
+    FORMATS,
+    MESSAGE_ID,
+    PROJECT,
+    Outcome,
+    files,
+    invalid,
+    survey,
+    table,
+)
 
 pytestmark = pytest.mark.skipif(
     not CORPUS.is_dir(), reason="the public corpus is not beside the project"
@@ -34,6 +48,26 @@ def test_of_what_is_valid_97_percent_are_mapped(kind: str, outcomes: list[Outcom
     mapped = sum(one.is_mapped for one in valid)
 
     assert mapped >= 0.97 * len(valid), table(outcomes)
+
+
+@pytest.mark.parametrize("kind", ["cda", "fhir", "xdm"])
+def test_every_document_has_a_valid_fhir_form(kind: str) -> None:
+    mapper = Mapper(load(PROJECT / "mappings"))
+    given = Given(message_id=MESSAGE_ID, source="corpus", sha256="00" * 32)
+    wrong: list[str] = []
+    for path in files(CORPUS):
+        if path.relative_to(CORPUS).parts[0] != kind:
+            continue
+        body = path.read_bytes()
+        reading = mapper.read(body, given)
+        store = {**reading.attachments, given.sha256: body}
+        for document in reading.documents[:3]:
+            try:
+                Bundle.model_validate_json(to_bytes(document, store.__getitem__))
+            except ValueError:
+                wrong.append(path.name)
+
+    assert wrong == []
 
 
 def test_the_list_of_invalid_files_names_files_that_are_there_and_says_why() -> None:

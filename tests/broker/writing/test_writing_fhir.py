@@ -7,6 +7,7 @@ import hashlib
 from typing import Any
 
 import msgspec
+import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from broker.document import (
@@ -281,6 +282,32 @@ def test_a_time_without_any_offset_is_said_as_its_day() -> None:
     document = results(observation(None, observed_at=When(value="2024-03-09T07:35")))
 
     assert resources(document, "Observation")[0]["effectiveDateTime"] == "2024-03-09"
+
+
+@pytest.mark.parametrize(
+    ("value", "offset", "written"),
+    [
+        ("2024", "", "2024"),
+        ("2024-03-09T07:35", "+01:00", "2024-03-09T07:35:00+01:00"),
+        ("2024-03-09T07", "+01:00", "2024-03-09"),
+        ("2024-03-09T07:35", "-80:00", "2024-03-09"),
+        ("2024-13", "", None),
+        ("0000", "", None),
+        ("", "", None),
+    ],
+)
+def test_a_time_is_written_only_in_a_form_fhir_has(
+    value: str, offset: str, written: str | None
+) -> None:
+    document = results(observation(None, observed_at=When(value=value, offset=offset)))
+
+    assert resources(document, "Observation")[0].get("effectiveDateTime") == written
+
+
+def test_an_author_of_whom_nothing_is_known_is_left_out() -> None:
+    document = msgspec.structs.replace(LETTER, authors=(Author(person=Person()),))
+
+    assert "author" not in resources(document, "DocumentReference")[0]
 
 
 def test_a_status_fhir_does_not_know_is_unknown() -> None:
