@@ -20,11 +20,16 @@ from broker.values import State
 OVERDUE = timedelta(minutes=15)
 """How long a message may go untouched before it counts as forgotten; the sweep comes much earlier."""
 
-EXCUSED = ("document.duplicate", "document.deleted", "identity.updated")
-"""Reasons with which a message is filed although no document row is its own."""
-
-
-CHECKS = ("tally", "balance", "bytes", "audit.received", "audit.filed", "document", "overdue")
+CHECKS = (
+    "tally",
+    "balance",
+    "bytes",
+    "audit.received",
+    "audit.filed",
+    "audit.fate",
+    "document",
+    "overdue",
+)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,13 +150,20 @@ def _beside(
     )
     yield (
         "audit.filed",
-        "filed messages have no audit entry 'filed'",
-        check.without_entry(connection, of, "filed", [State.FILED]),
+        "documents have no audit entry 'filed' or 'replaced'",
+        check.documents_without_entry(connection, of),
     )
+    for state, fate in tallies.FATES_BY_STATE.items():
+        if state > State.FILED:
+            yield (
+                "audit.fate",
+                f"messages have no audit entry '{fate}'",
+                check.without_entry(connection, of, fate, [state]),
+            )
     yield (
         "document",
         "filed messages have no document in the record",
-        check.filed_without_document(connection, of, EXCUSED),
+        check.filed_without_document(connection, of),
     )
     yield (
         "document",

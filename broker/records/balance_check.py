@@ -92,18 +92,32 @@ def entries_twice(connection: Connection, of: Span, act: str) -> list[MessageId]
     return _ids(connection, of, twice, act=act)
 
 
-def filed_without_document(
-    connection: Connection, of: Span, excused: Sequence[str]
-) -> list[MessageId]:
-    """Filed messages of the day that no document names, but for those whose reason says why (`excused`)."""
-    reasons = {f"x{n}": reason for n, reason in enumerate(excused)}
-    marks = ", ".join(f":{name}" for name in reasons)
-    unless = f"(m.reason IS NULL OR m.reason NOT IN ({marks})) AND " if marks else ""
+def filed_without_document(connection: Connection, of: Span) -> list[MessageId]:
+    """Filed messages of the day that no document names and that deleted none either."""
+    deleted = (
+        "SELECT 1 FROM document d JOIN audit_entry a ON a.subject = "  # noqa: S608 - our own words
+        f"{_text_id(connection, 'd')} WHERE d.patient = m.person AND d.availability = 'deleted' "
+        "AND a.act = 'deleted' AND a.actor = m.source "
+        "AND coalesce(a.control_id, '') = coalesce(m.control_id, '')"
+    )
     return _ids(
         connection,
         of,
-        f"m.state = 10 AND {unless}NOT EXISTS (SELECT 1 FROM document d WHERE d.message_seq = m.seq)",  # noqa: S608
-        **reasons,
+        "m.state = 10 AND NOT EXISTS (SELECT 1 FROM document d WHERE d.message_seq = m.seq) "
+        f"AND NOT EXISTS ({deleted})",
+    )
+
+
+def documents_without_entry(connection: Connection, of: Span) -> list[MessageId]:
+    """Messages of the day with a document in the record that the trail does not call filed or replaced."""
+    entry = (
+        "SELECT 1 FROM audit_entry a WHERE a.act IN ('filed', 'replaced') AND a.subject = "  # noqa: S608
+        + _text_id(connection, "d")
+    )
+    return _ids(
+        connection,
+        of,
+        f"EXISTS (SELECT 1 FROM document d WHERE d.message_seq = m.seq AND NOT EXISTS ({entry}))",  # noqa: S608
     )
 
 
@@ -147,8 +161,9 @@ def _from(connection: Connection) -> str:
     return "FROM message m WHERE m.id >= CAST(:low AS uuid) AND m.id < CAST(:high AS uuid) AND m.day = :day"
 
 
-def _text_id(connection: Connection) -> str:
-    return "m.id" if is_sqlite(connection) else "CAST(m.id AS text)"
+def _text_id(connection: Connection, alias: str = "m") -> str:
+    """An id as the trail writes its subjects."""
+    return f"{alias}.id" if is_sqlite(connection) else f"CAST({alias}.id AS text)"
 
 
 def _in_states(states: Sequence[int]) -> str:

@@ -90,15 +90,18 @@ def write(connection: Connection, rows: list[Row], entry: int) -> int:
     bulk.insert_rows(connection, message, _MESSAGE, [_message(row) for row in rows])
     bulk.insert_rows(connection, message_body, ("seq", "body"), [(row.seq, b"x") for row in rows])
     filed = [row for row in rows if row.state == State.FILED]
-    bulk.insert_rows(connection, document, _DOCUMENT, [_document(row) for row in filed])
-    acts = [(row, "received") for row in rows] + [(row, "filed") for row in filed]
+    documents = [_document(row) for row in filed]
+    bulk.insert_rows(connection, document, _DOCUMENT, documents)
+    acts = [(row, "received", row.id) for row in rows]
+    acts += [(row, "filed", str(made[0])) for row, made in zip(filed, documents, strict=True)]
+    acts += [(row, FATES_BY_STATE[row.state], row.id) for row in rows if row.state > State.FILED]
     bulk.insert_rows(
         connection,
         audit_entry,
         _AUDIT,
         [
-            (entry + n, to_micros(row.at), act, "machine", row.source, row.id)
-            for n, (row, act) in enumerate(acts)
+            (entry + n, to_micros(row.at), act, "machine", row.source, subject)
+            for n, (row, act, subject) in enumerate(acts)
         ],
     )
     keys = [(row.seq % 5_000 + 1, row.seq, 1, 1) for row in rows]

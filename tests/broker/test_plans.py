@@ -63,10 +63,9 @@ JOBS: dict[str, Reader] = {
     "recount": lambda c, _: balance_check.recount(c, _SPAN),
     "bytes": lambda c, _: balance_check.without_bytes(c, _SPAN),
     "entries": lambda c, _: balance_check.without_entry(c, _SPAN, "filed", [State.FILED]),
+    "documents without entry": lambda c, _: balance_check.documents_without_entry(c, _SPAN),
     "entries twice": lambda c, _: balance_check.entries_twice(c, _SPAN, "received"),
-    "undocumented": lambda c, _: balance_check.filed_without_document(
-        c, _SPAN, ["document.duplicate"]
-    ),
+    "undocumented": lambda c, _: balance_check.filed_without_document(c, _SPAN),
     "unfiled": lambda c, _: balance_check.document_without_filing(c, _SPAN),
     "overdue": lambda c, _: balance_check.overdue(c, _NOW),
     "sweep": lambda c, _: lanes.overdue(c, _NOW, 50),

@@ -102,10 +102,19 @@ def test_an_entry_received_twice_is_found(quiet: Engine) -> None:
     assert checks(quiet) == {"audit.received"}
 
 
-def test_a_filed_message_without_entry_filed_is_found(quiet: Engine) -> None:
+def test_a_document_without_entry_filed_is_found(quiet: Engine) -> None:
     spoil(quiet, "DELETE FROM audit_entry WHERE act = 'filed' AND actor = 'lab01'")
 
     assert checks(quiet) == {"audit.filed"}
+
+
+def test_a_parked_message_without_its_entry_is_found(quiet: Engine) -> None:
+    spoil(quiet, "DELETE FROM audit_entry WHERE act = 'parked'")
+
+    (finding,) = prove(quiet).findings
+
+    assert finding.check == "audit.fate"
+    assert "'parked'" in finding.text
 
 
 def test_a_filed_message_without_document_is_found(quiet: Engine) -> None:
@@ -114,17 +123,40 @@ def test_a_filed_message_without_document_is_found(quiet: Engine) -> None:
     assert checks(quiet) == {"document"}
 
 
+def test_a_filed_message_that_deleted_a_document_needs_none_of_its_own(quiet: Engine) -> None:
+    """What a deletion leaves: its target's row, ended, and the entry 'deleted' about it."""
+    target, deletion = rows()[0].seq, rows()[1].seq
+    spoil(quiet, f"DELETE FROM document WHERE message_seq = {deletion}")
+    spoil(quiet, f"UPDATE document SET availability = 'deleted' WHERE message_seq = {target}")
+    spoil(
+        quiet,
+        f"UPDATE message SET person = (SELECT patient FROM document WHERE message_seq = {target}) "
+        f"WHERE seq = {deletion}",
+    )
+    assert checks(quiet) == {"document"}
+
+    spoil(
+        quiet,
+        "INSERT INTO audit_entry (n, at, act, actor_kind, actor, subject, control_id) "
+        f"SELECT m.seq + 2000, 0, 'deleted', 'machine', m.source, CAST(d.id AS text), m.control_id FROM message m, "
+        f"document d WHERE m.seq = {deletion} AND d.message_seq = {target}",
+    )
+
+    assert checks(quiet) == set()
+
+
 def test_a_document_of_a_message_that_is_not_filed_is_found(quiet: Engine) -> None:
     spoil(
         quiet,
         f"UPDATE document SET message_seq = {rows()[4].seq} WHERE message_seq = {rows()[0].seq}",
     )
-    spoil(quiet, f"UPDATE message SET reason = 'document.duplicate' WHERE seq = {rows()[0].seq}")
 
-    (finding,) = prove(quiet).findings
+    found = {(finding.check, finding.text) for finding in prove(quiet).findings}
 
-    assert finding.check == "document"
-    assert "not filed" in finding.text
+    assert found == {
+        ("document", "filed messages have no document in the record"),
+        ("document", "documents are in the record whose message is not filed"),
+    }
 
 
 def test_a_message_that_nobody_touches_is_overdue(quiet: Engine) -> None:
