@@ -31,6 +31,12 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=15)
 
 
+def flood(connection: socket.socket) -> None:
+    """Send until nothing more goes out."""
+    for _ in range(200_000):
+        connection.sendall(framed(message("1")) * 20)
+
+
 def test_f16_a_frame_that_is_never_finished_ends_the_connection(gateway: Gateway) -> None:
     port = listen(gateway, frame_timeout=timedelta(milliseconds=200))
 
@@ -112,8 +118,7 @@ def test_f16_a_peer_that_reads_no_answers_is_not_read_from_and_is_put_out(gatewa
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.settimeout(0.5)
         with pytest.raises((TimeoutError, ConnectionError)):
-            for _ in range(200_000):
-                deaf.sendall(framed(message("1")) * 20)
+            flood(deaf)
 
         gateway.until(lambda: "idle.timeout" in gateway.codes("connection_closed"))
 

@@ -135,7 +135,7 @@ def test_a5_old_tls_is_refused(secured: Gateway, certificates: Certificates) -> 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(certificates.ca)
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
 
     with pytest.raises((ssl.SSLError, ConnectionError)):
