@@ -11,9 +11,7 @@ from sqlalchemy import Connection, Engine, text
 
 from broker.audit import chain
 from broker.audit.trail import COLUMNS
-from broker.database import bulk
 from broker.database.engine import reading, writing
-from broker.database.schema import audit_seal
 from broker.database.types import to_micros
 
 SEAL_COLUMNS = (
@@ -30,6 +28,12 @@ PER_SEGMENT = 10_000
 
 _ENTRIES = f"SELECT {', '.join(COLUMNS)} FROM audit_entry WHERE n > :after"  # noqa: S608 - our own columns
 _SEALS = f"SELECT {', '.join(SEAL_COLUMNS)} FROM audit_seal"  # noqa: S608
+
+
+_INSERT = (
+    f"INSERT INTO audit_seal ({', '.join(SEAL_COLUMNS)}) "  # noqa: S608
+    f"VALUES ({', '.join(':' + name for name in SEAL_COLUMNS)}) ON CONFLICT DO NOTHING RETURNING segment"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,9 @@ def _seal_next(
     to_n, at = int(rows[-1][0]), to_micros(now)
     head = chain.head_of(previous, number, from_n, to_n, len(rows), at, digests)
     made = chain.Segment(number, from_n, to_n, len(rows), digests, previous, head, at)
-    row = tuple(getattr(made, name) for name in SEAL_COLUMNS)
-    bulk.insert_missing(connection, audit_seal, SEAL_COLUMNS, [row])
-    stands = last_seal(connection)
-    return made if stands is not None and stands.head == head else None
+    row = {name: getattr(made, name) for name in SEAL_COLUMNS}
+    is_first = connection.execute(text(_INSERT), row).first() is not None
+    return made if is_first else None
 
 
 def last_seal(connection: Connection) -> chain.Segment | None:

@@ -145,7 +145,8 @@ def key_of(identifier: Identifier | None) -> int | None:
     """The 64-bit key a document id is found by: its authority and value."""
     if identifier is None or not identifier.value:
         return None
-    return digest64(f"{identifier.oid or identifier.system}|{identifier.value}".encode())
+    authority = (identifier.oid or identifier.system).removeprefix("urn:oid:")
+    return digest64(f"{authority}|{identifier.value.removeprefix('urn:oid:')}".encode())
 
 
 def content_hash(document: Document) -> bytes:
@@ -189,7 +190,7 @@ def plan(document: Document, existing: Existing, *, patient: int, message_seq: i
         )
     if target is not None:
         return _plan_replace(existing, target, existing.by_unique(key_of(target)), own, patient)
-    if operation == "replace" or (same and changes_visibility):
+    if operation == "replace" or (own and changes_visibility):
         rows = own or [
             row for row in existing.by_set(key_of(document.set_id)) if row.patient == patient
         ]
