@@ -45,6 +45,7 @@ class Paper:
     visible_from: datetime | None = None
     availability: str = "current"
     author_keys: tuple[str, ...] = ()
+    kind: str = "clinical_document"
 
 
 def test_a_physician_reads_the_discharge_report_and_a_podiatrist_does_not() -> None:
@@ -69,6 +70,13 @@ def test_what_the_matrix_does_not_know_is_closed(profession: str, type_code: str
     viewer = Viewer(kind="professional", id="899900000037", profession=profession)
 
     assert RULES.reading(viewer, Person(), Paper(type_code=type_code), NOW).rule == "MAT-05"
+
+
+def test_structured_results_are_judged_as_the_report_they_make_up() -> None:
+    panel = Paper(type_code="24331-1", kind="result_report")
+
+    assert RULES.reading(PHYSICIAN, Person(), panel, NOW).allowed
+    assert RULES.reading(PHYSICIAN, Person(), Paper(type_code="24331-1"), NOW).rule == "MAT-05"
 
 
 def test_a_masked_document_is_for_its_author_alone() -> None:
