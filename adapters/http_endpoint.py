@@ -135,10 +135,10 @@ class Endpoint:
         try:
             response = await self._answer(request)
         except RefusedError as refused:
-            peer = request.client.host if request.client else ""
-            self._notice(
-                "refused_at_door", {"source": self._name, "code": refused.code, "peer": peer}
-            )
+            fields = {"source": self._name, "code": refused.code}
+            if peer := _peer(request):
+                fields["peer"] = peer
+            self._notice("refused_at_door", fields)
             response = _outcome(refused.status, refused.code, refused.text, refused.headers)
         except ClientDisconnect:
             return
@@ -168,7 +168,7 @@ class Endpoint:
             media=media,
             charset=_charset(request.headers),
             peer=Peer(
-                address=request.client.host if request.client else "", structure=admission.structure
+                address=_peer(request), structure=admission.structure
             ),
             keys={"idempotency_key": key} if key else {},
         )
@@ -239,6 +239,10 @@ def _media(request: Request) -> str:
             415, "http.encoding", "Compressed bodies are not taken.", accept_encoding="identity"
         )
     return takes[declared]
+
+
+def _peer(request: Request) -> str:
+    return request.client.host.partition("%")[0] if request.client else ""
 
 
 def _charset(headers: Headers) -> str:

@@ -81,9 +81,8 @@ class Listener:
 
     def refused(self, code: str, peer: str, where: str = "") -> None:
         """Report what was turned away before the ledger saw it."""
-        fields: dict[str, Any] = {"source": self.name, "code": code, "peer": peer}
-        if where:
-            fields["where"] = where
+        fields = {"source": self.name, "code": code}
+        fields |= {name: text for name, text in (("peer", peer), ("where", where)) if text}
         self.notice("refused_at_door", fields)
 
 
@@ -121,7 +120,7 @@ class Connection(asyncio.Protocol):
         listener.handshakes.pop(self, None)
         self._transport = transport
         peername = transport.get_extra_info("peername")
-        address = str(peername[0]) if isinstance(peername, tuple) else ""
+        address = str(peername[0]).partition("%")[0] if isinstance(peername, tuple) else ""
         subject, names = certificate_names(transport.get_extra_info("peercert"))
         admission = listener.allow_list.admit(address, names)
         if listener.is_draining or admission is None or not listener.has_room():

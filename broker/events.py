@@ -101,6 +101,13 @@ EVENTS: dict[str, Event] = _catalogue(
     Event(
         "charset_differs", "warning", "the bytes are not in the declared character set", ("source",)
     ),
+    Event(
+        "source_unavailable",
+        "error",
+        "what a source watches is away; it keeps looking",
+        ("source",),
+    ),
+    Event("source_back", "info", "what a source watches is there again", ("source",)),
     Event("connection_opened", "debug", "a peer connected", ("source",)),
     Event("connection_closed", "debug", "a peer left, or was made to", ("source", "code")),
     Event("body_revealed", "info", "an operator opened the body of a message"),
@@ -179,6 +186,104 @@ REASONS: dict[str, Words] = {
         "The database cannot be written now; the sender was asked to come back.",
         "La base de données ne peut être écrite ; l'émetteur est invité à réessayer.",
         "Check the database service and its disk.",
+    ),
+    "queue.unavailable": Words(
+        "The queue cannot be reached; work waits in the ledger and is put back.",
+        "La file est injoignable ; le travail attend dans le registre et y sera repris.",
+        "Check the RabbitMQ service; nothing is lost meanwhile.",
+    ),
+    "queue.unroutable": Words(
+        "The queue of a partition or destination is missing on RabbitMQ.",
+        "La file d'une partition ou d'une destination manque sur RabbitMQ.",
+        "It is declared again at the next connection; check the rights of the account.",
+    ),
+    "queue.topology": Words(
+        "RabbitMQ has this installation's queues with other arguments.",
+        "RabbitMQ connaît les files de cette installation avec d'autres arguments.",
+        "Drain and delete them, or choose another prefix.",
+    ),
+    "queue.url": Words(
+        "The address of the queue cannot be used.",
+        "L'adresse de la file est inutilisable.",
+    ),
+    "queue.garbled": Words(
+        "A message on the queue was not written by this installation; it was set aside.",
+        "Un message de la file ne vient pas de cette installation ; il a été écarté.",
+        "Check who else may write to this virtual host.",
+    ),
+    "delivery.interrupted": Words(
+        "A courier ended in the middle of this delivery: it may or may not have arrived.",
+        "Un envoi a été interrompu : on ne sait pas s'il est arrivé.",
+        "Ask the receiver, then let the lane go on or send again.",
+    ),
+    "lane.behind": Words(
+        "An earlier message of the same patient is not settled yet.",
+        "Un message antérieur du même patient n'est pas encore traité.",
+    ),
+    "tls.handshake": Words(
+        "A peer did not finish the TLS handshake.",
+        "Un correspondant n'a pas mené à bien la négociation TLS.",
+        "Compare its certificate (authority, dates, revocation) and TLS version with the source's settings.",
+    ),
+    "peer.not_allowed": Words(
+        "A peer that is not on the source's list tried to connect.",
+        "Un correspondant absent de la liste de la source a tenté de se connecter.",
+        "Add it to peers if it is a partner; look into it if it is not.",
+    ),
+    "peer.sender": Words(
+        "A peer sent in a name (MSH-3, MSH-4) that its connection is not bound to.",
+        "Un correspondant a émis sous un nom (MSH-3, MSH-4) qui n'est pas le sien.",
+        "Correct the sender, or the peers or tokens of the source.",
+    ),
+    "connections.exceeded": Words(
+        "The source has as many connections as it allows.",
+        "La source a atteint son nombre maximal de connexions.",
+        "Look for a peer that opens many; raise max_connections if they are all wanted.",
+    ),
+    "memory.exceeded": Words(
+        "Unfinished messages of all connections took more memory than allowed; one was dropped.",
+        "Les messages inachevés occupaient trop de mémoire ; une connexion a été coupée.",
+        "Raise max_held_bytes, or lower max_bytes.",
+    ),
+    "frame.timeout": Words(
+        "A message did not arrive whole in time.",
+        "Un message n'est pas arrivé entier dans le délai.",
+        "Check the sender's framing (EB CR) and the network; raise frame_timeout for slow lines.",
+    ),
+    "frame.junk": Words(
+        "A peer sent bytes that are not in MLLP frames.",
+        "Un correspondant a envoyé des octets hors trame MLLP.",
+        "Check that it speaks MLLP, and TLS where the source does.",
+    ),
+    "http.token": Words(
+        "A request came without a valid token.",
+        "Une requête est arrivée sans jeton valable.",
+        "Give the partner its token, or look into it.",
+    ),
+    "http.body_timeout": Words(
+        "A request's body did not arrive in time.",
+        "Le corps d'une requête n'est pas arrivé dans le délai.",
+    ),
+    "file.empty": Words("A file was empty.", "Un fichier était vide."),
+    "file.unreadable": Words(
+        "A file may not be read.",
+        "Un fichier ne peut pas être lu.",
+        "Give Carnet's account the right to read what partners put there.",
+    ),
+    "file.unclaimable": Words(
+        "A file may not be moved, so it was left alone.",
+        "Un fichier ne peut pas être déplacé ; il est resté en place.",
+        "Give Carnet's account the right to write in the folder.",
+    ),
+    "file.vanished": Words(
+        "A claimed file was taken away before it was read.",
+        "Un fichier pris en charge a disparu avant sa lecture.",
+        "Only Carnet may touch its working folder.",
+    ),
+    "batch.no_trailer": Words(
+        "A batch has a header (FHS, BHS) without its trailer; it may be cut, and nothing of it was taken.",
+        "Un lot a un en-tête (FHS, BHS) sans fin ; il est peut-être tronqué, rien n'en a été pris.",
+        "Have the sender put the whole file again.",
     ),
     "mapping.none": Words(
         "No mapping applies to this kind of message.",

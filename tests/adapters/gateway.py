@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 from broker.contracts import Source
 from broker.envelope import Envelope, Receipt
+from broker.telemetry import Telemetry, TelemetryError
 
 FIRST = datetime(2026, 3, 1, 8, 30, 0, 125000, tzinfo=UTC)
 DEADLINE = 15.0
@@ -33,6 +35,10 @@ class Gateway:
 
     def __init__(self, accept: Callable[[Envelope], Awaitable[Receipt]] = _store) -> None:
         self.envelopes: list[Envelope] = []
+        self.receipts: list[Receipt] = []
+        self._telemetry = Telemetry(
+            role="gateway", stream=io.StringIO(), strict=True, level="debug"
+        )
         self.notices: list[tuple[str, dict[str, Any]]] = []
         self.accept = accept
         self.source: Source
@@ -46,6 +52,10 @@ class Gateway:
     def notice(self, event: str, fields: dict[str, Any]) -> None:
         with self._changed:
             self.notices.append((event, fields))
+            try:
+                self._telemetry.notice(event, fields)
+            except TelemetryError as error:
+                self.notices.append(("not_in_the_catalogue", {"code": str(error)}))
             self._changed.notify_all()
 
     def start(self, source: Source) -> Gateway:
@@ -68,7 +78,11 @@ class Gateway:
         with self._changed:
             self.envelopes.append(envelope)
             self._changed.notify_all()
-        return await self.accept(envelope)
+        receipt = await self.accept(envelope)
+        with self._changed:
+            self.receipts.append(receipt)
+            self._changed.notify_all()
+        return receipt
 
     def until(self, holds: Callable[[], object]) -> None:
         """Wait for something to be true; fails after a deadline."""
@@ -95,6 +109,7 @@ class Gateway:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(DEADLINE)
         self.loop.close()
+        assert not self.codes("not_in_the_catalogue")
 
     @property
     def port(self) -> int:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def dial() -> Iterator[Callable[..., MllpDestination]]:
     """Destinations on a port, closed after the test."""
     opened: list[MllpDestination] = []
 
-    def make(port: int, **settings: object) -> MllpDestination:
+    def make(port: int, **settings: Any) -> MllpDestination:
         made = MllpDestination(
             "out", MllpDestinationSettings(host="127.0.0.1", port=port, **settings)
         )

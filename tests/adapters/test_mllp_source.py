@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import hl7
 import pytest
@@ -21,7 +22,7 @@ from tests.adapters.mllp_client import answers, framed, is_closed, message, verd
 Connect = Callable[[], socket.socket]
 
 
-def listen(gateway: Gateway, **settings: object) -> Gateway:
+def listen(gateway: Gateway, **settings: Any) -> Gateway:
     return gateway.start(MllpSource("lab", MllpSourceSettings(port=0, **settings), gateway.notice))
 
 

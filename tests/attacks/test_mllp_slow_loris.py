@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def gateway() -> Iterator[Gateway]:
     gateway.close()
 
 
-def listen(gateway: Gateway, **settings: object) -> int:
+def listen(gateway: Gateway, **settings: Any) -> int:
     gateway.start(MllpSource("lab", MllpSourceSettings(port=0, **settings), gateway.notice))
     return gateway.port
 
