@@ -205,7 +205,47 @@ class Compiler:
                 return tuple(_distinct(found)) if distinct else tuple(found)
 
             return self._finished(many, item, target, at, key)
+        text = _simple_source(item)
+        if text is not None:
+            return self._simple(text, item, target, chain, at)
         return self._finished(self._one(item, target, chain, at, key), item, target, at, key)
+
+    def _simple(self, text: Text, item: Item, target: Target, chain: Any, at: str) -> Rule:
+        """The common rule, one path into one value: read, shaped and finished in one closure."""
+        block = item if isinstance(item, Block) else None
+        if block is not None:
+            self._check_keywords(block)
+        info, fallback, needed, place = self._ending(item, target, at)
+        path = self.path(text, chain)
+        if path is None:
+            return _none
+        shape = self._shaped(path, text, target, block, at)
+        one, number, source = path.one, info.number, info.source
+
+        def simple(run: Run, scope: Any) -> Any:
+            raw = one(run, scope)
+            value = None
+            if raw is not None:
+                if raw == '""':
+                    run.cleared.append(_indexed(at, run))
+                    return None
+                issues = len(run.issues)
+                value = shape(run, raw, scope)
+                if len(run.issues) != issues:
+                    _locate(run, issues, place, source, at)
+            if value is None:
+                if fallback is None:
+                    if needed:
+                        _miss(run, needed, info, place)
+                    return None
+                value = fallback
+            elif value.__class__ is Null:
+                _note_null(run, at, value)
+                return None
+            run.trail.append((number, run.at))
+            return value
+
+        return simple
 
     def _items(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> Rule:
         """A rule as a list of items (or a Null)."""
@@ -503,20 +543,8 @@ class Compiler:
 
     def _finished(self, rule: Rule, item: Item, target: Target, at: str, key: Text) -> Rule:
         """A rule with its default, its `required`, its provenance, and its nulls noted."""
-        number = len(self.rules)
-        info = RuleInfo(number, at, item.place, _source_text(item), _table_text(item))
-        self.rules.append(info)
-        fallback, needed = None, ""
-        if isinstance(item, Block) and _is_rule(item):
-            default = item.items.get("default")
-            if isinstance(default, Text):
-                value = self._constant(default.value, target, default.place)
-                fallback = (value,) if target.many else value
-            required = item.items.get("required")
-            needed = required.value if isinstance(required, Text) else ""
-            if needed not in {"", "true", "warn", "false"} and required is not None:
-                self._add(required.place, "E120", f"required: '{needed}' is unknown", "true or warn")
-        place = str(item.place)
+        info, fallback, needed, place = self._ending(item, target, at)
+        number = info.number
 
         def finished(run: Run, scope: Any) -> Any:
             issues = len(run.issues)
@@ -536,6 +564,22 @@ class Compiler:
             return value
 
         return finished
+
+    def _ending(self, item: Item, target: Target, at: str) -> tuple[RuleInfo, Any, str, str]:
+        """(what the rule is, its default, its `required`, its place)."""
+        info = RuleInfo(len(self.rules), at, item.place, _source_text(item), _table_text(item))
+        self.rules.append(info)
+        fallback, needed = None, ""
+        if isinstance(item, Block) and _is_rule(item):
+            default = item.items.get("default")
+            if isinstance(default, Text):
+                value = self._constant(default.value, target, default.place)
+                fallback = (value,) if target.many else value
+            required = item.items.get("required")
+            needed = required.value if isinstance(required, Text) else ""
+            if needed not in {"", "true", "warn", "false"} and required is not None:
+                self._add(required.place, "E120", f"required: '{needed}' is unknown", "true or warn")
+        return info, fallback, needed, str(item.place)
 
     def _add(self, place: Place, code: str, message: str, hint: str = "") -> None:
         self.problems.add(place, code, message, hint)
@@ -561,6 +605,19 @@ _RECORD_PREFIX: dict[type, str] = {
 
 def _is_rule(block: Block) -> bool:
     return any(name in RULE_KEYWORDS for name in block.items)
+
+
+_SIMPLE = frozenset({"from", "table", "unmapped", "as", "default", "required", "comment"})
+
+
+def _simple_source(item: Item) -> Text | None:
+    """The path of a rule that is nothing but one path; None for any other."""
+    if isinstance(item, Text):
+        return None if item.value.startswith("= ") else item
+    if isinstance(item, Block) and _SIMPLE.issuperset(item.items):
+        source = item.items.get("from")
+        return source if isinstance(source, Text) else None
+    return None
 
 
 def _is_constant(item: Item) -> bool:
@@ -753,9 +810,13 @@ def _miss(run: Run, needed: str, info: RuleInfo, place: str) -> None:
         )
 
 
-def _note_null(run: Run, at: str, value: Null) -> None:
+def _indexed(at: str, run: Run) -> str:
     depth = at.count("{}")
-    path = at.format(*run.at[len(run.at) - depth :]) if depth else at
+    return at.format(*run.at[len(run.at) - depth :]) if depth else at
+
+
+def _note_null(run: Run, at: str, value: Null) -> None:
+    path = _indexed(at, run)
     if value.reason == "deleted":
         run.cleared.append(path)
     else:

@@ -144,17 +144,13 @@ class _Parser:
         tests = [self.both()]
         while self.take("word", "or"):
             tests.append(self.both())
-        if len(tests) == 1:
-            return tests[0]
-        return lambda run, scope: any(test(run, scope) for test in tests)
+        return _any(tests)
 
     def both(self) -> Test:
         tests = [self.test()]
         while self.take("word", "and"):
             tests.append(self.test())
-        if len(tests) == 1:
-            return tests[0]
-        return lambda run, scope: all(test(run, scope) for test in tests)
+        return _every(tests)
 
     def test(self) -> Test:
         if self.take("word", "not"):
@@ -172,6 +168,8 @@ class _Parser:
             return self._is(left)
         negated = self.take("word", "not") is not None
         if self.take("word", "in"):
+            if negated:
+                return _not_among(left.values, self._list())
             test = _among(left.values, self._list())
         elif self.take("word", "like"):
             test = _like(left.values, self.need("text", "a text in quotes").text)
@@ -219,8 +217,7 @@ class _Parser:
         if op == "=":
             return _among(values, frozenset({literal}))
         if op == "!=":
-            test = _among(values, frozenset({literal}))
-            return lambda run, scope: not test(run, scope)
+            return _not_among(values, frozenset({literal}))
         if token is not None and token.kind == "number":
             return _numeric(values, op, float(literal))
         compare = _ORDER[op]
@@ -235,14 +232,38 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def _among(values: Values, wanted: frozenset[str]) -> Test:
-    def test(run: Any, scope: Any) -> bool:
-        for value in values(run, scope):
-            if value in wanted:
+def _any(tests: list[Test]) -> Test:
+    if len(tests) == 1:
+        return tests[0]
+
+    def either(run: Any, scope: Any) -> bool:
+        for test in tests:
+            if test(run, scope):
                 return True
         return False
 
-    return test
+    return either
+
+
+def _every(tests: list[Test]) -> Test:
+    if len(tests) == 1:
+        return tests[0]
+
+    def both(run: Any, scope: Any) -> bool:
+        for test in tests:
+            if not test(run, scope):
+                return False
+        return True
+
+    return both
+
+
+def _among(values: Values, wanted: frozenset[str]) -> Test:
+    return lambda run, scope: not wanted.isdisjoint(values(run, scope))
+
+
+def _not_among(values: Values, unwanted: frozenset[str]) -> Test:
+    return lambda run, scope: unwanted.isdisjoint(values(run, scope))
 
 
 def _like(values: Values, pattern: str) -> Test:

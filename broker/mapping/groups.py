@@ -20,6 +20,10 @@ class Group:
     contains: frozenset[str]
     parent: Group | None = None
     groups: dict[str, Group] = field(default_factory=dict)
+    later: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.later = {name: frozenset(self.starts[i:]) for i, name in enumerate(self.starts)}
 
     @property
     def lists(self) -> frozenset[str]:
@@ -83,29 +87,43 @@ def _start(open_: list[tuple[Group | None, Node]], groups: list[Group], segment:
     for i in range(len(open_) - 1, 0, -1):
         group, node = open_[i]
         assert group is not None
-        if name in group.starts:
-            later = group.starts[group.starts.index(name) :]
-            if not any(starter in node.segments for starter in later):
+        later = group.later.get(name)
+        if later is not None:
+            if later.isdisjoint(node.segments):
                 del open_[i + 1 :]
                 node.segments.setdefault(name, []).append(segment)
                 return
         elif name in group.contains and not _opens_inside(group, groups):
             node.segments.setdefault(name, []).append(segment)
             return
-    group = _nearest(open_, groups)
-    path: list[Group] = []
-    wanted: Group | None = group
+    group = groups[0] if len(groups) == 1 else _nearest(open_, groups)
+    parent = group.parent
+    for i in range(len(open_) - 1, -1, -1):
+        if open_[i][0] is parent:
+            del open_[i + 1 :]
+            _open(open_, group).segments[name] = [segment]
+            return
+    path = [group]
     opened = {id(g): i for i, (g, _) in enumerate(open_)}
-    while wanted is not None and (wanted is group or id(wanted) not in opened):
-        path.insert(0, wanted)
-        wanted = wanted.parent
-    del open_[(opened[id(wanted)] if wanted is not None else 0) + 1 :]
+    while parent is not None and id(parent) not in opened:
+        path.insert(0, parent)
+        parent = parent.parent
+    del open_[(opened[id(parent)] if parent is not None else 0) + 1 :]
     for opening in path:
-        parent = open_[-1][1]
-        node = Node(opening.name, parent)
-        parent.groups.setdefault(opening.name, []).append(node)
-        open_.append((opening, node))
-    open_[-1][1].segments.setdefault(name, []).append(segment)
+        node = _open(open_, opening)
+    node.segments[name] = [segment]
+
+
+def _open(open_: list[tuple[Group | None, Node]], group: Group) -> Node:
+    parent = open_[-1][1]
+    node = Node(group.name, parent)
+    siblings = parent.groups.get(group.name)
+    if siblings is None:
+        parent.groups[group.name] = [node]
+    else:
+        siblings.append(node)
+    open_.append((group, node))
+    return node
 
 
 def _opens_inside(group: Group, starting: list[Group]) -> bool:
@@ -113,10 +131,8 @@ def _opens_inside(group: Group, starting: list[Group]) -> bool:
 
 
 def _nearest(open_: list[tuple[Group | None, Node]], groups: list[Group]) -> Group:
-    if len(groups) > 1:
-        opened = [g for g, _ in open_]
-        for candidate in reversed(opened):
-            for group in groups:
-                if group.parent is candidate or group is candidate:
-                    return group
+    for opened, _ in reversed(open_):
+        for group in groups:
+            if group.parent is opened or group is opened:
+                return group
     return groups[0]

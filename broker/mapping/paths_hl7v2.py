@@ -165,13 +165,17 @@ class _PathParser:
             n = selector.index
             return lambda run, nodes: nodes[n - 1 : n]
         tests: list[_NodeTest] = []
+        narrow: Callable[[Any, list[Node]], list[Node]] | None = None
         for relative, equal, wanted, offset in selector.tests:
             try:
                 texts = self.compiler.compile(relative, chain).texts
             except PathError as error:
                 raise PathError(str(error), offset, error.hint, error.code) from error
-            tests.append(_node_test(texts, equal, wanted))
-        return lambda run, nodes: [n for n in nodes if all(test(run, n) for test in tests)]
+            if equal and narrow is None:
+                narrow = _indexed(texts, relative, wanted)
+            else:
+                tests.append(_node_test(texts, equal, wanted))
+        return _kept(narrow, tests)
 
     def _group_path(
         self, nodes: Callable[[Any, Node], list[Node]] | None, chain: Chain, hops: int
@@ -227,19 +231,19 @@ class _PathParser:
         reps = _repetitions(chosen, name, field, repetition)
         alls = _parts(reps, component, subcomponent)
         single = selector is None and repetition is None and not every_segment
-        one = (
-            _first_direct(chosen, name, field, component, subcomponent)
-            if single
-            else _first_of(alls)
-        )
+        one = _first_of(alls)
         depth = 2 if subcomponent else 1 if component else 0
+        texts = _texts(alls, depth)
+        if single and not (name in {"MSH", "FHS", "BHS"} and field <= 2):
+            one = _direct(nodes, hops, name, field, component, subcomponent)
+            texts = _direct_texts(one, depth)
         outer = self.chain if nodes is not None else chain
         inner = (*outer, Level("repetition", name, None, kind, component=bool(component)))
         return Path(
             self.text,
             one,
             alls,
-            _texts(alls, depth),
+            texts,
             _repetition_scopes(alls),
             inner,
             kind,
@@ -391,6 +395,39 @@ def _step(
         return out
 
     return further
+
+
+def _kept(
+    narrow: Callable[[Any, list[Node]], list[Node]] | None, tests: list[_NodeTest]
+) -> Callable[[Any, list[Node]], list[Node]]:
+    if narrow is not None and not tests:
+        return narrow
+
+    def keep(run: Any, nodes: list[Node]) -> list[Node]:
+        found = nodes if narrow is None else narrow(run, nodes)
+        return [n for n in found if all(test(run, n) for test in tests)]
+
+    return keep
+
+
+def _indexed(
+    texts: Callable[[Any, Any], list[str]], relative: str, wanted: str
+) -> Callable[[Any, list[Node]], list[Node]]:
+    """Instances by the text of one path, found once a message: many rules pick among the same observations."""
+    nothing: list[Node] = []
+
+    def keep(run: Any, nodes: list[Node]) -> list[Node]:
+        key = (id(nodes), relative)
+        index = run.index.get(key)
+        if index is None:
+            index = run.index[key] = {}
+            for node in nodes:
+                for text in texts(run, node):
+                    index.setdefault(text, []).append(node)
+        found: list[Node] = index.get(wanted, nothing)
+        return found
+
+    return keep
 
 
 def _node_test(
@@ -547,18 +584,18 @@ def _first_of(alls: Callable[[Any, Node], list[str]]) -> Callable[[Any, Node], s
     return one
 
 
-def _first_direct(
-    chosen: Callable[[Any, Node], list[Any]],
+def _direct(
+    nodes: Callable[[Any, Node], list[Node]] | None,
+    hops: int,
     name: str,
     field: int,
     component: int,
     subcomponent: int,
 ) -> Callable[[Any, Node], str | None]:
     """The common case, `PID-8`: first repetition of the first segment, without intermediate lists."""
-    whole = name in {"MSH", "FHS", "BHS"} and field <= 2
 
-    def one(run: Any, scope: Node) -> str | None:
-        found = chosen(run, scope)
+    def one(run: Any, scope: Any) -> str | None:
+        found = scope.segments.get(name)
         if not found:
             return None
         fields = found[0].fields
@@ -567,13 +604,57 @@ def _first_direct(
         raw: str = fields[field]
         if not raw:
             return None
-        if not whole and run.repetition in raw:
+        if run.repetition in raw:
             raw = raw.split(run.repetition, 1)[0]
         if component:
             raw = _part(run, raw, component, subcomponent)
-        return raw if raw and not raw.isspace() else None
+        return None if not raw or (raw[0] <= " " and raw.isspace()) else raw
 
-    return one
+    if nodes is None:
+        return _outward(one, hops)
+    outer = nodes
+
+    def inside(run: Any, scope: Any) -> str | None:
+        for node in outer(run, scope):
+            at: Any = node
+            for _ in range(hops):
+                at = at.parent
+            if name in at.segments:
+                return one(run, at)
+        return None
+
+    return inside
+
+
+def _outward(
+    one: Callable[[Any, Any], str | None], hops: int
+) -> Callable[[Any, Any], str | None]:
+    if hops == 0:
+        return one
+    if hops == 1:
+        return lambda run, scope: one(run, scope.parent)
+    if hops == 2:
+        return lambda run, scope: one(run, scope.parent.parent)
+
+    def outward(run: Any, scope: Any) -> str | None:
+        for _ in range(hops):
+            scope = scope.parent
+        return one(run, scope)
+
+    return outward
+
+
+def _direct_texts(
+    one: Callable[[Any, Node], str | None], depth: int
+) -> Callable[[Any, Node], list[str]]:
+    def texts(run: Any, scope: Node) -> list[str]:
+        raw = one(run, scope)
+        if raw is None:
+            return []
+        text = text_of(run, raw, depth)
+        return [text] if text else []
+
+    return texts
 
 
 def text_of(run: Any, raw: str, depth: int) -> str:

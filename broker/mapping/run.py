@@ -102,6 +102,8 @@ class Run:
         "decimal_comma",
         "escape",
         "ids",
+        "index",
+        "is_standard",
         "issues",
         "kept",
         "message",
@@ -126,6 +128,7 @@ class Run:
         self.trail: list[tuple[int, tuple[int, ...]]] = []
         self.at: tuple[int, ...] = ()
         self.zone: Zone = PARIS
+        self.index: dict[tuple[int, str], dict[str, list[Node]]] = {}
         self.ids: dict[str, Any] | None = None
         self.decimal_comma = False
         self.midnight_is_unknown = False
@@ -136,6 +139,7 @@ class Run:
         self.subcomponent = "\0"
         self.escape = "\0"
         self.unescape: Callable[[str], str] = str
+        self.is_standard = False
         separators = getattr(message, "separators", None)
         if separators is not None:
             self.component = separators.component
@@ -143,6 +147,12 @@ class Run:
             self.subcomponent = separators.subcomponent or "\0"
             self.escape = separators.escape or "\0"
             self.unescape = message.unescape
+            self.is_standard = (
+                separators.component == "^"
+                and separators.repetition == "~"
+                and separators.subcomponent == "&"
+                and separators.escape == "\\"
+            )
 
     def issue(
         self, severity: Any, code: str, *, detail: str = "", rule: str = "", source: str = "", target: str = ""

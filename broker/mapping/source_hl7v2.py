@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from broker.document import ResultValue
+from broker.document import Coded, Location, Organization, Person, Range, ResultValue, When
 from broker.mapping.groups import Group, Groups
 from broker.mapping.paths import Path, PathError, Shape
 from broker.mapping.paths_hl7v2 import ROOT, Chain, PathCompiler, text_of
 from broker.mapping.run import Node
-from broker.mapping.shapes_hl7v2 import SHAPES, free, leaf, result_value
+from broker.mapping.shapes_hl7v2 import SHAPES, Typed, free, leaf, result_value
 from broker.mapping.tables import Table
+
+
+_REPEATING = (Coded, When, Person, Organization, Range, Location)
+_REMEMBERED = 1024
 
 
 class Hl7v2Source:
@@ -22,6 +26,7 @@ class Hl7v2Source:
         self.compiler = PathCompiler(top)
         self.groups = Groups(top)
         self.units = units
+        self._known: dict[tuple[Any, Typed, int], dict[str, Any]] = {}
 
     def start(self, _run: Any, message: Any) -> Node:
         """Sort the segments into the declared groups."""
@@ -47,7 +52,30 @@ class Hl7v2Source:
         if shapes is None:
             return None
         shape = shapes.get(path.type) or shapes[""]
+        if wanted in _REPEATING:
+            return self._remembered(wanted, shape, level)
         return lambda run, raw, _scope: shape(run, raw, level)
+
+    def _remembered(self, wanted: Any, shape: Typed, level: int) -> Shape:
+        """A shape that remembers: codes, times and professionals come again, and values are immutable.
+
+        Only under the standard separators, only what raised no issue, and a bounded number of short values.
+        """
+        known = self._known.setdefault((wanted, shape, level), {})
+
+        def remembered(run: Any, raw: Any, _scope: Any) -> Any:
+            value = known.get(raw)
+            if value is not None and run.is_standard:
+                return value
+            issues = len(run.issues)
+            value = shape(run, raw, level)
+            if value is not None and run.is_standard and len(raw) < 300 and len(run.issues) == issues:
+                if len(known) >= _REMEMBERED:
+                    known.clear()
+                known[raw] = value
+            return value
+
+        return remembered
 
     def _result(self, path: Path) -> Shape | None:
         head, mark, _ = path.text.rpartition("-5")

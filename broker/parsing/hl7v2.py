@@ -1,7 +1,7 @@
 """HL7v2 in ER7: lazy, lossless, tolerant. For intake (`header`, `patient_keys`) and for mapping (`parse`).
 
 The bytes received are kept and given back unchanged; what had to be read otherwise than written is named in
-`repairs`. Fields are split when a segment is first read, never deeper.
+`repairs`. Segments are split into fields, never deeper: repetitions and components are cut where they are read.
 Source: HL7 v2.5.1 chapter 2 (§2.5 message construction, §2.7 escape sequences, §2.10.3 batch protocol).
 """
 
@@ -53,27 +53,13 @@ class Header(msgspec.Struct, frozen=True):
 
 
 class Segment:
-    """One segment: `fields[0]` is its name, `fields[n]` its field n (MSH-1 included). `number` counts its name."""
+    """One segment: `fields[0]` is its name, `fields[n]` its field n (MSH-1 included)."""
 
-    __slots__ = ("_fields", "_separator", "name", "number", "text")
+    __slots__ = ("fields", "name")
 
-    def __init__(self, name: str, text: str, number: int, separator: str) -> None:
+    def __init__(self, name: str, fields: list[str]) -> None:
         self.name = name
-        self.text = text
-        self.number = number
-        self._separator = separator
-        self._fields: list[str] | None = None
-
-    @property
-    def fields(self) -> list[str]:
-        """The fields, split on first use."""
-        fields = self._fields
-        if fields is None:
-            fields = self.text.split(self._separator)
-            if self.name in _HEADERS:
-                fields.insert(1, self._separator)
-            self._fields = fields
-        return fields
+        self.fields = fields
 
 
 _HEADERS = frozenset({"MSH", "FHS", "BHS"})
@@ -373,36 +359,39 @@ def _lines(text: str) -> tuple[list[str], tuple[str, ...]]:
 def _segments(
     lines: list[str], separators: Separators
 ) -> tuple[list[Segment], tuple[str, ...]]:
-    """Number the segments; a line that begins no segment is the rest of the one before (folded)."""
+    """Cut the segments; a line that begins no segment is the rest of the one before (folded)."""
     mark = separators.field
-    segments: list[Segment] = []
-    counts: dict[str, int] = {}
+    whole: list[str] = []
     folded = blank = unreadable = False
     for line in lines:
-        name = line[:3]
-        if line[3:4] != mark or not (name.isalnum() and name.isupper()):
-            stripped = line.strip(" \t\x0b\x1c\x1a\0")
-            if not stripped:
-                blank = bool(segments)
-                continue
-            name = stripped[:3]
-            if (stripped[3:4] == mark and name.isalnum() and name.isupper()) or (len(stripped) == 3 and _SEGMENT.match(stripped)):
-                line = stripped
-            elif blank or not segments:
-                unreadable = True
-                continue
-            else:
-                last = segments[-1]
-                segments[-1] = Segment(last.name, last.text + line, last.number, mark)
-                folded = True
-                continue
-        number = counts.get(name, 0) + 1
-        counts[name] = number
-        segments.append(Segment(name, line, number, mark))
-    if len(segments) > MAX_SEGMENTS:
+        if line[3:4] == mark and line[:3].isalnum() and line[:3].isupper():
+            whole.append(line)
+            continue
+        stripped = line.strip(" \t\x0b\x1c\x1a\0")
+        if not stripped:
+            blank = bool(whole)
+        elif _begins_segment(stripped, mark):
+            whole.append(stripped)
+        elif blank or not whole:
+            unreadable = True
+        else:
+            whole[-1] += line
+            folded = True
+    if len(whole) > MAX_SEGMENTS:
         raise ParseError("hl7v2.too_large", where="message", reason="more than 20,000 segments")
+    segments = [Segment(line[:3], line.split(mark)) for line in whole]
+    for segment in segments:
+        if segment.name in _HEADERS:
+            segment.fields.insert(1, mark)
     repairs = ("folded_lines",) if folded else ()
     return segments, repairs + (("lines_ignored",) if unreadable else ())
+
+
+def _begins_segment(line: str, mark: str) -> bool:
+    name = line[:3]
+    if line[3:4] == mark:
+        return name.isalnum() and name.isupper()
+    return len(line) == 3 and _SEGMENT.match(line) is not None
 
 
 def _keys(text: str, separators: Separators) -> list[tuple[str, str]]:
