@@ -7,7 +7,7 @@ section 4.2. A closure takes (run, scope) and gives a value of the model, None, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from broker.mapping.conditions import ConditionError, Operand, Test, compile_con
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.paths import Path, PathError, SourceFormat
 from broker.mapping.problems import Place, Problems, did_you_mean
-from broker.mapping.run import MAX_VALUES, Null, Run
+from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
 from broker.mapping.tables import Table
 from broker.mapping.targets import Target, targets_of
@@ -195,6 +195,9 @@ class Compiler:
     def rule(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> Rule:
         """The finished rule of a target field: one value, or a tuple for a list target."""
         if target.many:
+            simple = self._simple_many(item, target, chain, at)
+            if simple is not None:
+                return simple
             items = self._items(item, target, chain, at, key)
             distinct = isinstance(item, Block) and _flag(item, "distinct")
 
@@ -244,6 +247,48 @@ class Compiler:
                 return None
             run.trail.append((number, run.at))
             return value
+
+        return simple
+
+    def _simple_many(self, item: Item, target: Target, chain: Any, at: str) -> Rule | None:
+        """The common list rule, one path into a list, in one closure; None when the rule is another."""
+        text = _simple_source(item, {"distinct"})
+        if text is None:
+            return None
+        block = item if isinstance(item, Block) else None
+        info, fallback, needed, place = self._ending(item, target, at)
+        path = self.path(text, chain)
+        if path is None:
+            return _none
+        shape = self._shaped(path, text, target, block, at)
+        alls, number, source = path.all, info.number, info.source
+        distinct = block is not None and _flag(block, "distinct")
+
+        def simple(run: Run, scope: Any) -> Any:
+            out: list[Any] = []
+            null = None
+            issues = len(run.issues)
+            for raw in alls(run, scope):
+                value = DELETED if raw == '""' else shape(run, raw, scope)
+                if value is None:
+                    continue
+                if value.__class__ is Null:
+                    null = value
+                else:
+                    out.append(value)
+            if len(run.issues) != issues:
+                _locate(run, issues, place, source, at)
+            if not out:
+                if null is not None:
+                    _note_null(run, at, null)
+                elif needed:
+                    _miss(run, needed, info, place)
+                elif fallback is not None:
+                    run.trail.append((number, run.at))
+                    return fallback
+                return None
+            run.trail.append((number, run.at))
+            return tuple(_distinct(out)) if distinct else tuple(out)
 
         return simple
 
@@ -493,7 +538,7 @@ class Compiler:
             place = policy_text.place if policy_text else item.place
             self._add(place, "E118", f"unmapped: '{policy}' is unknown", "keep, drop, reject or use CODE")
         if target.type is Coded:
-            return _translated_coded(shape, table, policy, source)
+            return remembered(_translated_coded(shape, table, policy, source), {})
         if target.type is not str:
             self._add(item.place, "E306", "a table translates codes only", "the target is no code")
         return _translated_code(shape, table, policy, source)
@@ -610,11 +655,11 @@ def _is_rule(block: Block) -> bool:
 _SIMPLE = frozenset({"from", "table", "unmapped", "as", "default", "required", "comment"})
 
 
-def _simple_source(item: Item) -> Text | None:
+def _simple_source(item: Item, also: Collection[str] = ()) -> Text | None:
     """The path of a rule that is nothing but one path; None for any other."""
     if isinstance(item, Text):
         return None if item.value.startswith("= ") else item
-    if isinstance(item, Block) and _SIMPLE.issuperset(item.items):
+    if isinstance(item, Block) and _SIMPLE.union(also).issuperset(item.items):
         source = item.items.get("from")
         return source if isinstance(source, Text) else None
     return None

@@ -237,6 +237,15 @@ class _PathParser:
         if single and not (name in {"MSH", "FHS", "BHS"} and field <= 2):
             one = _direct(nodes, hops, name, field, component, subcomponent)
             texts = _direct_texts(one, depth)
+        if (
+            nodes is None
+            and repetition is not None
+            and repetition.every
+            and not component
+            and (selector is None or selector.every)
+        ):
+            alls = _every_direct(hops, name, field, every_segment)
+            one, texts = _first_of(alls), _texts(alls, depth)
         outer = self.chain if nodes is not None else chain
         inner = (*outer, Level("repetition", name, None, kind, component=bool(component)))
         return Path(
@@ -624,6 +633,32 @@ def _direct(
         return None
 
     return inside
+
+
+def _every_direct(
+    hops: int, name: str, field: int, every_segment: bool
+) -> Callable[[Any, Any], list[str]]:
+    """`PID-3[*]`: all repetitions of the first segment, or of every one a group lists (`NTE-3[*]`)."""
+
+    def alls(run: Any, scope: Any) -> list[str]:
+        for _ in range(hops):
+            scope = scope.parent
+        found = scope.segments.get(name)
+        if not found:
+            return []
+        out: list[str] = []
+        for segment in found:
+            fields = segment.fields
+            if len(fields) > field and (raw := fields[field]):
+                if run.repetition in raw:
+                    out += [r for r in raw.split(run.repetition) if r and not r.isspace()]
+                elif raw[0] > " " or not raw.isspace():
+                    out.append(raw)
+            if not every_segment:
+                break
+        return out
+
+    return alls
 
 
 def _outward(

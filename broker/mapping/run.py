@@ -196,6 +196,33 @@ class Run:
         )
 
 
+_REMEMBERED = 1024
+
+
+def remembered(
+    shape: Callable[[Any, Any, Any], Any], known: dict[str, Any]
+) -> Callable[[Any, Any, Any], Any]:
+    """A shape that remembers: codes, times and professionals come again, and values are immutable.
+
+    Only texts, under the standard separators, that raised no issue; a bounded number of short ones.
+    """
+
+    def lookup(run: Any, raw: Any, scope: Any) -> Any:
+        if not run.is_standard:
+            return shape(run, raw, scope)
+        value = known.get(raw)
+        if value is None:
+            issues = len(run.issues)
+            value = shape(run, raw, scope)
+            if value is not None and len(raw) < 300 and len(run.issues) == issues:
+                if len(known) >= _REMEMBERED:
+                    known.clear()
+                known[raw] = value
+        return value
+
+    return lookup
+
+
 _MAGIC = (
     (b"%PDF-", "application/pdf"),
     (b"\x89PNG\r\n", "image/png"),

@@ -8,13 +8,12 @@ from broker.document import Coded, Location, Organization, Person, Range, Result
 from broker.mapping.groups import Group, Groups
 from broker.mapping.paths import Path, PathError, Shape
 from broker.mapping.paths_hl7v2 import ROOT, Chain, PathCompiler, text_of
-from broker.mapping.run import Node
+from broker.mapping.run import Node, remembered
 from broker.mapping.shapes_hl7v2 import SHAPES, Typed, free, leaf, result_value
 from broker.mapping.tables import Table
 
 
 _REPEATING = (Coded, When, Person, Organization, Range, Location)
-_REMEMBERED = 1024
 
 
 class Hl7v2Source:
@@ -57,55 +56,38 @@ class Hl7v2Source:
         return lambda run, raw, _scope: shape(run, raw, level)
 
     def _remembered(self, wanted: Any, shape: Typed, level: int) -> Shape:
-        """A shape that remembers: codes, times and professionals come again, and values are immutable.
-
-        Only under the standard separators, only what raised no issue, and a bounded number of short values.
-        """
+        """One memory for a data type, whichever fields it is read from."""
         known = self._known.setdefault((wanted, shape, level), {})
-
-        def remembered(run: Any, raw: Any, _scope: Any) -> Any:
-            value = known.get(raw)
-            if value is not None and run.is_standard:
-                return value
-            issues = len(run.issues)
-            value = shape(run, raw, level)
-            if value is not None and run.is_standard and len(raw) < 300 and len(run.issues) == issues:
-                if len(known) >= _REMEMBERED:
-                    known.clear()
-                known[raw] = value
-            return value
-
-        return remembered
+        return remembered(lambda run, raw, _scope: shape(run, raw, level), known)
 
     def _result(self, path: Path) -> Shape | None:
+        """OBX-5 reads its neighbours OBX-2 (type) and OBX-6 (unit)."""
         head, mark, _ = path.text.rpartition("-5")
         if not mark:
             return None
         chain = path.chain[:-1]
-        units = self.units
         try:
-            declared = self.path(f"{head}-2", chain).one
-            unit = self.path(f"{head}-6", chain).one
-            values = self.path(f"{head}-5[*]", chain).all
+            segment = self.path(head, chain).one
+            self.compiler.reads |= {("OBX", 2, 0), ("OBX", 6, 0)}
         except PathError:
             return None
+        units = self.units
+        is_whole = path.level == 0
 
         def shape(run: Any, raw: Any, scope: Any) -> Any:
-            kind = declared(run, scope)
-            given = unit(run, scope)
-            name = leaf(run, given.split(run.component)[0]) if given else ""
-            row = units.lookup(name) if units is not None and name else None
-            return result_value(
-                run,
-                values(run, scope) if run.repetition in _field(run, scope, raw) else [raw],
-                text_of(run, kind, 0) if kind else "",
-                name,
-                row.code if row else "",
-            )
-
-        def _field(run: Any, scope: Any, raw: str) -> str:
-            segments = scope.segments.get("OBX")
-            fields = segments[0].fields if segments else []
-            return fields[5] if len(fields) > 5 else raw
+            found = segment(run, scope)
+            fields = found.fields if found is not None else ()
+            n = len(fields)
+            declared = fields[2] if n > 2 else ""
+            if run.component in declared or run.escape in declared or declared[-1:] == " ":
+                declared = text_of(run, declared, 0)
+            unit = ""
+            if n > 6 and fields[6]:
+                unit = leaf(run, fields[6].split(run.component, 1)[0])
+            row = units.lookup(unit) if units is not None and unit else None
+            values = [raw]
+            if is_whole and n > 5 and run.repetition in fields[5]:
+                values = fields[5].split(run.repetition)
+            return result_value(run, values, declared, unit, row.code if row else "")
 
         return shape
