@@ -29,7 +29,9 @@ MOST_LABEL_SETS = 500
 Value = str | int | float | bool
 
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:+-]{0,79}")
-_PLACE = re.compile(r"(?:[A-Za-z0-9_.:/@\[\]()$*#?'=-]|: ){1,200}")
+_PLACE = re.compile(
+    r"(?:[A-Za-z0-9_.:/@\[\]()$*#?'=-]|: |(?<![a-z])(?:line|column|byte|entry|part|row) (?=\d)){1,200}"
+)
 _PEER = re.compile(r"[0-9a-fA-F.:\[\]]{1,60}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONG_NUMBER = re.compile(r"\d{9}")

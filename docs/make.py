@@ -7,7 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import typer.main
+
 from broker import plugins
+from broker.cli import assembled
 from broker.events import EVENTS, REASONS
 from broker.retry import Policy
 from broker.settings_fields import described, summary
@@ -20,6 +23,7 @@ HEAD = "<!-- Made by docs/make.py from the code. Do not edit. -->\n"
 def pages() -> Mapping[str, str]:
     """Every generated page by its path below docs/."""
     return {
+        "reference/commands.md": _commands(),
         "reference/settings.md": _settings(),
         "reference/events.md": _events(),
         "reference/reasons.md": _reasons(),
@@ -30,6 +34,47 @@ def main() -> None:
     """Write the pages."""
     for name, text in pages().items():
         (Path(__file__).parent / name).write_text(text, encoding="utf-8")
+
+
+def _commands() -> str:
+    parts = [
+        HEAD,
+        "# Commands\n\n",
+        "Exit codes everywhere: 0 good, 1 something found, 2 usage or set-up.\n",
+        "Results go to standard output, remarks and progress to standard error.\n\n",
+    ]
+    for words, command in commands():
+        parts += [f"## {' '.join(words)}\n\n", f"{_help(command)}\n\n"]
+        parts += [*_rows(("argument or option", "meaning"), _parameters(command)), "\n"]
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of `carnet` with the words that call it (typer brings its own click, hence Any)."""
+    return _below(("carnet",), typer.main.get_command(assembled()))
+
+
+def _below(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield words, command
+        return
+    for name, one in inner.items():
+        yield from _below((*words, name), one)
+
+
+def _help(command: Any) -> str:
+    """The first paragraph of a command's help."""
+    return " ".join((command.help or "").strip().partition("\n\n")[0].split())
+
+
+def _parameters(command: Any) -> Iterator[Sequence[str]]:
+    for one in command.params:
+        is_option = one.param_type_name == "option"
+        names = (
+            ", ".join([*one.opts, *one.secondary_opts]) if is_option else one.metavar or one.name
+        )
+        yield f"`{names}`", one.help or ""
 
 
 def _settings() -> str:

@@ -144,6 +144,16 @@ def test_canary_a_patients_value_reaches_neither_log_nor_metrics_in_production(
     assert "carnet_telemetry_dropped_total" in metrics
 
 
+@pytest.mark.parametrize("place", ["PID-7", "line 12", "ClinicalDocument/id[2]/@root", "carnet.toml: source.lab.port",
+                                   "Bundle.entry[0].resource", "entry 3"])  # fmt: skip
+def test_a_place_in_the_senders_terms_is_said_as_it_is(place: str) -> None:
+    telemetry, stream = made()
+
+    telemetry.emit("parked", source="lab", reason="internal", where=place)
+
+    assert lines(stream)[0]["where"] == place
+
+
 def test_in_production_the_rest_of_the_event_is_still_said_and_the_drop_counted() -> None:
     telemetry, stream = made(strict=False)
 
