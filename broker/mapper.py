@@ -10,7 +10,7 @@ from broker.document import Document, Issue
 from broker.errors import MappingError, ParseError, PermanentError
 from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Context, Mapped, ids_from
-from broker.parsing import cda, fhir, hl7v2, media, xdm
+from broker.parsing import cda, fhir, hl7v2, media, xdm, xdm_header
 
 Parsed = Any
 
@@ -62,10 +62,11 @@ class Mapper:
         return self._set.hash
 
     def messages_in(self, body: bytes, declared: str = "") -> list[bytes]:
-        """The messages of a file: several of HL7v2, one of anything else."""
-        if media.recognise(body, declared) == "hl7v2":
+        """The messages of a file: several of HL7v2 or FHIR, one of anything else."""
+        kind = media.recognise(body, declared)
+        if kind == "hl7v2":
             return hl7v2.split_messages(body)
-        return [body]
+        return fhir.split(body) if kind == "fhir-r4" else [body]
 
     def read(self, body: bytes, given: Given, *, coverage: bool = False) -> Reading:
         """Parse and map one message. A message that cannot be read is a Reading with a `failure`, never a raise."""
@@ -126,13 +127,23 @@ class Mapper:
         """Each document of an archive by its own format; one of no format of ours by the archive's metadata."""
         archive = xdm.parse(body)
         for document in archive.documents:
+            first = len(reading.documents)
             kind = media.recognise(document.body, document.media)
-            parsed = (
-                self._parse(kind, document.body, given)
-                if kind in ("cda", "hl7v2", "fhir-r4")
-                else document.described(with_content=True)
-            )
-            self._apply(parsed, document.body, given, reading, coverage, first_id=len(reading.documents))
+            if kind not in ("cda", "hl7v2", "fhir-r4"):
+                described = document.described(with_content=True)
+                self._apply(described, document.body, given, reading, coverage, first)
+                continue
+            own = self._parse(kind, document.body, given)
+            self._apply(own, document.body, given, reading, coverage, first)
+            if document.metadata:
+                # Masking codes may stand in the metadata only: they hold for the document as well.
+                aside = Reading(format="xdm")
+                described = document.described(with_content=False)
+                self._apply(described, document.body, given, aside, coverage=False, first_id=first)
+                reading.documents[first:] = [
+                    xdm_header.lay_under(one, aside.documents[0]) if aside.documents else one
+                    for one in reading.documents[first:]
+                ]
         if not reading.documents:
             raise ParseError("xdm.empty", where="IHE_XDM", reason="no document in the archive")
 

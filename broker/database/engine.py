@@ -8,13 +8,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from broker.errors import SetupError, TransientError
 
 SQLITE_BUSY_SECONDS = 30
+
+_FAILURES = (DBAPIError, psycopg.Error, sqlite3.Error)
+_PASSING = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.SerializationFailure,
+    sqlite3.OperationalError,
+)
 
 _POSTGRESQL = (
     "synchronous_commit=on",
@@ -102,7 +111,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except DBAPIError as error:
+    except _FAILURES as error:
         raise as_fate(error) from error
 
 
@@ -121,10 +130,13 @@ def reading(engine: Engine) -> Iterator[Connection]:
         raise as_fate(error) from error
 
 
-def as_fate(error: DBAPIError) -> Exception:
-    """Ours for a driver's exception: what passes by itself is transient; the rest is a fault of the program."""
-    if isinstance(error, OperationalError) or error.connection_invalidated:
-        return TransientError(
-            "database.unavailable", where="database", reason=type(error.orig).__name__
-        )
+def as_fate(error: Exception) -> Exception:
+    """Ours for a driver's exception: what passes by itself is transient; the rest is a fault of the program.
+
+    Bulk statements run on the driver's own cursor, so its exceptions come bare as well as wrapped.
+    """
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if is_lost or isinstance(origin, _PASSING):
+        return TransientError("database.unavailable", where="database", reason=type(origin).__name__)
     return error

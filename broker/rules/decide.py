@@ -32,6 +32,9 @@ Audience = Literal["operator", "professional", "patient"]
 Language = Literal["en", "fr"]
 
 FILE = "file"
+BIOLOGY_REPORT = "11502-2"
+"""JDV_J07: compte rendu d'examens biologiques."""
+
 HEALTH_PROFESSIONS = ("G15", "G16")
 
 __all__ = [
@@ -67,6 +70,8 @@ class DocumentFacts(Protocol):
 
     @property
     def id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
     @property
     def type_code(self) -> str | None: ...
     @property
@@ -156,13 +161,24 @@ class Rules:
             facts = msgspec.structs.replace(
                 facts,
                 document=document.id,
-                type_code=document.type_code or "",
+                type_code=self._judged_as(document),
                 masked_ps=document.masked_ps,
                 visible_from=document.visible_from,
                 availability=document.availability,
                 author_keys=tuple(document.author_keys),
             )
         return self.judge(facts)
+
+    def _judged_as(self, document: DocumentFacts) -> str:
+        """The type the matrix is asked for: structured results are judged as the report they make up (derived).
+
+        A laboratory types its message by the panel ordered, which is no document type of JDV_J07; without this rule
+        MAT-05 would hide every structured result from everybody.
+        """
+        code = document.type_code or ""
+        if document.kind == "result_report" and code not in self.matrix.types:
+            return BIOLOGY_REPORT
+        return code
 
     def judge(self, facts: Facts) -> Decision:
         """The decision on gathered facts."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import ledger
 import pytest
 from sqlalchemy import Engine
+
+from tests.broker import ledger
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
