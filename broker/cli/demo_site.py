@@ -60,7 +60,7 @@ def samples() -> list[Sample]:
             reason="the sample messages are not installed",
             hint="run the demo from the project's folder, or reinstall",
         ) from error
-    return [
+    found = [
         Sample(
             path=folder / row["file"],
             send_by=row["send_by"],
@@ -71,6 +71,10 @@ def samples() -> list[Sample]:
         )
         for row in csv.DictReader(lines)
     ]
+    # A refusal is counted with the commit that follows it, so none is sent last.
+    refused = [sample for sample in found if sample.expected == "refused"]
+    others = [sample for sample in found if sample.expected != "refused"]
+    return [*others[:-1], *refused, *others[-1:]]
 
 
 def expected(of: list[Sample]) -> tuple[Counter[str], Counter[str]]:

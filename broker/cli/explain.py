@@ -110,7 +110,7 @@ def _show(table: str, settings: type[Any], as_json: bool) -> None:
         return
     output.say("")
     output.table(
-        f"[{table}]".replace("[", "\\["),
+        f"[{table}]",
         ("setting", "default", "meaning"),
         [(s, d, m) for s, _, d, m in fields_of(settings)],
     )

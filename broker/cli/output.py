@@ -22,6 +22,9 @@ from broker.records.messages_reading import Balance
 GOOD, FOUND, SETUP = 0, 1, 2
 """Exit codes: good, something found, usage or set-up."""
 
+WIDE = 400
+"""Columns of a table that goes to a file or another program: nothing is folded there."""
+
 FATE_WORDS = {
     "filed": "filed",
     "delivered_only": "delivered only",
@@ -58,16 +61,19 @@ def tell(value: Any) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table with plain cells; columns whose name begins with `#` are numbers."""
-    drawn = Table(
-        title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
-    )
+    if title:
+        say(f"[bold]{escape(title)}[/]")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         drawn.add_column(
-            name.removeprefix("#"), justify="right" if name.startswith("#") else "left"
+            name.removeprefix("#"),
+            justify="right" if name.startswith("#") else "left",
+            overflow="fold",
         )
     for row in rows:
         drawn.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
-    screen().print(drawn)
+    width = None if sys.stdout.isatty() else WIDE
+    Console(file=sys.stdout, highlight=False, width=width).print(drawn)
 
 
 def failure(error: CarnetError) -> None:

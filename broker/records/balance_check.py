@@ -100,12 +100,8 @@ def filed_without_document(connection: Connection, of: Span) -> list[MessageId]:
         "AND a.act = 'deleted' AND a.actor = m.source "
         "AND coalesce(a.control_id, '') = coalesce(m.control_id, '')"
     )
-    return _ids(
-        connection,
-        of,
-        "m.state = 10 AND NOT EXISTS (SELECT 1 FROM document d WHERE d.message_seq = m.seq) "
-        f"AND NOT EXISTS ({deleted})",
-    )
+    nothing = "m.state = 10 AND NOT EXISTS (SELECT 1 FROM document d WHERE d.message_seq = m.seq)"
+    return _ids(connection, of, f"{nothing} AND NOT EXISTS ({deleted})")
 
 
 def documents_without_entry(connection: Connection, of: Span) -> list[MessageId]:

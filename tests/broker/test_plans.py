@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ledger
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from broker.database.engine import is_sqlite, reading
 from broker.records import balance_check, lanes, messages_reading
 from broker.values import State, first_seq, month_of
+from tests.broker import ledger
 
 BIG = ("message", "message_body", "audit_entry", "document", "business_key")
 MOST_ROWS = 2_000

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import ledger
 import pytest
 from sqlalchemy import Engine, text
 
 from broker.database.engine import writing
 from broker.reconcile import Reconciliation, reconcile
 from broker.values import State
+from tests.broker import ledger
 
 AT = datetime(2026, 11, 10, 9, 0, tzinfo=UTC)
 DAY = 20261110

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import ledger
 import pytest
 from sqlalchemy import Engine, text
 
@@ -13,6 +12,7 @@ from broker.database.engine import reading, writing
 from broker.records import messages_reading
 from broker.records.messages_reading import Page
 from broker.values import State
+from tests.broker import ledger
 
 AT = datetime(2026, 11, 10, 9, 0, tzinfo=UTC)
 

@@ -1,0 +1,39 @@
+"""The demo proves what it shows: the whole broker, every sample, over MLLP, HTTP and file drop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from broker.cli import demo_site
+from tests.broker.cli.command import carnet
+
+
+def test_the_demo_keeps_its_promises_and_ends_by_itself(tmp_path: Path) -> None:
+    result = carnet("demo", "--check", "--json", "--data", str(tmp_path / "demo"))
+
+    said = result.lines[-1]
+    assert said["faults"] == []
+    assert (result.code, said["good"]) == (0, True)
+    assert said["beside"] == {"duplicate_answered": 1, "refused_at_door": 1}
+    assert said["seconds"] < 60
+
+
+def test_the_expectation_counts_each_message_of_a_batch() -> None:
+    fates, beside = demo_site.expected(demo_site.samples())
+
+    assert fates.total() + beside.total() == sum(one.messages for one in demo_site.samples())
+    assert beside == Counter(duplicate_answered=1, refused_at_door=1)
+
+
+def test_the_folder_of_a_demo_can_be_looked_at_afterwards(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    shown = carnet("demo", "--check", "--data", str(folder))
+    config = ("--config", str(folder / "carnet.toml"))
+
+    assert "received" in shown.out
+    assert "podiatrist" in shown.out
+    assert carnet("reconcile", *config).code == 0
+    assert carnet("audit", "verify", *config).code == 0
+    parked = carnet("messages", "list", "--state", "parked", "--json", *config)
+    assert [line["reason"] for line in parked.lines] == ["identity.missing"]

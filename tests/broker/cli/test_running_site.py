@@ -1,0 +1,120 @@
+"""Commands against a running broker: real sockets, real processes."""
+
+from __future__ import annotations
+
+import time
+
+from broker.cli import demo_site, setup
+from broker.cli.demo_site import Site, settled
+from tests.broker.cli.command import SAMPLES, carnet
+from tests.broker.cli.conftest import Place
+
+Running = tuple[Site, Place]
+
+
+def rest(running: Running, wanted: int) -> None:
+    """Wait until `wanted` messages are received and nothing moves any more."""
+    site, place = running
+    ledger = setup.Ledger(site.settings)
+    for _ in settled(site, ledger, wanted, time.monotonic() + 60):
+        pass
+    ledger.engine.dispose()
+    assert carnet("reconcile", *place.config).code == 0
+
+
+def test_a_site_at_work_from_the_first_message_to_the_proof(running: Running) -> None:
+    site, place = running
+    mllp = site.address_of("mllp")
+
+    sent = carnet("send", str(SAMPLES / "01-adt-a01.hl7"), "--to", mllp, "--json")
+    letter = carnet("send", str(SAMPLES / "08-mdm-t02-discharge.hl7"), "--to", mllp)
+    cda = carnet(
+        "send", str(SAMPLES / "10-cda-imaging.xml"), "--to", site.address_of("http"), "--json"
+    )
+    traffic = carnet("simulate", "--rate", "20", "--seconds", "1", "--to", mllp, "--json")
+
+    assert (sent.code, sent.lines[0]["outcome"]) == (0, "accepted")
+    assert "MSA|" in sent.lines[0]["answer"]
+    assert letter.code == 0
+    assert (cda.code, cda.lines[0]["outcome"]) == (0, "accepted")
+    assert (traffic.code, traffic.lines[0]["outcomes"]) == (0, {"accepted": 20})
+    rest(running, 23)
+    assert carnet("status", *place.config).code == 0
+    assert carnet("audit", "verify", *place.config).code == 0
+
+    export = str(place.folder / "audit.zip")
+    assert carnet("audit", "export", export, *place.config).code == 0
+    assert carnet("audit", "verify", export).code == 0
+
+
+def test_the_record_differs_by_profession_and_says_nothing_of_it(running: Running) -> None:
+    site, place = running
+    carnet("send", str(SAMPLES / "08-mdm-t02-discharge.hl7"), "--to", site.address_of("mllp"))
+    rest(running, 1)
+    ins = demo_ins()
+
+    lists = {
+        who: carnet(
+            "record", "list", "--as", who, "--patient", "-", "--json", *place.config, stdin=ins
+        )
+        for who in ("physician", "podiatrist")
+    }
+
+    (letter,) = [line for line in lists["physician"].lines if line["type_code"] == "11490-0"]
+    assert letter["id"] not in lists["podiatrist"].out
+    assert all("title" not in line for line in lists["physician"].lines)
+
+    read = carnet("record", "read", letter["id"], "--as", "physician", "--json", *place.config)
+    hidden = carnet("record", "read", letter["id"], "--as", "podiatrist", *place.config)
+    absent = carnet(
+        "record", "read", letter["id"][:-4] + "0000", "--as", "podiatrist", *place.config
+    )
+    assert read.code == 0
+    assert (
+        (hidden.code, hidden.out, hidden.err)
+        == (absent.code, absent.out, absent.err)
+        == (1, "", hidden.err)
+    )
+
+    told = carnet(
+        "decide", "--document", letter["id"], "--as", "podiatrist", "--json", *place.config
+    )
+    kept = carnet("decide", "--reference", read.lines[0]["decision"], "--json", *place.config)
+    assert told.lines[0]["rule"].startswith("MAT-")
+    assert kept.lines[0]["same_today"] is True
+
+
+def test_an_opposition_is_an_event_with_its_entry(running: Running) -> None:
+    site, place = running
+    carnet("send", str(SAMPLES / "01-adt-a01.hl7"), "--to", site.address_of("mllp"))
+    rest(running, 1)
+    who = ("--patient", "-", *place.config)
+
+    opposed = carnet("account", "oppose", "--by", "jd", "--json", *who, stdin=demo_ins())
+    withdrawn = carnet(
+        "account", "oppose", "--withdraw", "--by", "jd", "--json", *who, stdin=demo_ins()
+    )
+
+    assert opposed.lines[0]["filing_opposed"] is True
+    assert withdrawn.lines[0]["filing_opposed"] is False
+    entries = carnet("audit", "tail", "--limit", "100", "--json", *place.config).lines
+    assert len([e for e in entries if e["act"] == "consent_changed" and e["actor"] == "jd"]) == 2
+
+
+def test_a_refusal_and_a_dead_address_are_findings(running: Running) -> None:
+    site, _ = running
+    refused = carnet(
+        "send", str(SAMPLES / "19-not-hl7.hl7"), "--to", site.address_of("http"), "--json"
+    )
+    dead = carnet("send", str(SAMPLES / "01-adt-a01.hl7"), "--to", "mllp://127.0.0.1:1", "--json")
+
+    assert (refused.code, refused.lines[0]["outcome"]) == (1, "refused")
+    assert (dead.code, dead.lines[0]["outcome"]) == (1, "unsent")
+
+
+def demo_ins() -> str:
+    """The invented patient's number, as the first sample names it."""
+    from broker.parsing import hl7v2
+
+    (_, value), *_ = hl7v2.patient_keys(demo_site.samples()[0].path.read_bytes())
+    return f"{value}\n"

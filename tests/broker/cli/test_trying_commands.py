@@ -1,0 +1,168 @@
+"""Commands that need no ledger: map, mapping, decide, explain, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.broker.cli.command import SAMPLES, carnet
+
+
+def test_a_message_is_mapped_to_one_json_line(tmp_path: Path) -> None:
+    result = carnet("map", str(SAMPLES / "01-adt-a01.hl7"), cwd=tmp_path)
+
+    assert result.code == 0
+    (line,) = result.lines
+    assert (line["index"], line["status"], line["reason"]) == (0, "mapped", None)
+    assert line["documents"][0]["kind"] == "encounter_event"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_bytes_map_to_the_same_line_twice(tmp_path: Path) -> None:
+    runs = [carnet("map", str(SAMPLES / "01-adt-a01.hl7"), cwd=tmp_path).out for _ in range(2)]
+
+    assert runs[0] == runs[1]
+
+
+def test_a_batch_gives_a_line_for_each_of_its_messages() -> None:
+    result = carnet("map", str(SAMPLES / "13-laboratory-batch.hl7"))
+
+    assert [line["index"] for line in result.lines] == [0, 1, 2]
+
+
+def test_what_is_no_message_is_rejected_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("Bonjour", encoding="utf-8")
+
+    result = carnet("map", "note.txt", cwd=tmp_path)
+
+    assert result.code == 1
+    assert (result.lines[0]["status"], result.lines[0]["reason"]) == ("rejected", "media.unknown")
+
+
+def test_the_summary_counts_by_folder(tmp_path: Path) -> None:
+    for name in ("01-adt-a01.hl7", "13-laboratory-batch.hl7", "19-not-hl7.hl7"):
+        (tmp_path / name).write_bytes((SAMPLES / name).read_bytes())
+
+    result = carnet("map", str(tmp_path), "--summary", "--json")
+
+    assert result.code == 1
+    (line,) = result.lines
+    assert (line["files"], line["messages"], line["mapped"]) == (3, 5, 4)
+    assert line["reasons"] == {"media.unknown message": 1}
+
+
+def test_a_field_is_explained_by_its_rule() -> None:
+    result = carnet(
+        "map", str(SAMPLES / "01-adt-a01.hl7"), "--explain", "patient.birth_date", "--json"
+    )
+
+    assert result.lines[0]["rules"][0]["source"] == "PID-7"
+
+
+def test_the_coverage_names_places_and_no_values() -> None:
+    result = carnet("map", str(SAMPLES / "04-oru-utf8.hl7"), "--coverage", "--json")
+
+    assert result.code == 0
+    assert all(set(line) == {"place", "messages"} for line in result.lines)
+
+
+def test_the_installed_mappings_have_no_errors() -> None:
+    result = carnet("mapping", "lint", "--json")
+
+    assert result.code == 0
+    assert result.lines[0]["mappings"]
+
+
+def test_a_mapping_is_shown_as_it_takes_effect() -> None:
+    name = carnet("mapping", "show", "--json").lines[0]["mapping"]
+
+    result = carnet("mapping", "show", name, "--effective", "--json")
+
+    assert {"target", "source", "table", "rule"} == set(result.lines[0])
+
+
+def test_a_podiatrist_is_refused_the_discharge_report_by_a_named_rule() -> None:
+    result = carnet("decide", "--profession", "podiatrist", "--type", "11490-0", "--json")
+
+    assert result.code == 1
+    (line,) = result.lines
+    assert line["allowed"] is False
+    assert line["rule"].startswith("MAT-")
+    assert line["rules_version"]
+    assert "11490-0" in line["en"]
+    assert "11490-0" in line["fr"]
+
+
+def test_a_physician_is_allowed_it_unless_it_is_masked() -> None:
+    asked = ("decide", "--profession", "physician", "--type", "11490-0")
+
+    assert carnet(*asked).code == 0
+    assert carnet(*asked, "--masked").code == 1
+
+
+def test_the_settings_of_an_adapter_are_explained_from_its_docstrings() -> None:
+    result = carnet("explain", "mllp", "--json")
+
+    meanings = {(line["table"], line["setting"]): line["meaning"] for line in result.lines}
+    assert all(meanings.values())
+    assert "loopback" in meanings["source.NAME", "host"]
+
+
+def test_the_doctor_finds_plaintext_a_missing_certificate_and_what_production_must_not_have(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "carnet.toml").write_text(
+        """
+[site]
+data_folder = "."
+production = true
+[telemetry]
+listen = ""
+[source.open]
+adapter = "mllp"
+host = "0.0.0.0"
+port = 0
+allow_plaintext = true
+[source.web]
+adapter = "http"
+port = 0
+tokens = [{token = {env = "WEB_TOKEN"}}]
+tls_certificate = "missing.pem"
+""".replace('{env = "WEB_TOKEN"}', '"demo-token-demo-token"'),
+        encoding="utf-8",
+    )
+
+    result = carnet("doctor", "--json", cwd=tmp_path)
+
+    assert result.code in (1, 2), result.err
+    if result.code == 2:
+        # A secret written into the file is refused before anything is looked at.
+        assert "token" in result.err
+        return
+    failed = {line["name"] for line in result.lines if line["level"] == "fail"}
+    assert {"production", "tls_certificate of source.web"} <= failed
+
+
+def test_the_doctor_of_a_fresh_folder_warns_and_fails_nothing(tmp_path: Path) -> None:
+    (tmp_path / "carnet.toml").write_text(
+        '[site]\ndata_folder = "."\n[telemetry]\nlisten = ""\n', encoding="utf-8"
+    )
+
+    result = carnet("doctor", "--json", cwd=tmp_path)
+
+    levels = {line["name"]: line["level"] for line in result.lines}
+    assert result.code == 0
+    assert levels["settings"] == "warn"
+    assert levels["database"] == "ok"
+
+
+def test_the_doctor_says_when_the_database_is_away(tmp_path: Path) -> None:
+    (tmp_path / "carnet.toml").write_text(
+        '[site]\ndata_folder = "."\n[telemetry]\nlisten = ""\n'
+        '[database]\nurl = "postgresql+psycopg://127.0.0.1:1/none"\n',
+        encoding="utf-8",
+    )
+
+    result = carnet("doctor", "--json", cwd=tmp_path)
+
+    assert result.code == 1
+    assert {line["name"] for line in result.lines if line["level"] == "fail"} >= {"database"}
