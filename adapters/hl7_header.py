@@ -18,9 +18,12 @@ _CONTROLS = bytes(range(0x20)) + b"\x7f"
 _ANY_MSH = re.compile(rb"(?:^|[\r\n\x0b\x0c\x1c])[ \t\xef\xbb\xbf]*(MSH[^\r\n]*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Header:
-    """The fields of one MSH segment as bytes, numbered as the standard numbers them (`field(10)` is MSH-10)."""
+    """The fields of one MSH segment as bytes, numbered as the standard numbers them (`field(10)` is MSH-10).
+
+    Not frozen: one is made for every message, and freezing would double what that costs.
+    """
 
     separator: bytes
     encoding: bytes

@@ -167,9 +167,7 @@ class Endpoint:
             received_at=datetime.now(UTC),
             media=media,
             charset=_charset(request.headers),
-            peer=Peer(
-                address=_peer(request), structure=admission.structure
-            ),
+            peer=Peer(address=_peer(request), structure=admission.structure),
             keys={"idempotency_key": key} if key else {},
         )
         receipt = await _despite_disconnect(self._accept(envelope))

@@ -127,13 +127,21 @@ def _fate(receipt: Receipt, condition: int, *, enhanced: bool) -> bytes:
 def _instant(instant: datetime | None) -> bytes:
     if instant is None:
         return b""
-    text = instant.astimezone(UTC).isoformat(timespec="milliseconds")
-    digits = text[:4] + text[5:7] + text[8:10] + text[11:13] + text[14:16] + text[17:23]
-    return digits.encode() + b"+0000"
+    utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    return b"%04d%02d%02d%02d%02d%02d.%03d+0000" % (
+        utc.year,
+        utc.month,
+        utc.day,
+        utc.hour,
+        utc.minute,
+        utc.second,
+        utc.microsecond // 1000,
+    )
 
 
 def _type(header: Header, component: bytes) -> bytes:
-    event = header.component(9, 2)
+    parts = header.fields[8].split(component, 2)
+    event = parts[1].strip() if len(parts) > 1 else b""
     return component.join((b"ACK", event, b"ACK")) if event else b"ACK"
 
 

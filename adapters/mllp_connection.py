@@ -244,11 +244,14 @@ class Connection(asyncio.Protocol):
             media=ER7_MEDIA,
             peer=self._peer,
         )
-        future = self._refused_here(message) or asyncio.ensure_future(
-            self._listener.accept(envelope)
-        )
+        future = self._refused_here(message) or self._accepted(envelope)
         self._in_flight.append((envelope, future))
         future.add_done_callback(self._answered)
+
+    def _accepted(self, envelope: Envelope) -> asyncio.Future[Receipt]:
+        """What `accept` gives, as a future; a task only where it gives a coroutine."""
+        receipt = self._listener.accept(envelope)
+        return receipt if isinstance(receipt, asyncio.Future) else asyncio.ensure_future(receipt)
 
     def _refused_here(self, message: bytes) -> asyncio.Future[Receipt] | None:
         if isinstance(message, Oversize):

@@ -26,8 +26,8 @@ CDA = b'<ClinicalDocument xmlns="urn:hl7-org:v3"/>'
 
 
 def listen(gateway: Gateway, **settings: Any) -> str:
-    settings = {"port": 0, "tokens": (HttpToken(token=TOKEN),)} | settings
-    gateway.start(HttpSource("web", HttpSourceSettings(**settings), gateway.notice))
+    usual: dict[str, Any] = {"port": 0, "tokens": (HttpToken(token=TOKEN),)}
+    gateway.start(HttpSource("web", HttpSourceSettings(**usual | settings), gateway.notice))
     return gateway.source.address
 
 
