@@ -46,7 +46,7 @@ class Value(
     """What all parts of a document share: frozen, keyword-only, defaults left out of JSON, no unknown field."""
 
 
-class When(Value):
+class When(Value, frozen=True, kw_only=True):
     """A partial date-time as it was written.
 
     value: ISO-like, cut at its precision (`1979`, `1979-03-28`, `2024-03-09T07:35`)
@@ -61,14 +61,14 @@ class When(Value):
     original: str = ""
 
 
-class Period(Value):
+class Period(Value, frozen=True, kw_only=True):
     """From when to when; either side may be open."""
 
     start: When | None = None
     end: When | None = None
 
 
-class Identifier(Value):
+class Identifier(Value, frozen=True, kw_only=True):
     """A value and who assigned it. Equality is that of (system, value).
 
     system: key of `systems.csv` (`ins_nir`, `rpps`), or the literal OID, URI or namespace when not listed
@@ -91,7 +91,7 @@ class Identifier(Value):
     end: When | None = None
 
 
-class Coding(Value):
+class Coding(Value, frozen=True, kw_only=True):
     """One code of one system.
 
     system: canonical URI or OID; `system_as_received` keeps what the sender wrote
@@ -108,14 +108,14 @@ class Coding(Value):
     table: str = ""
 
 
-class Coded(Value):
+class Coded(Value, frozen=True, kw_only=True):
     """A concept: its codings, the sender's own first, and the text it was chosen from."""
 
     codings: tuple[Coding, ...] = ()
     text: str = ""
 
 
-class Quantity(Value):
+class Quantity(Value, frozen=True, kw_only=True):
     """A measured amount; digits exactly as written.
 
     unit: as received
@@ -128,7 +128,7 @@ class Quantity(Value):
     ucum: str = ""
 
 
-class Range(Value):
+class Range(Value, frozen=True, kw_only=True):
     """Two bounds, and always the text as received when there was one."""
 
     low: Quantity | None = None
@@ -136,14 +136,14 @@ class Range(Value):
     text: str = ""
 
 
-class Ratio(Value):
+class Ratio(Value, frozen=True, kw_only=True):
     """One amount to another (1:128)."""
 
     numerator: Quantity | None = None
     denominator: Quantity | None = None
 
 
-class PersonName(Value):
+class PersonName(Value, frozen=True, kw_only=True):
     """A name and its use.
 
     use: `birth`, `usual`, `maiden`, `married`, `nickname`, `official`... or as received
@@ -159,7 +159,7 @@ class PersonName(Value):
     text: str = ""
 
 
-class Address(Value):
+class Address(Value, frozen=True, kw_only=True):
     """A postal address or a place of birth.
 
     parts: further parts as received (`house_number=28`)
@@ -178,7 +178,7 @@ class Address(Value):
     text: str = ""
 
 
-class Telecom(Value):
+class Telecom(Value, frozen=True, kw_only=True):
     """A way to reach somebody.
 
     kind: `phone`, `mobile`, `fax`, `email`, `mssante`, `url`, `pager`
@@ -189,7 +189,7 @@ class Telecom(Value):
     use: str = ""
 
 
-class Attachment(Value):
+class Attachment(Value, frozen=True, kw_only=True):
     """Content addressed by its digest; the bytes live once in the store.
 
     sha256: store key; sha1 is the hash of XDS and FHIR
@@ -215,7 +215,7 @@ class Attachment(Value):
     url: str = ""
 
 
-class AttachmentRef(Value):
+class AttachmentRef(Value, frozen=True, kw_only=True):
     """The message exactly as received, in the store."""
 
     sha256: str = ""
@@ -223,7 +223,7 @@ class AttachmentRef(Value):
     media_type: str = ""
 
 
-class ResultValue(Value):
+class ResultValue(Value, frozen=True, kw_only=True):
     """Exactly one kind of value, the type it was declared with, and its text when a conversion failed."""
 
     quantity: Quantity | None = None
@@ -240,7 +240,7 @@ class ResultValue(Value):
     original: str = ""
 
 
-class Organization(Value):
+class Organization(Value, frozen=True, kw_only=True):
     """A structure, service or laboratory."""
 
     identifiers: tuple[Identifier, ...] = ()
@@ -252,7 +252,7 @@ class Organization(Value):
     part_of: Identifier | None = None
 
 
-class Person(Value):
+class Person(Value, frozen=True, kw_only=True):
     """A professional, or anybody acting.
 
     role_code: as received (`G15_10/SM03`); its parts are `profession` and `speciality`
@@ -267,7 +267,7 @@ class Person(Value):
     addresses: tuple[Address, ...] = ()
 
 
-class Device(Value):
+class Device(Value, frozen=True, kw_only=True):
     """A machine or program that wrote something."""
 
     identifiers: tuple[Identifier, ...] = ()
@@ -275,7 +275,7 @@ class Device(Value):
     software: str = ""
 
 
-class Contact(Value):
+class Contact(Value, frozen=True, kw_only=True):
     """A relative, guardian or other person to reach."""
 
     name: PersonName | None = None
@@ -285,7 +285,7 @@ class Contact(Value):
     organization: Organization | None = None
 
 
-class Author(Value):
+class Author(Value, frozen=True, kw_only=True):
     """Who wrote it: a person, a device, or at least an organisation."""
 
     person: Person | None = None
@@ -295,7 +295,7 @@ class Author(Value):
     at: When | None = None
 
 
-class Participant(Value):
+class Participant(Value, frozen=True, kw_only=True):
     """Somebody else involved, by role."""
 
     role: Coded | None = None
@@ -307,7 +307,7 @@ class Participant(Value):
     addresses: tuple[Address, ...] = ()
 
 
-class Recipient(Value):
+class Recipient(Value, frozen=True, kw_only=True):
     """Somebody a document is meant for."""
 
     person: Person | None = None
@@ -316,7 +316,7 @@ class Recipient(Value):
     telecoms: tuple[Telecom, ...] = ()
 
 
-class Patient(Value):
+class Patient(Value, frozen=True, kw_only=True):
     """The patient as the source knew them at that moment: a snapshot, not a link.
 
     identity_status: `validated`, `provisional`, `doubtful`, `fictitious` or `unknown` (PID-32)
@@ -344,7 +344,7 @@ class Patient(Value):
     guardians: tuple[Contact, ...] = ()
 
 
-class Event(Value):
+class Event(Value, frozen=True, kw_only=True):
     """What the message asks or tells.
 
     operation: the sender's wish; what became of it is in the journal
@@ -360,14 +360,14 @@ class Event(Value):
     prior_patient: Patient | None = None
 
 
-class Relation(Value):
+class Relation(Value, frozen=True, kw_only=True):
     """How this document stands to another one."""
 
     kind: RelationKind
     target: Identifier | None = None
 
 
-class Consent(Value):
+class Consent(Value, frozen=True, kw_only=True):
     """What the source says the patient consented to.
 
     scope: `filing`, `consultation` or `account`
@@ -379,7 +379,7 @@ class Consent(Value):
     at: When | None = None
 
 
-class Delivery(Value):
+class Delivery(Value, frozen=True, kw_only=True):
     """What the sender asks to be done with the document besides filing it."""
 
     dmp: bool | None = None
@@ -393,7 +393,7 @@ class Delivery(Value):
     mail_body: tuple[Attachment, ...] = ()
 
 
-class Location(Value):
+class Location(Value, frozen=True, kw_only=True):
     """A place of care (HL7v2 PL, healthCareFacility, Location)."""
 
     point_of_care: str = ""
@@ -407,7 +407,7 @@ class Location(Value):
     name: str = ""
 
 
-class Movement(Value):
+class Movement(Value, frozen=True, kw_only=True):
     """A movement of a stay (IHE PAM ZBE)."""
 
     identifier: Identifier | None = None
@@ -421,7 +421,7 @@ class Movement(Value):
     nature: Coded | None = None
 
 
-class Record(Value):
+class Record(Value, frozen=True, kw_only=True):
     """What every structured record has.
 
     id: stable inside the document (`obs-3`)
@@ -433,7 +433,7 @@ class Record(Value):
     notes: tuple[str, ...] = ()
 
 
-class Encounter(Record):
+class Encounter(Record, frozen=True, kw_only=True):
     """A stay or visit. `class` (an attribute `class_` in Python) is inpatient, emergency... by table."""
 
     identifier: Identifier | None = None
@@ -452,7 +452,7 @@ class Encounter(Record):
     movement: Movement | None = None
 
 
-class Specimen(Record):
+class Specimen(Record, frozen=True, kw_only=True):
     """What was examined."""
 
     identifier: Identifier | None = None
@@ -462,7 +462,7 @@ class Specimen(Record):
     received_at: When | None = None
 
 
-class Observation(Record):
+class Observation(Record, frozen=True, kw_only=True):
     """One result or finding."""
 
     code: Coded | None = None
@@ -481,7 +481,7 @@ class Observation(Record):
     absent_reason: str = ""
 
 
-class Report(Record):
+class Report(Record, frozen=True, kw_only=True):
     """A group of results that was ordered and signed together."""
 
     placer_order: Identifier | None = None
@@ -499,7 +499,7 @@ class Report(Record):
     conclusion: str = ""
 
 
-class Medication(Record):
+class Medication(Record, frozen=True, kw_only=True):
     """A medicine prescribed, given, dispensed or taken.
 
     kind: `prescribed`, `administered`, `dispensed` or `statement`
@@ -518,7 +518,7 @@ class Medication(Record):
     performer: Person | None = None
 
 
-class Immunization(Record):
+class Immunization(Record, frozen=True, kw_only=True):
     """A vaccination, or that it was not done and why."""
 
     vaccine: Coded | None = None
@@ -534,7 +534,7 @@ class Immunization(Record):
     reason_not_done: Coded | None = None
 
 
-class Allergy(Record):
+class Allergy(Record, frozen=True, kw_only=True):
     """An allergy or intolerance, or the statement that none is known (`no_known`)."""
 
     code: Coded | None = None
@@ -547,7 +547,7 @@ class Allergy(Record):
     no_known: bool | None = None
 
 
-class Problem(Record):
+class Problem(Record, frozen=True, kw_only=True):
     """A problem or diagnosis, or the statement that none is known (`no_known`)."""
 
     code: Coded | None = None
@@ -560,7 +560,7 @@ class Problem(Record):
     no_known: bool | None = None
 
 
-class Procedure(Record):
+class Procedure(Record, frozen=True, kw_only=True):
     """An act performed."""
 
     code: Coded | None = None
@@ -570,7 +570,7 @@ class Procedure(Record):
     outcome: Coded | None = None
 
 
-class Appointment(Record):
+class Appointment(Record, frozen=True, kw_only=True):
     """A booking."""
 
     identifier: Identifier | None = None
@@ -585,7 +585,7 @@ class Appointment(Record):
     location: Location | None = None
 
 
-class Order(Record):
+class Order(Record, frozen=True, kw_only=True):
     """A request for an examination, an act or a product."""
 
     placer: Identifier | None = None
@@ -597,7 +597,7 @@ class Order(Record):
     requested_at: When | None = None
 
 
-class Section(Value):
+class Section(Value, frozen=True, kw_only=True):
     """A section of a document; its narrative verbatim (an XML or XHTML fragment).
 
     level: depth, 1 at the top; `parent` is the id of the enclosing section
@@ -613,7 +613,7 @@ class Section(Value):
     empty_reason: str = ""
 
 
-class Source(Value):
+class Source(Value, frozen=True, kw_only=True):
     """Where the message came from, in its own words and ours.
 
     parent: id of the message's own document, when this one was embedded in it
@@ -639,7 +639,7 @@ class Source(Value):
     parent: str = ""
 
 
-class Extra(Value):
+class Extra(Value, frozen=True, kw_only=True):
     """A source value no rule reads, kept; never sent unless a mapping reads it."""
 
     source_path: str
@@ -647,7 +647,7 @@ class Extra(Value):
     reason: Literal["unread", "unparsed", "unmapped_code", "unexpected_segment"] = "unread"
 
 
-class Issue(Value):
+class Issue(Value, frozen=True, kw_only=True):
     """Something that happened while reading. Names places, never a value.
 
     code: stable (`unmapped-code`, `value-not-numeric`)
@@ -663,7 +663,7 @@ class Issue(Value):
     target_path: str = ""
 
 
-class MappingRef(Value):
+class MappingRef(Value, frozen=True, kw_only=True):
     """Which mapping made the document. `set` is the SHA-256 of the mapping set's files."""
 
     name: str = ""
@@ -672,7 +672,7 @@ class MappingRef(Value):
     engine: str = ""
 
 
-class Document(Value):
+class Document(Value, frozen=True, kw_only=True):
     """One document or event about one patient: the header every format has, and the structured content.
 
     id: the broker's own UUIDv7, given from outside

@@ -18,7 +18,7 @@ from broker.document import (
     Source,
 )
 from broker.errors import MappingError, ParseError
-from broker.mapping.compile import Rule, RuleInfo
+from broker.mapping.closures import Rule, RuleInfo
 from broker.mapping.coverage import Reads, unread
 from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
 from broker.mapping.paths import Path, SourceFormat
@@ -76,9 +76,7 @@ class _Made:
 class Mapper:
     """Applies the mappings of one set."""
 
-    def __init__(
-        self, mappings: Mapping[str, Compiled], systems: Systems, set_hash: str
-    ) -> None:
+    def __init__(self, mappings: Mapping[str, Compiled], systems: Systems, set_hash: str) -> None:
         self._systems = systems
         self._hash = set_hash
         self._by_format: dict[str, list[Compiled]] = {}
@@ -100,11 +98,10 @@ class Mapper:
             run.seen = set()
         root = compiled.source.start(run, parsed)
         made = self._run_entries(run, root, compiled, context)
-        if not made:
-            if not all(entry.allow_none for entry in compiled.entries):
-                raise MappingError(
-                    "mapping.no_document", where=compiled.name, reason="no document entry applied"
-                )
+        if not made and not all(entry.allow_none for entry in compiled.entries):
+            raise MappingError(
+                "mapping.no_document", where=compiled.name, reason="no document entry applied"
+            )
         found: list[str] = []
         if coverage or compiled.keep_unread:
             found = self._unread(run, parsed, compiled)
@@ -138,7 +135,11 @@ class Mapper:
             raise MappingError("mapping.none", where=where, reason="no mapping applies")
         if len(chosen) > 1:
             names = ", ".join(sorted(c.name for c in chosen))
-            raise MappingError("mapping.ambiguous", where=names, reason="several mappings apply and none extends the others")
+            raise MappingError(
+                "mapping.ambiguous",
+                where=names,
+                reason="several mappings apply and none extends the others",
+            )
         return chosen[0]
 
     def _run_entries(
@@ -218,11 +219,17 @@ class Mapper:
             except ParseError as error:
                 run.issue("warning", "embedded-unreadable", detail=error.code, source=path.text)
         if parsed is None:
-            return [self._unread_content(run, envelope, over, data, media, since, compiled, context, len(made))]
+            return [
+                self._unread_content(
+                    run, envelope, over, data, media, since, compiled, context, len(made)
+                )
+            ]
         inner = Run(parsed, context, self._systems)
         inner_mapping = self.select(inner, parsed)
         inner.zone = inner_mapping.zone
-        documents = self._run_entries(inner, inner_mapping.source.start(inner, parsed), inner_mapping, context)
+        documents = self._run_entries(
+            inner, inner_mapping.source.start(inner, parsed), inner_mapping, context
+        )
         run.attachments.update(inner.attachments)
         run.issues += [issue for issue in inner.issues if issue not in run.issues]
         parent = made[0].document.id if made else ""
@@ -303,9 +310,7 @@ def _source(found: Source | None, message: Any, format_name: str, context: Conte
     )
 
 
-def _overlay(
-    document: Document, over: dict[str, Any], appended: frozenset[str]
-) -> dict[str, Any]:
+def _overlay(document: Document, over: dict[str, Any], appended: frozenset[str]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     for name, value in over.items():
         old = getattr(document, name)
@@ -319,5 +324,3 @@ def _merged(old: Any, new: Any) -> Any:
         said = {n: v for n in new.__struct_fields__ if (v := getattr(new, n)) not in (None, "")}
         return msgspec.structs.replace(old, **said)
     return new
-
-

@@ -18,7 +18,8 @@ from broker.errors import SetupError
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
 from broker.mapping.apply import Compiled, Entry, Mapper
-from broker.mapping.compile import Compiler, RuleInfo
+from broker.mapping.closures import RuleInfo
+from broker.mapping.compile import Compiler
 from broker.mapping.coverage import reads_of
 from broker.mapping.inherit import flatten, merge_fields
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
@@ -107,7 +108,9 @@ def examine(folder: Path | Iterable[Path]) -> Examined:
     roots = [folder] if isinstance(folder, Path) else list(folder)
     for root in roots:
         if not root.is_dir():
-            raise SetupError("mapping.set_invalid", where=str(root), reason="no such mapping folder")
+            raise SetupError(
+                "mapping.set_invalid", where=str(root), reason="no such mapping folder"
+            )
     return _Loader([root.resolve() for root in roots]).examine()
 
 
@@ -157,7 +160,12 @@ class _Loader:
         seen: dict[str, MappingFile] = {}
         for file in self.files.values():
             if file.name in seen:
-                self.problems.add(file.place, "E407", f"mapping '{file.name}' exists twice", f"also at {seen[file.name].place}")
+                self.problems.add(
+                    file.place,
+                    "E407",
+                    f"mapping '{file.name}' exists twice",
+                    f"also at {seen[file.name].place}",
+                )
             seen[file.name] = file
 
     def _hash(self) -> str:
@@ -195,7 +203,9 @@ class _Loader:
             if path.is_file():
                 if path.resolve().is_relative_to(root):
                     return path
-                self.problems.add(ref.place, "E307", f"table '{ref.file}' is outside the set's folder")
+                self.problems.add(
+                    ref.place, "E307", f"table '{ref.file}' is outside the set's folder"
+                )
                 return None
             if folder == root:
                 break
@@ -255,7 +265,9 @@ class _Loader:
         try:
             return Zone(name)
         except (ZoneInfoNotFoundError, ValueError):
-            self.problems.add(file.defaults["timezone"].place, "E121", f"unknown time zone '{name}'")
+            self.problems.add(
+                file.defaults["timezone"].place, "E121", f"unknown time zone '{name}'"
+            )
             return PARIS
 
 

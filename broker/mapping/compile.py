@@ -7,7 +7,7 @@ section 4.2. A closure takes (run, scope) and gives a value of the model, None, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,34 @@ import msgspec
 from broker import document as model
 from broker.document import Coded, Coding
 from broker.errors import MappingError
+from broker.mapping.closures import (
+    Rule,
+    Rule3,
+    RuleInfo,
+    concatenated,
+    first_true,
+    first_value,
+    gives_no_items,
+    gives_nothing,
+    guarded,
+    indexed,
+    is_constant,
+    is_rule,
+    is_true,
+    locate,
+    miss,
+    note_null,
+    null_test,
+    present_test,
+    restricted,
+    simple_source,
+    source_text,
+    table_text,
+    translated_code,
+    translated_coded,
+    within,
+    without_repeats,
+)
 from broker.mapping.conditions import ConditionError, Operand, Test, compile_condition
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.paths import Path, PathError, SourceFormat
@@ -24,8 +52,6 @@ from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
 from broker.mapping.tables import Table
 from broker.mapping.targets import Target, targets_of
-
-Rule = Callable[[Any, Any], Any]
 
 SHAPE_NAMES: dict[str, Any] = {
     "identifier": model.Identifier,
@@ -57,17 +83,6 @@ SHAPE_NAMES: dict[str, Any] = {
 _LEAF_SOURCES = ("from", "first_of", "constant", "template", "choose")
 
 
-@dataclass(frozen=True, slots=True)
-class RuleInfo:
-    """What a rule number of the provenance stands for."""
-
-    number: int
-    target: str
-    place: Place
-    source: str
-    table: str = ""
-
-
 @dataclass(slots=True)
 class Compiler:
     """Compiles one effective mapping. `tables` are the loaded tables by the name the mapping gives them."""
@@ -88,12 +103,12 @@ class Compiler:
             except PathError as error:
                 raise ConditionError(str(error), offset + error.offset, error.hint) from error
             alls = compiled.all
-            return Operand(compiled.texts, _present(alls), _null(alls))
+            return Operand(compiled.texts, present_test(alls), null_test(alls))
 
         try:
             return compile_condition(text.value, operand)
         except ConditionError as error:
-            self._add(_within(text.place, error.offset), "E110", str(error), error.hint)
+            self._add(within(text.place, error.offset), "E110", str(error), error.hint)
             return lambda _run, _scope: False
 
     def path(self, text: Text, chain: Any) -> Path | None:
@@ -101,7 +116,7 @@ class Compiler:
         try:
             return self.source.path(text.value, chain)
         except PathError as error:
-            self._add(_within(text.place, error.offset), error.code, str(error), error.hint)
+            self._add(within(text.place, error.offset), error.code, str(error), error.hint)
             return None
 
     # -- blocks of target fields
@@ -151,7 +166,6 @@ class Compiler:
             fields.items["content"],
             target,
             f"{at}.content",
-            key,
         )
 
         def build(run: Run, scope: Any) -> Any:
@@ -186,7 +200,7 @@ class Compiler:
             item = fields.items[name]
             where = f"{at}.{name}" if at else name
             pairs.append((target.attribute, self.rule(item, target, chain, where, key)))
-            if _is_constant(item):
+            if is_constant(item):
                 constants.add(target.attribute)
         return pairs, frozenset(constants)
 
@@ -199,19 +213,19 @@ class Compiler:
             if simple is not None:
                 return simple
             items = self._items(item, target, chain, at, key)
-            distinct = isinstance(item, Block) and _flag(item, "distinct")
+            distinct = isinstance(item, Block) and is_true(item, "distinct")
 
             def many(run: Run, scope: Any) -> Any:
                 found = items(run, scope)
                 if found.__class__ is Null or not found:
                     return found or None
-                return tuple(_distinct(found)) if distinct else tuple(found)
+                return tuple(without_repeats(found)) if distinct else tuple(found)
 
-            return self._finished(many, item, target, at, key)
-        text = _simple_source(item)
+            return self._finished(many, item, target, at)
+        text = simple_source(item)
         if text is not None:
             return self._simple(text, item, target, chain, at)
-        return self._finished(self._one(item, target, chain, at, key), item, target, at, key)
+        return self._finished(self._one(item, target, chain, at, key), item, target, at)
 
     def _simple(self, text: Text, item: Item, target: Target, chain: Any, at: str) -> Rule:
         """The common rule, one path into one value: read, shaped and finished in one closure."""
@@ -221,8 +235,8 @@ class Compiler:
         info, fallback, needed, place = self._ending(item, target, at)
         path = self.path(text, chain)
         if path is None:
-            return _none
-        shape = self._shaped(path, text, target, block, at)
+            return gives_nothing
+        shape = self._shaped(path, text, target, block)
         one, number, source = path.one, info.number, info.source
 
         def simple(run: Run, scope: Any) -> Any:
@@ -230,20 +244,20 @@ class Compiler:
             value = None
             if raw is not None:
                 if raw == '""':
-                    run.cleared.append(_indexed(at, run))
+                    run.cleared.append(indexed(at, run))
                     return None
                 issues = len(run.issues)
                 value = shape(run, raw, scope)
                 if len(run.issues) != issues:
-                    _locate(run, issues, place, source, at)
+                    locate(run, issues, place, source, at)
             if value is None:
                 if fallback is None:
                     if needed:
-                        _miss(run, needed, info, place)
+                        miss(run, needed, info, place)
                     return None
                 value = fallback
             elif value.__class__ is Null:
-                _note_null(run, at, value)
+                note_null(run, at, value)
                 return None
             run.trail.append((number, run.at))
             return value
@@ -252,17 +266,17 @@ class Compiler:
 
     def _simple_many(self, item: Item, target: Target, chain: Any, at: str) -> Rule | None:
         """The common list rule, one path into a list, in one closure; None when the rule is another."""
-        text = _simple_source(item, {"distinct"})
+        text = simple_source(item, {"distinct"})
         if text is None:
             return None
         block = item if isinstance(item, Block) else None
         info, fallback, needed, place = self._ending(item, target, at)
         path = self.path(text, chain)
         if path is None:
-            return _none
-        shape = self._shaped(path, text, target, block, at)
+            return gives_nothing
+        shape = self._shaped(path, text, target, block)
         alls, number, source = path.all, info.number, info.source
-        distinct = block is not None and _flag(block, "distinct")
+        distinct = block is not None and is_true(block, "distinct")
 
         def simple(run: Run, scope: Any) -> Any:
             out: list[Any] = []
@@ -277,18 +291,18 @@ class Compiler:
                 else:
                     out.append(value)
             if len(run.issues) != issues:
-                _locate(run, issues, place, source, at)
+                locate(run, issues, place, source, at)
             if not out:
                 if null is not None:
-                    _note_null(run, at, null)
+                    note_null(run, at, null)
                 elif needed:
-                    _miss(run, needed, info, place)
+                    miss(run, needed, info, place)
                 elif fallback is not None:
                     run.trail.append((number, run.at))
                     return fallback
                 return None
             run.trail.append((number, run.at))
-            return tuple(_distinct(out)) if distinct else tuple(out)
+            return tuple(without_repeats(out)) if distinct else tuple(out)
 
         return simple
 
@@ -296,12 +310,12 @@ class Compiler:
         """A rule as a list of items (or a Null)."""
         if isinstance(item, Sequence):
             rules = [self._items(inner, target, chain, at, key) for inner in item.items]
-            return _concatenated(rules)
+            return concatenated(rules)
         if isinstance(item, Text):
             if item.value.startswith("= "):
                 constant = self._constant(item.value[2:], target, item.place)
                 return lambda _run, _scope: [constant]
-            return self._from_all(item, target, chain, None, at)
+            return self._from_all(item, target, chain, None)
         return self._block_items(item, target, chain, at, key)
 
     def _block_items(self, item: Block, target: Target, chain: Any, at: str, key: Text) -> Rule:
@@ -310,11 +324,11 @@ class Compiler:
         if isinstance(each, Text):
             return self._loop(item, each, target, chain, at, key)
         if "first_of" in item.items:
-            inner = self._first_of_items(item, target, chain, at, key)
+            inner = self._first_of_items(item, target, chain, key)
         elif isinstance(text := item.items.get("from"), Text):
-            inner = self._from_all(text, target, chain, item, at)
+            inner = self._from_all(text, target, chain, item)
         elif isinstance(choices := item.items.get("choose"), Sequence):
-            inner = _first_true(
+            inner = first_true(
                 [self._choice(c, target, chain, at, key, self._items) for c in choices.items]
             )
         else:
@@ -326,19 +340,19 @@ class Compiler:
 
             return inner
         if isinstance(when_, Text):
-            return _guarded(self.condition(when_, chain), inner)
+            return guarded(self.condition(when_, chain), inner)
         return inner
 
-    def _first_of_items(self, item: Block, target: Target, chain: Any, at: str, key: Text) -> Rule:
+    def _first_of_items(self, item: Block, target: Target, chain: Any, key: Text) -> Rule:
         paths = item.items["first_of"]
         rules = [
-            self._from_all(inner, target, chain, item, at)
+            self._from_all(inner, target, chain, item)
             for inner in (paths.items if isinstance(paths, Sequence) else [])
             if isinstance(inner, Text)
         ]
         if not rules:
             self._add(key.place, "E112", "'first_of' is a list of paths")
-        return _first(rules)
+        return first_value(rules)
 
     def _loop(
         self, item: Block, each: Text, target: Target, chain: Any, at: str, key: Text
@@ -346,14 +360,14 @@ class Compiler:
         """`each`: the rest of the block for every repetition, segment, group, node or resource."""
         path = self.path(each, chain)
         if path is None:
-            return _nothing
+            return gives_no_items
         where = f"{at}[{{}}]"
         body: Rule
         if "fields" in item.items:
             fields = item.items["fields"]
             if not isinstance(fields, Block) or not target.is_struct:
                 self._add(each.place, "E113", f"'{key.value}' has no fields")
-                return _nothing
+                return gives_no_items
             body = self.block(fields, target.type, path.chain, where, loose=True)
         elif any(name in item.items for name in _LEAF_SOURCES):
             bare = Block(item.place)
@@ -362,7 +376,7 @@ class Compiler:
                     bare.put(name_key, item.items[name])
             body = self._one(bare, target, path.chain, where, key)
         else:
-            return self._from_all(each, target, chain, item, at)
+            return self._from_all(each, target, chain, item)
         when_ = item.items.get("when")
         test = self.condition(when_, path.chain) if isinstance(when_, Text) else None
         scopes = path.scopes
@@ -377,7 +391,9 @@ class Compiler:
                     if value is not None and value.__class__ is not Null:
                         out.append(value)
                 if len(run.trail) > MAX_VALUES:
-                    raise MappingError("mapping.too_many_values", where=each.value, reason="over 50,000 values")
+                    raise MappingError(
+                        "mapping.too_many_values", where=each.value, reason="over 50,000 values"
+                    )
             run.at = outer
             return out
 
@@ -386,17 +402,22 @@ class Compiler:
     def _one(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> Rule:
         """A rule as one value."""
         if isinstance(item, Sequence):
-            self._add(key.place, "E114", f"'{key.value}' takes one value, not a list of rules", "use first_of")
-            return _none
+            self._add(
+                key.place,
+                "E114",
+                f"'{key.value}' takes one value, not a list of rules",
+                "use first_of",
+            )
+            return gives_nothing
         if isinstance(item, Text):
             if item.value.startswith("= "):
                 constant = self._constant(item.value[2:], target, item.place)
                 return lambda _run, _scope: constant
-            return self._from_one(item, target, chain, None, at)
-        if not _is_rule(item):
+            return self._from_one(item, target, chain, None)
+        if not is_rule(item):
             if not target.is_struct:
                 self._add(key.place, "E113", f"'{key.value}' has no fields")
-                return _none
+                return gives_nothing
             return self.block(item, target.type, chain, at, loose=False)
         return self._block_one(item, target, chain, at, key)
 
@@ -410,32 +431,37 @@ class Compiler:
         if isinstance(fields, Block):
             if not target.is_struct:
                 self._add(key.place, "E113", f"'{key.value}' has no fields")
-                return _none
+                return gives_nothing
             inner = self.block(fields, target.type, chain, at, loose=False)
         elif isinstance(text := item.items.get("from"), Text):
-            inner = self._from_one(text, target, chain, item, at)
+            inner = self._from_one(text, target, chain, item)
         elif isinstance(paths := item.items.get("first_of"), Sequence):
             rules = [
-                self._from_one(inner_text, target, chain, item, at)
+                self._from_one(inner_text, target, chain, item)
                 if isinstance(inner_text, Text)
                 else self._one(inner_text, target, chain, at, key)
                 for inner_text in paths.items
             ]
-            inner = _first(rules)
+            inner = first_value(rules)
         elif isinstance(constant := item.items.get("constant"), Text):
             value = self._constant(constant.value, target, constant.place)
             inner = lambda _run, _scope: value  # noqa: E731
         elif isinstance(template := item.items.get("template"), Text):
-            inner = self._template(template, target, chain, item, at)
+            inner = self._template(template, target, chain)
         elif isinstance(choices := item.items.get("choose"), Sequence):
-            inner = _first_true(
+            inner = first_true(
                 [self._choice(c, target, chain, at, key, self._one) for c in choices.items]
             )
         else:
-            self._add(item.place, "E115", "the rule reads nothing", "it needs from, first_of, constant, template, choose or fields")
-            return _none
+            self._add(
+                item.place,
+                "E115",
+                "the rule reads nothing",
+                "it needs from, first_of, constant, template, choose or fields",
+            )
+            return gives_nothing
         when_ = item.items.get("when")
-        return _guarded(self.condition(when_, chain), inner) if isinstance(when_, Text) else inner
+        return guarded(self.condition(when_, chain), inner) if isinstance(when_, Text) else inner
 
     def _choice(
         self,
@@ -463,11 +489,11 @@ class Compiler:
 
     # -- reading
 
-    def _from_one(self, text: Text, target: Target, chain: Any, item: Block | None, at: str) -> Rule:
+    def _from_one(self, text: Text, target: Target, chain: Any, item: Block | None) -> Rule:
         path = self.path(text, chain)
         if path is None:
-            return _none
-        shape = self._shaped(path, text, target, item, at)
+            return gives_nothing
+        shape = self._shaped(path, text, target, item)
         one = path.one
 
         def read(run: Run, scope: Any) -> Any:
@@ -480,11 +506,11 @@ class Compiler:
 
         return read
 
-    def _from_all(self, text: Text, target: Target, chain: Any, item: Block | None, at: str) -> Rule:
+    def _from_all(self, text: Text, target: Target, chain: Any, item: Block | None) -> Rule:
         path = self.path(text, chain)
         if path is None:
-            return _nothing
-        shape = self._shaped(path, text, target, item, at)
+            return gives_no_items
+        shape = self._shaped(path, text, target, item)
         alls = path.all
 
         def read(run: Run, scope: Any) -> Any:
@@ -502,12 +528,14 @@ class Compiler:
 
         return read
 
-    def _shaped(self, path: Path, text: Text, target: Target, item: Block | None, at: str) -> Rule3:
+    def _shaped(self, path: Path, text: Text, target: Target, item: Block | None) -> Rule3:
         """The shape of a path into a target, with the rule's table applied."""
         forced = item.items.get("as") if item else None
         name = forced.value if isinstance(forced, Text) else ""
         if name and name not in SHAPE_NAMES and forced is not None:
-            self._add(forced.place, "E116", f"unknown shape '{name}'", did_you_mean(name, SHAPE_NAMES))
+            self._add(
+                forced.place, "E116", f"unknown shape '{name}'", did_you_mean(name, SHAPE_NAMES)
+            )
         shape = self.source.shape(path, target.type, name)
         if shape is None:
             kind = getattr(target.type, "__name__", str(target.type))
@@ -525,7 +553,7 @@ class Compiler:
             self.used_tables.add(table_text.value)
             shape = self._translated(shape, table, target, item, text.value)
         if target.codes:
-            shape = _restricted(shape, target.codes)
+            shape = restricted(shape, target.codes)
         return shape
 
     def _translated(
@@ -536,12 +564,14 @@ class Compiler:
         policy = policy or table.unmapped or self.unmapped
         if policy not in {"keep", "drop", "reject"} and not policy.startswith("use "):
             place = policy_text.place if policy_text else item.place
-            self._add(place, "E118", f"unmapped: '{policy}' is unknown", "keep, drop, reject or use CODE")
+            self._add(
+                place, "E118", f"unmapped: '{policy}' is unknown", "keep, drop, reject or use CODE"
+            )
         if target.type is Coded:
-            return remembered(_translated_coded(shape, table, policy, source), {})
+            return remembered(translated_coded(shape, table, policy, source), {})
         if target.type is not str:
             self._add(item.place, "E306", "a table translates codes only", "the target is no code")
-        return _translated_code(shape, table, policy, source)
+        return translated_code(shape, table, policy, source)
 
     def _constant(self, text: str, target: Target, place: Place) -> Any:
         if target.codes and text not in target.codes:
@@ -557,7 +587,7 @@ class Compiler:
             self._add(place, "E119", f"'{target.name}' cannot be a constant text")
         return text
 
-    def _template(self, text: Text, target: Target, chain: Any, item: Block, at: str) -> Rule:
+    def _template(self, text: Text, target: Target, chain: Any) -> Rule:
         pieces = re.split(r"\{([^{}]*)\}", text.value)
         if target.type is not str:
             self._add(text.place, "E119", f"'{target.name}' is no text")
@@ -586,7 +616,7 @@ class Compiler:
 
     # -- finishing
 
-    def _finished(self, rule: Rule, item: Item, target: Target, at: str, key: Text) -> Rule:
+    def _finished(self, rule: Rule, item: Item, target: Target, at: str) -> Rule:
         """A rule with its default, its `required`, its provenance, and its nulls noted."""
         info, fallback, needed, place = self._ending(item, target, at)
         number = info.number
@@ -595,15 +625,15 @@ class Compiler:
             issues = len(run.issues)
             value = rule(run, scope)
             if len(run.issues) != issues:
-                _locate(run, issues, place, info.source, at)
+                locate(run, issues, place, info.source, at)
             if value is None:
                 if fallback is None:
                     if needed:
-                        _miss(run, needed, info, place)
+                        miss(run, needed, info, place)
                     return None
                 value = fallback
             elif value.__class__ is Null:
-                _note_null(run, at, value)
+                note_null(run, at, value)
                 return None
             run.trail.append((number, run.at))
             return value
@@ -612,10 +642,10 @@ class Compiler:
 
     def _ending(self, item: Item, target: Target, at: str) -> tuple[RuleInfo, Any, str, str]:
         """(what the rule is, its default, its `required`, its place)."""
-        info = RuleInfo(len(self.rules), at, item.place, _source_text(item), _table_text(item))
+        info = RuleInfo(len(self.rules), at, item.place, source_text(item), table_text(item))
         self.rules.append(info)
         fallback, needed = None, ""
-        if isinstance(item, Block) and _is_rule(item):
+        if isinstance(item, Block) and is_rule(item):
             default = item.items.get("default")
             if isinstance(default, Text):
                 value = self._constant(default.value, target, default.place)
@@ -623,14 +653,14 @@ class Compiler:
             required = item.items.get("required")
             needed = required.value if isinstance(required, Text) else ""
             if needed not in {"", "true", "warn", "false"} and required is not None:
-                self._add(required.place, "E120", f"required: '{needed}' is unknown", "true or warn")
+                self._add(
+                    required.place, "E120", f"required: '{needed}' is unknown", "true or warn"
+                )
         return info, fallback, needed, str(item.place)
 
     def _add(self, place: Place, code: str, message: str, hint: str = "") -> None:
         self.problems.add(place, code, message, hint)
 
-
-Rule3 = Callable[[Any, Any, Any], Any]
 
 _RECORD_PREFIX: dict[type, str] = {
     model.Encounter: "enc-",
@@ -646,223 +676,3 @@ _RECORD_PREFIX: dict[type, str] = {
     model.Order: "ord-",
     model.Section: "sec-",
 }
-
-
-def _is_rule(block: Block) -> bool:
-    return any(name in RULE_KEYWORDS for name in block.items)
-
-
-_SIMPLE = frozenset({"from", "table", "unmapped", "as", "default", "required", "comment"})
-
-
-def _simple_source(item: Item, also: Collection[str] = ()) -> Text | None:
-    """The path of a rule that is nothing but one path; None for any other."""
-    if isinstance(item, Text):
-        return None if item.value.startswith("= ") else item
-    if isinstance(item, Block) and _SIMPLE.union(also).issuperset(item.items):
-        source = item.items.get("from")
-        return source if isinstance(source, Text) else None
-    return None
-
-
-def _is_constant(item: Item) -> bool:
-    if isinstance(item, Text):
-        return item.value.startswith("= ")
-    if isinstance(item, Block):
-        return "constant" in item.items and "when" not in item.items
-    return False
-
-
-def _flag(item: Block, name: str) -> bool:
-    value = item.items.get(name)
-    return isinstance(value, Text) and value.value == "true"
-
-
-def _source_text(item: Item) -> str:
-    if isinstance(item, Text):
-        return item.value
-    if isinstance(item, Sequence):
-        return ", ".join(filter(None, (_source_text(i) for i in item.items)))
-    for name in ("from", "first_of", "each", "template", "constant", "choose"):
-        if name in item.items:
-            return _source_text(item.items[name])
-    return ""
-
-
-def _table_text(item: Item) -> str:
-    table = item.items.get("table") if isinstance(item, Block) else None
-    return table.value if isinstance(table, Text) else ""
-
-
-def _within(place: Place, offset: int) -> Place:
-    return Place(place.file, place.line, place.column + offset, 1 if offset else place.width)
-
-
-def _present(alls: Rule) -> Test:
-    return lambda run, scope: any(raw != '""' for raw in alls(run, scope))
-
-
-def _null(alls: Rule) -> Test:
-    def null(run: Any, scope: Any) -> bool:
-        found = alls(run, scope)
-        return bool(found) and all(raw == '""' for raw in found)
-
-    return null
-
-
-def _nothing(_run: Any, _scope: Any) -> Any:
-    return []
-
-
-def _none(_run: Any, _scope: Any) -> Any:
-    return None
-
-
-def _guarded(test: Test, rule: Rule) -> Rule:
-    return lambda run, scope: rule(run, scope) if test(run, scope) else None
-
-
-def _first(rules: list[Rule]) -> Rule:
-    def first(run: Run, scope: Any) -> Any:
-        for rule in rules:
-            value = rule(run, scope)
-            if value is not None and value != []:
-                return value
-        return None
-
-    return first
-
-
-def _first_true(choices: list[tuple[Test, Rule]]) -> Rule:
-    def choose(run: Run, scope: Any) -> Any:
-        for test, rule in choices:
-            if test(run, scope):
-                return rule(run, scope)
-        return None
-
-    return choose
-
-
-def _concatenated(rules: list[Rule]) -> Rule:
-    def concatenated(run: Run, scope: Any) -> Any:
-        out: list[Any] = []
-        null = None
-        for rule in rules:
-            value = rule(run, scope)
-            if value.__class__ is Null:
-                null = value
-            elif value:
-                out += value
-        return out or null
-
-    return concatenated
-
-
-def _distinct(values: list[Any]) -> list[Any]:
-    out: list[Any] = []
-    keys: list[Any] = []
-    for value in values:
-        key = (value.system, value.value) if isinstance(value, model.Identifier) else value
-        if key not in keys:
-            keys.append(key)
-            out.append(value)
-    return out
-
-
-def _restricted(shape: Rule3, codes: tuple[str, ...]) -> Rule3:
-    def restricted(run: Run, raw: Any, scope: Any) -> Any:
-        value = shape(run, raw, scope)
-        if value is None or value.__class__ is Null or value in codes:
-            return value
-        run.issue("warning", "code-not-in-model")
-        return None
-
-    return restricted
-
-
-def _translated_code(shape: Rule3, table: Table, policy: str, source: str) -> Rule3:
-    lookup = table.lookup
-
-    def translated(run: Run, raw: Any, scope: Any) -> Any:
-        text = shape(run, raw, scope)
-        if text is None or text.__class__ is Null:
-            return text
-        row = lookup(text)
-        if row is not None:
-            return row.code or None
-        return _unmapped(run, policy, table, source, text)
-
-    return translated
-
-
-def _unmapped(run: Run, policy: str, table: Table, source: str, kept: Any) -> Any:
-    if policy == "reject":
-        raise MappingError(
-            "mapping.unmapped_code", where=source, reason=f"a code that table {table.file} does not have"
-        )
-    run.issue("information", "unmapped-code", detail=table.file)
-    if policy == "drop":
-        return None
-    return policy[4:] if policy.startswith("use ") else kept
-
-
-def _translated_coded(shape: Rule3, table: Table, policy: str, source: str) -> Rule3:
-    def translated(run: Run, raw: Any, scope: Any) -> Any:
-        value = shape(run, raw, scope)
-        if value is None or value.__class__ is Null or not value.codings:
-            return value
-        for coding in value.codings:
-            row = table.lookup(coding.code, coding.system) or table.lookup(
-                coding.code, coding.system_as_received
-            )
-            if row is not None:
-                added = Coding(
-                    code=row.code,
-                    system=row.system,
-                    display=row.display,
-                    role="translation",
-                    table=table.file,
-                )
-                return Coded(codings=(*value.codings, added), text=value.text)
-        kept = _unmapped(run, policy, table, source, value)
-        if isinstance(kept, str):
-            added = Coding(code=kept, role="translation", table=table.file)
-            return Coded(codings=(*value.codings, added), text=value.text)
-        return kept
-
-    return translated
-
-
-def _locate(run: Run, since: int, place: str, source: str, target: str) -> None:
-    """Give the issues that a shape noted their rule and places."""
-    fresh = run.issues[since:]
-    del run.issues[since:]
-    for issue in fresh:
-        if not issue.rule:
-            issue = msgspec.structs.replace(
-                issue, rule=place, source_path=issue.source_path or source, target_path=target
-            )
-        if issue not in run.issues:
-            run.issues.append(issue)
-
-
-def _miss(run: Run, needed: str, info: RuleInfo, place: str) -> None:
-    if needed == "true":
-        raise MappingError("mapping.required", where=info.source, reason=f"needed for {info.target}")
-    if needed == "warn":
-        run.issue(
-            "warning", "missing", rule=place, source=info.source, target=info.target
-        )
-
-
-def _indexed(at: str, run: Run) -> str:
-    depth = at.count("{}")
-    return at.format(*run.at[len(run.at) - depth :]) if depth else at
-
-
-def _note_null(run: Run, at: str, value: Null) -> None:
-    path = _indexed(at, run)
-    if value.reason == "deleted":
-        run.cleared.append(path)
-    else:
-        run.absent[path] = value.reason

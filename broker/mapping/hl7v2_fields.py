@@ -20,8 +20,7 @@ FIELD_TYPES: dict[str, str] = {
     "AL1": "SI CE CE CE ST* DT",
     "APR": "SCV* SCV* SCV* NM SCV*",
     "ARQ": (
-        "EI EI NM EI CE CE CE CE NM CE DR* ST RI ST XCN* XTN* XAD* PL XCN* XTN* PL EI EI "
-        "EI* EI*"
+        "EI EI NM EI CE CE CE CE NM CE DR* ST RI ST XCN* XTN* XAD* PL XCN* XTN* PL EI EI EI* EI*"
     ),
     "ARV": "SI CNE CWE CWE* ST* DR",
     "AUT": (
@@ -47,8 +46,7 @@ FIELD_TYPES: dict[str, str] = {
     "CM2": "SI CE ST CE*",
     "CNS": "NM NM TS TS CE CE",
     "CON": (
-        "SI CWE ST EI FT* FT* FT* FT* FT* CNE CNE TS TS TS TS ID ID ID ID CWE ID CWE CWE "
-        "XPN* IS*"
+        "SI CWE ST EI FT* FT* FT* FT* FT* CNE CNE TS TS TS TS ID ID ID ID CWE ID CWE CWE XPN* IS*"
     ),
     "CSP": "CE TS TS CE",
     "CSR": "EI EI CE CX CX TS XCN* XCN* TS CE TS* CE* CE* CE TS CE",
@@ -128,8 +126,7 @@ FIELD_TYPES: dict[str, str] = {
         "CWE ST ST CWE CWE ST"
     ),
     "IVT": (
-        "SI EI ST EI ST CWE EI* CWE CWE EI CNE CWE CP CWE CNE CNE CNE CP EI* EI CWE NM NM "
-        "NM NM CNE"
+        "SI EI ST EI ST CWE EI* CWE CWE EI CNE CWE CP CWE CNE CNE CNE CP EI* EI CWE NM NM NM NM CNE"
     ),
     "LAN": "SI CE CE* CE",
     "LCC": "PL CE CE* CE*",
@@ -199,25 +196,19 @@ FIELD_TYPES: dict[str, str] = {
         "CE* ST ID NM CE* CE CE TS ID ID IS* TS HD CE CE ST CE CWE* XTN*"
     ),
     "PKG": "SI CWE CNE NM CP CP DTM CWE",
-    "PM1": (
-        "CWE CX* XON* XAD* XPN* XTN* ST XON* DT DT ID ID ID ID ID ID ID ID ID ID ID ID ST "
-        "ST"
-    ),
+    "PM1": ("CWE CX* XON* XAD* XPN* XTN* ST XON* DT DT ID ID ID ID ID ID ID ID ID ID ID ID ST ST"),
     "PMT": "EI DTM DTM CWE DTM CP EI XON ST CX XON ST",
     "PR1": (
-        "SI IS CE ST TS IS NM XCN* IS NM XCN* XCN* CE ID CE CE* IS CE* EI ID CWE CWE PL* ID "
-        "EI"
+        "SI IS CE ST TS IS NM XCN* IS NM XCN* XCN* CE ID CE CE* IS CE* EI ID CWE CWE PL* ID EI"
     ),
     "PRA": "CE CE* IS* ID SPD* PLN* PIP* DT CE DT CE* SI",
     "PRB": (
-        "ID TS CE EI EI NM TS TS TS CE CE* CE CE CE TS TS ST CE CE NM CE CE CE ST CE CWE "
-        "CWE CNE"
+        "ID TS CE EI EI NM TS TS TS CE CE* CE CE CE TS TS ST CE CE NM CE CE CE ST CE CWE CWE CNE"
     ),
     "PRC": "CE CE* CE* IS* CP* ST* NM NM MO MO TS TS IS CE* ID ID MO IS",
     "PRD": "CE* XPN* XAD* PL XTN* CE PLN* TS TS XON* XAD* PL* XTN* CWE*",
     "PRT": (
-        "EI* ID CWE CWE XCN* CWE CWE XON* PL* EI* DTM DTM CWE XAD* XTN* EI DTM DTM ST ST EI "
-        "CNE"
+        "EI* ID CWE CWE XCN* CWE CWE XON* PL* EI* DTM DTM CWE XAD* XTN* EI DTM DTM ST ST EI CNE"
     ),
     "PSG": "EI EI SI ID CP ST",
     "PSH": "ST ST TS TS TS CQ CQ ID FT CQ ID FT NM* NM*",

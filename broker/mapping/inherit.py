@@ -203,7 +203,9 @@ def _remove(file: MappingFile, text: Text, problems: Problems) -> None:
                     copied.items["fields"] = cut
                     file.documents[i - 1] = copied
     if not found:
-        problems.add(text.place, "E406", f"'{text.value}' is not inherited, so it cannot be removed")
+        problems.add(
+            text.place, "E406", f"'{text.value}' is not inherited, so it cannot be removed"
+        )
 
 
 def _without(block: Block, names: list[str]) -> Block | None:

@@ -12,16 +12,56 @@ from broker.mapping.strict_yaml import Block, Item, Sequence, Text, load
 LANGUAGE = 1
 
 RULE_KEYWORDS = frozenset(
-    "from first_of constant template as table unmapped default required when each choose fields"
-    " distinct comment".split()
+    [
+        "from",
+        "first_of",
+        "constant",
+        "template",
+        "as",
+        "table",
+        "unmapped",
+        "default",
+        "required",
+        "when",
+        "each",
+        "choose",
+        "fields",
+        "distinct",
+        "comment",
+    ]
 )
-ENTRY_KEYWORDS = frozenset("name each when embedded fields allow_none comment".split())
+ENTRY_KEYWORDS = frozenset(["name", "each", "when", "embedded", "fields", "allow_none", "comment"])
 TOP_KEYS = frozenset(
-    "mapping version language from to applies_when extends tables groups namespaces defaults"
-    " document documents segments resources xml ignore remove".split()
+    [
+        "mapping",
+        "version",
+        "language",
+        "from",
+        "to",
+        "applies_when",
+        "extends",
+        "tables",
+        "groups",
+        "namespaces",
+        "defaults",
+        "document",
+        "documents",
+        "segments",
+        "resources",
+        "xml",
+        "ignore",
+        "remove",
+    ]
 )
 DEFAULT_KEYS = frozenset(
-    "timezone assigning_authority decimal_comma unmapped midnight_is_unknown keep_unread".split()
+    [
+        "timezone",
+        "assigning_authority",
+        "decimal_comma",
+        "unmapped",
+        "midnight_is_unknown",
+        "keep_unread",
+    ]
 )
 FORMATS = ("hl7v2", "cda", "fhir-r4", "document")
 
@@ -83,11 +123,18 @@ def _file(root: Block, path: Path, problems: Problems) -> MappingFile | None:
     if name is None or version is None or source is None:
         return None
     if source.value not in FORMATS:
-        problems.add(source.place, "E103", f"'{source.value}' is no format", "one of " + ", ".join(FORMATS))
+        problems.add(
+            source.place, "E103", f"'{source.value}' is no format", "one of " + ", ".join(FORMATS)
+        )
         return None
     language = _text(root, "language", problems, needed=True)
     if language is not None and language.value != str(LANGUAGE):
-        problems.add(language.place, "E104", f"language {language.value} is not known here", f"use {LANGUAGE}")
+        problems.add(
+            language.place,
+            "E104",
+            f"language {language.value} is not known here",
+            f"use {LANGUAGE}",
+        )
     target = _text(root, "to", problems)
     file = MappingFile(path, name.value, version.value, name.place, source.value)
     file.target = target.value if target else "document"
@@ -98,10 +145,14 @@ def _file(root: Block, path: Path, problems: Problems) -> MappingFile | None:
     file.groups = groups if isinstance(groups, Block) else None
     file.namespaces = {k: v.value for k, v in _texts(root, "namespaces", problems).items()}
     file.defaults = _texts(root, "defaults", problems)
-    for key in file.defaults:
-        if key not in DEFAULT_KEYS:
-            place = file.defaults[key].place
-            problems.add(place, "E101", f"unknown default '{key}'", did_you_mean(key, DEFAULT_KEYS))
+    for default, text in file.defaults.items():
+        if default not in DEFAULT_KEYS:
+            problems.add(
+                text.place,
+                "E101",
+                f"unknown default '{default}'",
+                did_you_mean(default, DEFAULT_KEYS),
+            )
     document = root.items.get("document")
     file.document = document if isinstance(document, Block) else None
     file.documents = _entries(root, problems)
@@ -193,7 +244,9 @@ def _entries(root: Block, problems: Problems) -> list[Block]:
         for key in item.keys.values():
             if key.value not in ENTRY_KEYWORDS:
                 hint = did_you_mean(key.value, ENTRY_KEYWORDS) or "target fields go under 'fields'"
-                problems.add(key.place, "E101", f"unknown key '{key.value}' of a document entry", hint)
+                problems.add(
+                    key.place, "E101", f"unknown key '{key.value}' of a document entry", hint
+                )
         if "name" not in item.items:
             problems.add(item.place, "E106", "an entry of 'documents' needs 'name'")
         out.append(item)
@@ -212,7 +265,9 @@ def _ignore(root: Block, problems: Problems) -> dict[str, str]:
     return out
 
 
-def groups_of(block: Block | None, problems: Problems, parent: Group | None = None) -> dict[str, Group]:
+def groups_of(
+    block: Block | None, problems: Problems, parent: Group | None = None
+) -> dict[str, Group]:
     """The declared groups of a mapping."""
     out: dict[str, Group] = {}
     for name, item in (block.items if block else {}).items():

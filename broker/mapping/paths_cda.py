@@ -144,9 +144,7 @@ class _Parser:
             for element in found:
                 top = run.message.root if whole else element
                 near = [
-                    e
-                    for e in top.iter(tag)
-                    if e is not top and all(test(run, e) for test in tests)
+                    e for e in top.iter(tag) if e is not top and all(test(run, e) for test in tests)
                 ]
                 out += near[index - 1 : index] if index else near
             return out
@@ -217,7 +215,9 @@ def _closing(text: str, start: int) -> int:
     return -1
 
 
-def _attribute(elements: Callable[[Any, Any], list[Any]], name: str) -> Callable[[Any, Any], list[Any]]:
+def _attribute(
+    elements: Callable[[Any, Any], list[Any]], name: str
+) -> Callable[[Any, Any], list[Any]]:
     def values(run: Any, scope: Any) -> list[Any]:
         found = elements(run, scope)
         if run.seen is not None:
@@ -231,9 +231,7 @@ _TEMPLATE = f"{{{V3}}}templateId"
 
 
 def _has_template(oid: str) -> Callable[[Any, Any], bool]:
-    return lambda _run, element: any(
-        t.get("root") == oid for t in element.iterchildren(_TEMPLATE)
-    )
+    return lambda _run, element: any(t.get("root") == oid for t in element.iterchildren(_TEMPLATE))
 
 
 def _relative(

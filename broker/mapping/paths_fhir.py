@@ -144,7 +144,9 @@ class _Parser:
             if m is None:
                 raise PathError("where() takes name='text'", at)
             return _where(m.group(1), m.group(2) == "=", m.group(3))
-        raise PathError(f"unknown function '{name}'", at, "where, ofType, resolve, first, last, extension")
+        raise PathError(
+            f"unknown function '{name}'", at, "where, ofType, resolve, first, last, extension"
+        )
 
     def _index(self) -> list[Step]:
         if not self.text.startswith("[", self.i):
@@ -177,7 +179,9 @@ def _bundle(run: Any, _found: list[At]) -> list[At]:
 
 def _resources(kind: str) -> Step:
     def resources(run: Any, found: list[At]) -> list[At]:
-        own = [a for a in found if isinstance(a.value, dict) and a.value.get("resourceType") == kind]
+        own = [
+            a for a in found if isinstance(a.value, dict) and a.value.get("resourceType") == kind
+        ]
         if own:
             return own
         return [At(r, r) for r in run.message.entries if r.get("resourceType") == kind]
@@ -222,9 +226,46 @@ def _choice(value: dict[str, Any], name: str) -> tuple[Any, str]:
 
 
 _CHOICES = frozenset(
-    "Quantity CodeableConcept String Boolean Integer Range Ratio SampledData Time DateTime Period Attachment"
-    " Identifier Reference Age Date Instant Code Uri Url Decimal Coding Timing Money Count Duration Address"
-    " HumanName ContactPoint Annotation Base64Binary Canonical Id Markdown Oid PositiveInt UnsignedInt Uuid".split()
+    [
+        "Quantity",
+        "CodeableConcept",
+        "String",
+        "Boolean",
+        "Integer",
+        "Range",
+        "Ratio",
+        "SampledData",
+        "Time",
+        "DateTime",
+        "Period",
+        "Attachment",
+        "Identifier",
+        "Reference",
+        "Age",
+        "Date",
+        "Instant",
+        "Code",
+        "Uri",
+        "Url",
+        "Decimal",
+        "Coding",
+        "Timing",
+        "Money",
+        "Count",
+        "Duration",
+        "Address",
+        "HumanName",
+        "ContactPoint",
+        "Annotation",
+        "Base64Binary",
+        "Canonical",
+        "Id",
+        "Markdown",
+        "Oid",
+        "PositiveInt",
+        "UnsignedInt",
+        "Uuid",
+    ]
 )
 
 
@@ -235,7 +276,9 @@ def _resolve(run: Any, found: list[At]) -> list[At]:
         value = at.value
         reference = value.get("reference") if isinstance(value, dict) else value
         target = (
-            run.message.resolve(reference, at.owner) if isinstance(reference, str) and reference else None
+            run.message.resolve(reference, at.owner)
+            if isinstance(reference, str) and reference
+            else None
         )
         if target is None:
             if isinstance(reference, str) and reference:
@@ -266,7 +309,9 @@ def _extension(url: str) -> Step:
     inner = _member("extension")
 
     def extension(run: Any, found: list[At]) -> list[At]:
-        return [a for a in inner(run, found) if isinstance(a.value, dict) and a.value.get("url") == url]
+        return [
+            a for a in inner(run, found) if isinstance(a.value, dict) and a.value.get("url") == url
+        ]
 
     return extension
 

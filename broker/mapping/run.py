@@ -155,7 +155,14 @@ class Run:
             )
 
     def issue(
-        self, severity: Any, code: str, *, detail: str = "", rule: str = "", source: str = "", target: str = ""
+        self,
+        severity: Any,
+        code: str,
+        *,
+        detail: str = "",
+        rule: str = "",
+        source: str = "",
+        target: str = "",
     ) -> None:
         """Note what happened at a place; never the value itself."""
         issue = Issue(
@@ -173,7 +180,9 @@ class Run:
         """Note that a rule gave a value. Raises MappingError when a message explodes."""
         self.trail.append((rule, self.at))
         if len(self.trail) > MAX_VALUES:
-            raise MappingError("mapping.too_many_values", where="message", reason="over 50,000 values")
+            raise MappingError(
+                "mapping.too_many_values", where="message", reason="over 50,000 values"
+            )
 
     def attach(self, data: bytes, attachment: Attachment) -> Attachment:
         """Keep content under its digest; the value in the document is the record of it."""

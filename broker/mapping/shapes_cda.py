@@ -1,5 +1,7 @@
 """CDA data types to model types. For the CDA source.
 
+Long because it holds one small function for each data type and nothing else.
+
 Each shape takes (run, element). An element that says only `nullFlavor` is a Null with that reason.
 Source: CDA R2 and HL7 v3 data types R1; French identifiers and codes from CI-SIS "Structuration minimale".
 """
@@ -84,7 +86,9 @@ def identifier(run: Any, element: Any) -> Any:
     if not root and not extension:
         return None
     if not extension:
-        return Identifier(value=root, system="urn:ietf:rfc:3986", oid=root if root[:2] in {"1.", "2."} else "")
+        return Identifier(
+            value=root, system="urn:ietf:rfc:3986", oid=root if root[:2] in {"1.", "2."} else ""
+        )
     system, kind, value = run.systems.identify(root, extension)
     return Identifier(
         value=value,
@@ -200,7 +204,9 @@ def address(_run: Any, element: Any) -> Any:
         "postal_code": words(child(element, "postalCode")),
         "state": words(child(element, "state")),
         "country": words(child(element, "country")),
-        "insee_code": words(child(element, "county")) if child(element, "county") is not None else "",
+        "insee_code": words(child(element, "county"))
+        if child(element, "county") is not None
+        else "",
         "text": "" if has_parts else words(element),
     }
     if not lines and not parts and not any(found.values()):

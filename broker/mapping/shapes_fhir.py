@@ -1,5 +1,7 @@
 """FHIR R4 data types to model types. For the FHIR source.
 
+Long because it holds one small function for each data type and nothing else.
+
 Each shape takes (run, At). Source: FHIR R4 (4.0.1) datatypes; numbers keep their digits.
 """
 
@@ -78,7 +80,9 @@ def identifier(run: Any, at: At) -> Any:
     given = _text(value, "system")
     system, kind, plain = run.systems.identify(given, text)
     codings = _list(_dict_of(value.get("type")).get("coding"))
-    type_code = next((str(c.get("code")) for c in codings if isinstance(c, dict) and c.get("code")), "")
+    type_code = next(
+        (str(c.get("code")) for c in codings if isinstance(c, dict) and c.get("code")), ""
+    )
     interval = _dict_of(value.get("period"))
     return Identifier(
         value=plain,
@@ -148,7 +152,10 @@ def person_name(_run: Any, at: At) -> Any:
 def _is_ins(at: At) -> bool:
     """French profiles: the official name of a patient with an INS is the birth name."""
     identifiers = _list(_dict_of(at.owner).get("identifier"))
-    return any(".1.2.250.1.213.1.4." in f".{_dict_of(i).get('system', '')}".replace(":", ".") for i in identifiers)
+    return any(
+        ".1.2.250.1.213.1.4." in f".{_dict_of(i).get('system', '')}".replace(":", ".")
+        for i in identifiers
+    )
 
 
 def address(_run: Any, at: At) -> Any:
@@ -218,7 +225,11 @@ def period(run: Any, at: At) -> Any:
 def _digits(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | Decimal | float):
         return value if isinstance(value, str) else ""
-    return format(value, "f") if isinstance(value, Decimal) and abs(value.adjusted()) < 40 else str(value)
+    return (
+        format(value, "f")
+        if isinstance(value, Decimal) and abs(value.adjusted()) < 40
+        else str(value)
+    )
 
 
 def quantity(_run: Any, at: At) -> Any:
@@ -332,7 +343,9 @@ def _from_role(run: Any, at: At) -> Any:
         identifiers=who.identifiers or own,
         name=who.name,
         role_code=code,
-        profession=code if code and code.codings and code.codings[0].code.startswith("G15_") else None,
+        profession=code
+        if code and code.codings and code.codings[0].code.startswith("G15_")
+        else None,
         speciality=speciality,
         telecoms=who.telecoms or _all(run, at, "telecom", telecom),
         addresses=who.addresses,
@@ -451,7 +464,9 @@ def attachment(run: Any, at: At) -> Any:
         return run.attach(content, found)
     if not url:
         return None
-    return Attachment(url=url, media_type=found.media_type, title=found.title, creation=found.creation)
+    return Attachment(
+        url=url, media_type=found.media_type, title=found.title, creation=found.creation
+    )
 
 
 def text(_run: Any, at: At) -> Any:

@@ -1,5 +1,7 @@
 """HL7v2 data types to model types: the knowledge a mapping never has to write. For the HL7v2 source.
 
+Long because it holds one small function for each data type and nothing else.
+
 Each shape takes (run, raw, level): the raw text of a field repetition (level 0) or of a component (level 1).
 Source: HL7 v2.5.1 chapter 2A (data types); French use of CX, XCN and XON from IHE PAM France 2.11.
 """
@@ -32,7 +34,7 @@ from broker.document import (
     Telecom,
     When,
 )
-from broker.mapping.paths_hl7v2 import NULL, text_of
+from broker.mapping.readers_hl7v2 import NULL, text_of
 from broker.mapping.values import base64_bytes, compared, hl7_when, number, text_range
 
 Typed = Callable[[Any, str, int], Any]
@@ -165,7 +167,9 @@ def hd(run: Any, raw: str, level: int) -> Identifier | None:
     if not value:
         return None
     return Identifier(
-        value=value, oid=universal if universal[:2] in {"1.", "2."} else "", authority_name=universal
+        value=value,
+        oid=universal if universal[:2] in {"1.", "2."} else "",
+        authority_name=universal,
     )
 
 
@@ -228,7 +232,7 @@ def xpn(run: Any, raw: str, level: int) -> PersonName | None:
 def _name(run: Any, p: list[str], at: int, use_at: int) -> PersonName | None:
     n = len(p)
     family = leaf(run, p[at]) if n > at else ""
-    given = ()
+    given: tuple[str, ...] = ()
     first = leaf(run, p[at + 1]) if n > at + 1 else ""
     if first:
         given = (first,)
@@ -289,7 +293,9 @@ def xon(run: Any, raw: str, level: int) -> Organization | None:
 def hd_organization(run: Any, raw: str, level: int) -> Organization | None:
     """An organisation named by an HD."""
     found = hd(run, raw, level)
-    return Organization(name=found.value, identifiers=(found,) if found.oid else ()) if found else None
+    return (
+        Organization(name=found.value, identifiers=(found,) if found.oid else ()) if found else None
+    )
 
 
 def xad(run: Any, raw: str, level: int) -> Address | None:
@@ -333,7 +339,14 @@ def xtn(run: Any, raw: str, level: int) -> Telecom | None:
     return Telecom(value=value, kind=_telecom_kind(equipment, use, value), use=_USES.get(use, use))
 
 
-_USES = {"PRN": "home", "ORN": "home", "WPN": "work", "VHN": "vacation", "NET": "", "EMR": "emergency"}
+_USES = {
+    "PRN": "home",
+    "ORN": "home",
+    "WPN": "work",
+    "VHN": "vacation",
+    "NET": "",
+    "EMR": "emergency",
+}
 _EQUIPMENT = {
     "PH": "phone",
     "FX": "fax",
@@ -434,7 +447,10 @@ def attachment(run: Any, raw: str, level: int) -> Attachment | None:
             return Attachment(url=url, media_type=media)
         run.issue("warning", "attachment-unreadable")
         return None
-    return run.attach(data, Attachment(media_type=media, encoding_as_received=encoding))
+    found: Attachment = run.attach(
+        data, Attachment(media_type=media, encoding_as_received=encoding)
+    )
+    return found
 
 
 _MEDIA = {
@@ -547,9 +563,7 @@ def _structured(run: Any, raw: str, declared: str, unit: str, ucum: str) -> Resu
     low = Quantity(value=first, unit=unit, ucum=ucum)
     high = Quantity(value=second, unit=unit, ucum=ucum)
     if first and number(first) and not mark:
-        amount = Quantity(
-            value=first, comparator="" if sign == "=" else sign, unit=unit, ucum=ucum
-        )
+        amount = Quantity(value=first, comparator="" if sign == "=" else sign, unit=unit, ucum=ucum)
         return ResultValue(quantity=amount, declared_type=declared)
     if number(first) and number(second) and mark == "-":
         return ResultValue(range=Range(low=low, high=high), declared_type=declared)

@@ -69,5 +69,9 @@ def _unread(value: Any, path: str, seen: set[int], out: dict[str, None]) -> None
             out[path] = None
             return
         for name, inner in value.items():
-            if name not in _STRUCTURE and not name.startswith("_") and isinstance(inner, dict | list):
+            if (
+                name not in _STRUCTURE
+                and not name.startswith("_")
+                and isinstance(inner, dict | list)
+            ):
                 _unread(inner, f"{path}.{name}", seen, out)

@@ -7,11 +7,11 @@ from typing import Any
 from broker.document import Coded, Location, Organization, Person, Range, ResultValue, When
 from broker.mapping.groups import Group, Groups
 from broker.mapping.paths import Path, PathError, Shape
-from broker.mapping.paths_hl7v2 import ROOT, Chain, PathCompiler, text_of
+from broker.mapping.paths_hl7v2 import ROOT, Chain, PathCompiler
+from broker.mapping.readers_hl7v2 import text_of
 from broker.mapping.run import Node, remembered
 from broker.mapping.shapes_hl7v2 import SHAPES, Typed, free, leaf, result_value
 from broker.mapping.tables import Table
-
 
 _REPEATING = (Coded, When, Person, Organization, Range, Location)
 
@@ -76,7 +76,7 @@ class Hl7v2Source:
 
         def shape(run: Any, raw: Any, scope: Any) -> Any:
             found = segment(run, scope)
-            fields = found.fields if found is not None else ()
+            fields: list[str] = found.fields if found is not None else []
             n = len(fields)
             declared = fields[2] if n > 2 else ""
             if run.component in declared or run.escape in declared or declared[-1:] == " ":

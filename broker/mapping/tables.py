@@ -77,7 +77,9 @@ def parse(text: str, name: str, problems: Problems, place: Place) -> Table | Non
         return None
     is_short = "from" in found[0][1]
     if not is_short and "source_code" not in found[0][1]:
-        problems.add(place, "E303", f"table '{name}' needs columns from,to or source_code,target_code")
+        problems.add(
+            place, "E303", f"table '{name}' needs columns from,to or source_code,target_code"
+        )
         return None
     rows: dict[tuple[str, str], Row] = {}
     for line, cells in found:

@@ -14,24 +14,20 @@ import msgspec
 
 from broker.errors import ParseError
 from broker.parsing.charset import decode
+from broker.parsing.hl7v2_separators import (
+    STANDARD,
+    Separators,
+    read_separators,
+    unescape,
+)
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SEGMENTS = 20_000
 
-_STARTS = re.compile(rb"(?:\A|[\r\n\x0b\x1c])[ \t]*(?:\xef\xbb\xbf)?(MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n])")
+_STARTS = re.compile(
+    rb"(?:\A|[\r\n\x0b\x1c])[ \t]*(?:\xef\xbb\xbf)?(MSH|FHS|BHS|BTS|FTS)(?=[^A-Za-z0-9\r\n])"
+)
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?=\Z|[^A-Za-z0-9 _.,;:'/-])")
-_DEFAULTS = "^~\\&"
-_TYPOGRAPHIC = {"˜": "~"}
-
-
-class Separators(msgspec.Struct, frozen=True):
-    """The five characters of MSH-1 and MSH-2; `escape` and `subcomponent` may be empty."""
-
-    field: str = "|"
-    component: str = "^"
-    repetition: str = "~"
-    escape: str = "\\"
-    subcomponent: str = "&"
 
 
 class Header(msgspec.Struct, frozen=True):
@@ -99,7 +95,7 @@ def parse(body: bytes, *, declared: str = "") -> Hl7v2Message:
     charset = "" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else _declared(head)
     decoded = decode(head, charset or declared)
     text = decoded.text.lstrip("\ufeff \t\r\n\x0b")
-    separators, repairs = _separators(text)
+    separators, repairs = read_separators(text)
     repairs = decoded.repairs + repairs
     lines, line_repairs = _lines(text)
     segments, segment_repairs = _segments(lines, separators)
@@ -127,7 +123,7 @@ def header(body: bytes) -> Header:
             line = raw.decode("utf-8")
         except UnicodeDecodeError:
             line = raw.decode("cp1252", "replace")
-    separators, _ = _separators(line)
+    separators, _ = read_separators(line)
     f = line.split(separators.field)
     if len(f) < 18:
         f += [""] * (18 - len(f))
@@ -172,9 +168,9 @@ def patient_keys(body: bytes) -> tuple[tuple[str, str], ...]:
         line = raw.decode("cp1252", "replace")
         marks = body[at + 3 : at + 16].decode("cp1252", "replace")
     if marks[:5] == "|^~\\&":
-        separators = _STANDARD
+        separators = STANDARD
     else:
-        separators, _ = _separators("MSH" + marks)
+        separators, _ = read_separators("MSH" + marks)
     f = line.split(separators.field, 5)
     keys = _keys(f[3], separators) if len(f) > 3 else []
     if not keys and len(f) > 2:
@@ -227,68 +223,6 @@ def split_messages(body: bytes) -> list[bytes]:
     return split_batch(body).messages
 
 
-def unescape(text: str, separators: Separators) -> str:
-    r"""Decode \F\ \S\ \T\ \R\ \E\ \.br\ \Xhh\ and drop the highlighting \H\ \N\; an unknown sequence stays as it is."""
-    mark = separators.escape
-    if not mark or mark not in text:
-        return text
-    parts = text.split(mark)
-    out = [parts[0]]
-    i = 1
-    while i < len(parts):
-        known = _escape(parts[i], separators) if i + 1 < len(parts) else None
-        if known is None:
-            out.append(mark + parts[i])
-            i += 1
-        else:
-            out.append(known + parts[i + 1])
-            i += 2
-    return "".join(out)
-
-
-def escape(text: str, separators: Separators) -> str:
-    """The inverse of `unescape`, for a leaf about to be written."""
-    if not separators.escape:
-        return text
-    e = separators.escape
-    table = {
-        separators.escape: f"{e}E{e}",
-        separators.field: f"{e}F{e}",
-        separators.component: f"{e}S{e}",
-        separators.repetition: f"{e}R{e}",
-        "\r": f"{e}X0D{e}",
-        "\n": f"{e}.br{e}",
-    }
-    if separators.subcomponent:
-        table[separators.subcomponent] = f"{e}T{e}"
-    return "".join(table.get(c, c) for c in text)
-
-
-def _escape(name: str, separators: Separators) -> str | None:
-    if name in _PLAIN_ESCAPES:
-        return str(getattr(separators, _PLAIN_ESCAPES[name]))
-    if name in {"H", "N"}:
-        return ""
-    if name == ".br" or (name[:3] in {".br", ".sp"} and name[3:].lstrip("+").isdigit()):
-        return "\n"
-    if name[:1] == "X" and len(name) > 1 and len(name) % 2:
-        try:
-            data = bytes.fromhex(name[1:])
-        except ValueError:
-            return None
-        return decode(data, "").text
-    return None
-
-
-_PLAIN_ESCAPES = {
-    "F": "field",
-    "S": "component",
-    "T": "subcomponent",
-    "R": "repetition",
-    "E": "escape",
-}
-
-
 def _from_msh(body: bytes) -> bytes:
     """The bytes from MSH on: past a BOM, blank lines, or an envelope. Raises when there is no MSH."""
     if body[:2] in {b"\xff\xfe", b"\xfe\xff"}:
@@ -318,35 +252,6 @@ def _declared(head: bytes) -> str:
     return fields[17].partition(b"~")[0].partition(b"^")[0].decode("ascii", "ignore").strip()
 
 
-_STANDARD = Separators()
-
-
-def _separators(text: str) -> tuple[Separators, tuple[str, ...]]:
-    if text[3:9] == "|^~\\&|":
-        return _STANDARD, ()
-    mark = text[3:4]
-    if not mark or mark.isalnum() or mark in "\r\n":
-        raise ParseError("hl7v2.separators", where="MSH-1", reason="no field separator after MSH")
-    given = text[4:].split("\r", 1)[0].split("\n", 1)[0].split(mark, 1)[0].rstrip()
-    repairs: tuple[str, ...] = ()
-    if len(given) > 4 and given[2] == given[3] == "\\":
-        given = given[:3] + given[4:]
-        repairs += ("separators_doubled",)
-    if len(given) < 4 or len(set(given[:4])) < 4 or mark in given[:4] or given[:4].isalnum():
-        if not given or given[0].isalnum():
-            given = ""
-        filled = given[:4]
-        for wanted in _DEFAULTS[len(filled) :]:
-            filled += wanted if wanted not in filled and wanted != mark else "\0"
-        given = filled
-        repairs += ("separators_completed",)
-    if given[1] in _TYPOGRAPHIC:
-        repairs += ("separators_typographic",)
-    subcomponent = "" if given[3] == "\0" else given[3]
-    escape_mark = "" if given[2] == "\0" else given[2]
-    return Separators(mark, given[0], given[1], escape_mark, subcomponent), repairs
-
-
 def _lines(text: str) -> tuple[list[str], tuple[str, ...]]:
     if "\n" not in text:
         return text.split("\r"), ()
@@ -356,9 +261,7 @@ def _lines(text: str) -> tuple[list[str], tuple[str, ...]]:
     return lines, ("line_ends_mixed",) if mixed else ("line_ends",)
 
 
-def _segments(
-    lines: list[str], separators: Separators
-) -> tuple[list[Segment], tuple[str, ...]]:
+def _segments(lines: list[str], separators: Separators) -> tuple[list[Segment], tuple[str, ...]]:
     """Cut the segments; a line that begins no segment is the rest of the one before (folded)."""
     mark = separators.field
     whole: list[str] = []
