@@ -149,6 +149,19 @@ REASONS: dict[str, Words] = {
         "Le message ne commence pas par un segment MSH.",
         "Check that the sender frames whole messages and sends HL7v2 to this port.",
     ),
+    "hl7v2.separators": Words(
+        "No field separator can be read after MSH.",
+        "Aucun séparateur de champ n'est lisible après MSH.",
+        "MSH-1 is the character after MSH, MSH-2 the four that follow.",
+    ),
+    "hl7v2.empty_batch": Words(
+        "The batch envelope holds no message.",
+        "L'enveloppe du lot ne contient aucun message.",
+    ),
+    "hl7v2.too_large": Words(
+        "The message is larger than 64 MB or has more than 20,000 segments.",
+        "Le message dépasse 64 Mo ou 20 000 segments.",
+    ),
     "media.unknown": Words(
         "The bytes are neither HL7v2, CDA, FHIR nor an XDM archive.",
         "Les octets ne sont ni HL7v2, ni CDA, ni FHIR, ni une archive XDM.",
@@ -289,6 +302,40 @@ REASONS: dict[str, Words] = {
         "No mapping applies to this kind of message.",
         "Aucun mapping ne s'applique à ce type de message.",
         "Add a mapping whose applies_when holds for it (carnet map FILE shows which were tried).",
+    ),
+    "mapping.ambiguous": Words(
+        "Several mappings apply to this message and none extends the others.",
+        "Plusieurs mappings s'appliquent à ce message et aucun n'étend les autres.",
+        "Let one extend the other, or narrow their applies_when.",
+    ),
+    "mapping.no_document": Words(
+        "The mapping made no document of this message.",
+        "Le mapping n'a produit aucun document de ce message.",
+        "Look at the conditions of its documents, or set allow_none where that is meant.",
+    ),
+    "mapping.required": Words(
+        "A field that the mapping requires is missing.",
+        "Un champ exigé par le mapping est absent.",
+        "Have the sender fill it, or relax required in the site's mapping.",
+    ),
+    "mapping.unmapped_code": Words(
+        "A code is not in its table, and the mapping refuses such messages.",
+        "Un code n'est pas dans sa table, et le mapping refuse ces messages.",
+        "Add the code to the table the reason names.",
+    ),
+    "mapping.too_many_values": Words(
+        "The message produced more values than any real one does.",
+        "Le message produit plus de valeurs qu'aucun message réel.",
+    ),
+    "mapping.set_invalid": Words(
+        "The mapping files have errors; nothing was started.",
+        "Les fichiers de mapping comportent des erreurs ; rien n'a démarré.",
+        "Each error names its file, line and column.",
+    ),
+    "embedded.patient_mismatch": Words(
+        "The patient of the message is not the patient of the document in it.",
+        "Le patient du message n'est pas celui du document qu'il contient.",
+        "A person decides: nothing is filed for either patient.",
     ),
     "account.opposed": Words(
         "The patient opposes filing (R.1111-47): not filed, deliveries go on.",
