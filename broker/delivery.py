@@ -153,6 +153,8 @@ class Courier:
         with writing(self._engine) as connection:
             self._note(connection, attempted)
         self._telemetry.emit("attempt_ended", destination=self._name, outcome=attempted.outcome)
+        took = (attempted.ended_at - attempted.started_at).total_seconds()
+        self._telemetry.observe("delivery_seconds", took, destination=self._name)
         return attempted
 
     def _send(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from broker.values import Lane, digest64
 NO_LANE = Lane(0)
 
 _LONGEST = 200
+_TYPE = re.compile(r"[A-Z][A-Z0-9]{2}(\^[A-Z][A-Z0-9]{2})?")
+_VERSION = re.compile(r"2(\.\d){0,3}")
+_CHARSET = re.compile(r"[A-Za-z]{0,10}[ _/-]?[A-Za-z]{0,5}[-_ ]?\d{0,5}([-/_]\d{1,4}){0,2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +71,21 @@ def _hl7v2(envelope: Envelope, key: bytes) -> Glance:
     sender = f"{header.sending_application}|{header.sending_facility}"
     return Glance(
         format="hl7v2",
-        type=_bounded(header.message_type),
-        version=_bounded(header.version),
-        charset=_bounded(header.charset or envelope.charset),
+        type=_coded(_TYPE, header.message_type),
+        version=_coded(_VERSION, header.version),
+        charset=_coded(_CHARSET, header.charset or envelope.charset),
         control_id=_bounded(header.control_id) or None,
         sender=_bounded(sender),
         lane=lane_of(hl7v2.patient_keys(envelope.body), key),
     )
+
+
+def _coded(shape: re.Pattern[str], text: str) -> str:
+    """A header field that is shown in lists, where it has the shape of its kind; `?` for anything else.
+
+    A sender whose fields are shifted puts a name where the type should be: what is listed must not show it.
+    """
+    return text if not text or shape.fullmatch(text) else "?"
 
 
 def _bounded(text: str) -> str:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import accumulate
+from time import perf_counter
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -195,6 +196,7 @@ class Intake:
 
     def _commit(self, batch: Sequence[_Arrival]) -> list[tuple[Receipt, Work | None]]:
         now = self._clock()
+        begun = perf_counter()
         with writing(self._engine) as connection:
             if month_of(now) != self._month:
                 partitions.ensure(connection, now)
@@ -214,6 +216,12 @@ class Intake:
         for _ in refused:
             self._refused.popleft()
         self._month = month_of(now)
+        self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")
+        self._telemetry.observe("batch_messages", len(batch), stage="intake")
+        done = self._clock()
+        for arrival in batch:
+            waited = (done - arrival.envelope.received_at).total_seconds()
+            self._telemetry.observe("answer_seconds", waited, source=arrival.envelope.source)
         work = {row.id: Work(row.seq, row.lane) for row in rows if row.state == State.RECEIVED}
         return [
             (receipt, None if receipt.duplicate else work.get(MessageId(receipt.message_id)))

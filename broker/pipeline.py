@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from time import perf_counter_ns
+from time import perf_counter, perf_counter_ns
 
 import msgspec
 from sqlalchemy import Connection, Engine
@@ -84,8 +84,12 @@ class Pipeline:
         with reading(self._engine) as connection:
             opened = messages.claim(connection, seqs)
         hands = [self._read(message) for message in opened if message.state != State.HELD]
+        begun = perf_counter()
         with writing(self._engine) as connection:
-            return self._settle(connection, hands, self._clock())
+            outcome = self._settle(connection, hands, self._clock())
+        self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="filing")
+        self._telemetry.observe("batch_messages", len(hands), stage="filing")
+        return outcome
 
     def park(self, seq: int, error: Exception) -> Outcome:
         """Settle a message that fails whatever is tried: its bytes are kept, its place is said, its lane goes on."""
@@ -355,7 +359,9 @@ class Pipeline:
                 continue
             source, fate = hand.message.source, tallies.FATES_BY_STATE[hand.verdict or State.FILED]
             flows[(source, fate)] += 1
-            flows[(source, tallies.latency_measure("filing", now - hand.message.received_at))] += 1
+            waited = now - hand.message.received_at
+            flows[(source, tallies.latency_measure("filing", waited))] += 1
+            self._telemetry.observe("filing_seconds", waited.total_seconds(), source=source)
             if hand.reason is not None:
                 self._telemetry.emit(
                     fate,

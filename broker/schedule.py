@@ -117,6 +117,9 @@ class Schedule:
         jobs.add_job(
             self._guarded(self._seal), "interval", seconds=self._seal_every.total_seconds()
         )
+        jobs.add_job(
+            self._guarded(self._levels), "interval", seconds=self._sweep_every.total_seconds()
+        )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
         jobs.start()
@@ -144,6 +147,17 @@ class Schedule:
         sealed = seal.seal(self._engine, self._clock(), SEAL_LIMIT)
         if sealed.entries:
             self._telemetry.emit_many("sealed", sealed.entries)
+
+    def _levels(self) -> None:
+        """The gauges that belong to the whole installation rather than to one process."""
+        now = self._clock()
+        with reading(self._engine) as connection:
+            open_now = lanes.unsettled(connection)
+        self._telemetry.level("in_flight", open_now.messages)
+        oldest = (now - open_now.since).total_seconds() if open_now.since is not None else 0.0
+        self._telemetry.level("oldest_unsettled_seconds", oldest)
+        self._telemetry.level("lanes_blocked", open_now.lanes)
+        self._telemetry.level("queue_depth", self._queue.depth(INBOUND), topic=INBOUND)
 
     def _fold(self) -> None:
         with writing(self._engine) as connection:

@@ -82,14 +82,12 @@ MEASURES: Mapping[str, Measure] = {
     "delivery_seconds": Measure("histogram", "one attempt of delivery", ("destination",), _SECONDS),
     "commit_seconds": Measure("histogram", "one transaction of a batch", ("stage",), _SECONDS),
     "batch_messages": Measure("histogram", "messages in one batch", ("stage",), _SIZES),
-    "connections": Measure("gauge", "open connections", ("source",)),
     "in_flight": Measure("gauge", "messages received and not settled", (), (), "max"),
     "queue_depth": Measure("gauge", "claim checks waiting in the queue", ("topic",), (), "max"),
     "oldest_unsettled_seconds": Measure(
         "gauge", "age of the oldest unsettled message", (), (), "max"
     ),
     "lanes_blocked": Measure("gauge", "lanes that wait", (), (), "max"),
-    "memory_bytes": Measure("gauge", "resident memory of the process", ("role",)),
 }
 
 

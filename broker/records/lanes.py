@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select, text
@@ -87,6 +88,30 @@ def free(connection: Connection, lanes: Collection[int]) -> list[tuple[int, Lane
         .order_by(message.c.seq)
     )
     return [(row.seq, Lane(row.lane)) for row in waiting]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """What is open in the whole installation: messages, blocked lanes, and when the oldest message came."""
+
+    messages: int
+    lanes: int
+    since: datetime | None
+
+
+def unsettled(connection: Connection) -> Unsettled:
+    """How much is open: counts from the tallies, the oldest from the index of open messages."""
+    open_fates = ("in_flight", "waiting", "retrying", "held")
+    counted = connection.execute(
+        text("SELECT sum(n) FROM tally_day WHERE fate IN :fates").bindparams(
+            bindparam("fates", expanding=True)
+        ),
+        {"fates": open_fates},
+    ).scalar()
+    blocked = connection.execute(text("SELECT count(*) FROM lane WHERE kind = 'filing'")).scalar()
+    first = connection.execute(text("SELECT min(seq) FROM message WHERE state < 10")).scalar()
+    since = connection.execute(select(message.c.received_at).where(message.c.seq == first)).scalar()
+    return Unsettled(int(counted or 0), int(blocked or 0), since)
 
 
 def overdue(connection: Connection, before: datetime, limit: int) -> list[tuple[int, Lane]]:
