@@ -130,10 +130,10 @@ class _Loader:
                     self.files[path] = file
         self._check_names()
         compiled: dict[str, Compiled] = {}
-        for path, file in self.files.items():
+        for file in self.files.values():
             if file.source == "document" or file.target != "document":
                 continue
-            one = self._compile(flatten(file, self.files, path.parent, self.problems))
+            one = self._compile(flatten(file, self.files, self.problems))
             if one is not None:
                 compiled[one.name] = one
         mappings = MappingProxyType(compiled)

@@ -64,7 +64,7 @@ def differences(expected: Expectation, mapped: Mapped) -> list[str]:
         out.append(f"mapping: {mapped.mapping} instead of {expected.mapping}")
     if expected.documents is not None and len(mapped.documents) != expected.documents:
         out.append(f"documents: {len(mapped.documents)} instead of {expected.documents}")
-    documents = msgspec.to_builtins(mapped.documents)
+    documents = msgspec.json.decode(msgspec.json.encode(mapped.documents))
     for path, wanted in expected.expect.items():
         found = value_at(documents, path)
         if found != wanted:

@@ -15,53 +15,47 @@ from broker.mapping.strict_yaml import Block, Item, Sequence, Text
 MAX_LEVELS = 5
 
 
-def flatten(
-    file: MappingFile, files: dict[Path, MappingFile], root: Path, problems: Problems
-) -> MappingFile:
-    """`file` with everything it extends merged beneath it."""
-    return _flatten(file, files, root, problems, ())
+def flatten(file: MappingFile, files: dict[Path, MappingFile], problems: Problems) -> MappingFile:
+    """`file` with everything it extends merged beneath it, each ancestor once, in the order they are named."""
+    line: list[MappingFile] = []
+    _line_up(file, files, problems, (), line)
+    merged = _empty(file)
+    for one in line:
+        merged = _merge(merged, one, problems)
+    merged.ancestors = {one.name for one in line if one is not file}
+    return merged
 
 
-def _flatten(
+def _line_up(
     file: MappingFile,
     files: dict[Path, MappingFile],
-    root: Path,
     problems: Problems,
     below: tuple[Path, ...],
-) -> MappingFile:
-    merged: MappingFile | None = None
-    ancestors: set[str] = set()
+    line: list[MappingFile],
+) -> None:
+    """Ancestors before their heirs; what two parents share comes once, so it cannot undo either of them."""
     for text in file.extends:
         path = (file.path.parent / text.value).resolve()
+        parent = files.get(path)
         if path in (*below, file.path):
             problems.add(text.place, "E401", f"'{text.value}' extends itself")
-            continue
-        if len(below) + 1 >= MAX_LEVELS:
+        elif len(below) + 1 >= MAX_LEVELS:
             problems.add(text.place, "E402", f"more than {MAX_LEVELS} levels of 'extends'")
-            continue
-        parent = files.get(path)
-        if parent is None:
+        elif parent is None:
             problems.add(text.place, "E403", f"no mapping file '{text.value}' in this set")
-            continue
-        if parent.source != file.source:
+        elif parent.source != file.source:
             problems.add(text.place, "E404", f"'{text.value}' maps from {parent.source}")
-            continue
-        flat = _flatten(parent, files, root, problems, (*below, file.path))
-        ancestors |= {parent.name} | flat.ancestors
-        merged = flat if merged is None else _merge(merged, flat, problems, strict=False)
-    if merged is not None:
-        file = _merge(merged, file, problems, strict=True)
-    elif file.document is not None:
-        file = _merge(_empty(file), file, problems, strict=True)
-    file.ancestors = ancestors
-    return file
+        else:
+            _line_up(parent, files, problems, (*below, file.path), line)
+    if file not in line:
+        line.append(file)
 
 
 def _empty(file: MappingFile) -> MappingFile:
     return MappingFile(file.path, file.name, file.version, file.place, file.source)
 
 
-def _merge(base: MappingFile, child: MappingFile, problems: Problems, strict: bool) -> MappingFile:
+def _merge(base: MappingFile, child: MappingFile, problems: Problems) -> MappingFile:
     out = MappingFile(child.path, child.name, child.version, child.place, child.source)
     out.target = child.target
     out.applies_when = child.applies_when
@@ -70,7 +64,7 @@ def _merge(base: MappingFile, child: MappingFile, problems: Problems, strict: bo
     out.namespaces = {**base.namespaces, **child.namespaces}
     out.defaults = {**base.defaults, **child.defaults}
     out.ignore = {**base.ignore, **child.ignore}
-    out.document = merge_fields(base.document, child.document, problems, strict, overrides=True)
+    out.document = merge_fields(base.document, child.document, problems, overrides=True)
     out.documents = _merge_entries(base.documents, child.documents, problems)
     for text in child.remove:
         _remove(out, text, problems)
@@ -90,7 +84,6 @@ def merge_fields(
     base: Block | None,
     child: Block | None,
     problems: Problems,
-    strict: bool = True,
     overrides: bool = False,
 ) -> Block | None:
     """Target fields of `child` over those of `base`.
@@ -106,7 +99,7 @@ def merge_fields(
     for name, key in child.keys.items():
         value = child.items[name]
         if name.endswith("+"):
-            _append(out, key, value, problems, strict)
+            _append(out, key, value, problems)
         else:
             old = out.items.get(name)
             if old is not None:
@@ -122,12 +115,11 @@ def _is_bare_override(value: Item) -> bool:
     return isinstance(value, Block) and set(value.items) == {"fields"}
 
 
-def _append(out: Block, key: Text, value: Item, problems: Problems, strict: bool) -> None:
+def _append(out: Block, key: Text, value: Item, problems: Problems) -> None:
     name = key.value.rstrip("+")
     old = out.items.get(name)
     if old is None:
-        if strict:
-            problems.add(key.place, "E405", f"'{name}+' appends to nothing: no inherited '{name}'")
+        problems.add(key.place, "E405", f"'{name}+' appends to nothing: no inherited '{name}'")
         return
     first = old.items if isinstance(old, Sequence) else [old]
     more = value.items if isinstance(value, Sequence) else [value]

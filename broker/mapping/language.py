@@ -78,7 +78,7 @@ class TableRef:
     default: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class MappingFile:
     """What one file says, or several merged into one. `remove` and `extends` are spent by the merge."""
 
