@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -74,9 +75,11 @@ def demo(
     Exit codes: 0 as promised, 1 something was not, 2 it could not start.
     """
     folder = data or Path(tempfile.mkdtemp(prefix="carnet-demo-"))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # drained like Ctrl-C
     try:
         good = run(folder, check=check, as_json=json)
     finally:
+        signal.signal(signal.SIGTERM, before)
         if data is None and not keep:
             shutil.rmtree(folder, ignore_errors=True)
     raise typer.Exit(output.GOOD if good else output.FOUND)
@@ -362,8 +365,8 @@ def _progress(screen: Console) -> Progress:
 
 def _stay(screen: Console, roles: threading.Thread) -> None:
     """Stay up until Ctrl-C, or until the broker ends by itself."""
-    screen.print("The broker stays up. Ctrl-C drains and ends.")
     try:
+        screen.print("The broker stays up. Ctrl-C drains and ends.")
         while roles.is_alive():
             roles.join(0.5)
     except KeyboardInterrupt:

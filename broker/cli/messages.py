@@ -14,7 +14,7 @@ from broker.audit import trail
 from broker.cli import output, setup
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
-from broker.records import messages_reading
+from broker.records import message_detail, messages_reading
 from broker.records.messages import KEY_KINDS
 from broker.values import Seq, State
 
@@ -120,14 +120,14 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
     ledger = setup.open_ledger(config)
     found = _one(ledger, message)
     with reading(ledger.engine) as connection:
-        owed = messages_reading.owed(connection, found.line.seq)
+        owed = message_detail.owed(connection, found.line.seq)
     steps: list[tuple[datetime, str, int | None, str]] = [
         (found.line.received_at, "received", None, "")
     ]
     if found.answered_at is not None:
         steps.append((found.answered_at, "answered", None, found.answer_code))
     steps += [
-        (s.at, s.name, s.microseconds, s.outcome) for s in messages_reading.timeline(found.trail)
+        (s.at, s.name, s.microseconds, s.outcome) for s in message_detail.timeline(found.trail)
     ]
     for delivery in owed:
         steps.append((delivery.created_at, f"owed to {delivery.destination}", None, ""))
@@ -198,10 +198,10 @@ def _state(name: str | None) -> State | None:
         ) from error
 
 
-def _one(ledger: setup.Ledger, name: str) -> messages_reading.Detail:
+def _one(ledger: setup.Ledger, name: str) -> message_detail.Detail:
     with reading(ledger.engine) as connection:
-        lines = messages_reading.find(connection, name)
-        found = messages_reading.detail(connection, lines[0].id) if len(lines) == 1 else None
+        lines = message_detail.find(connection, name)
+        found = message_detail.detail(connection, lines[0].id) if len(lines) == 1 else None
     if found is not None:
         return found
     if lines:
@@ -247,14 +247,14 @@ def _line(line: messages_reading.Line) -> dict[str, object]:
     return {**plain, "state": line.state.name.lower()}
 
 
-def _plain(found: messages_reading.Detail) -> dict[str, object]:
+def _plain(found: message_detail.Detail) -> dict[str, object]:
     plain: dict[str, object] = msgspec.to_builtins(found)
     plain.pop("line")
     plain.pop("trail")
     return {**_line(found.line), **plain}
 
 
-def _detail(found: messages_reading.Detail) -> None:
+def _detail(found: message_detail.Detail) -> None:
     line = found.line
     rows: list[tuple[str, object]] = [
         ("id", line.id),
@@ -281,13 +281,11 @@ def _detail(found: messages_reading.Detail) -> None:
     output.table("", ("", ""), [row for row in rows if row[1]])
 
 
-def _reveal(
-    ledger: setup.Ledger, found: messages_reading.Detail, operator: str, motive: str
-) -> None:
+def _reveal(ledger: setup.Ledger, found: message_detail.Detail, operator: str, motive: str) -> None:
     """Show the bytes; the trace of it is committed first."""
     now = datetime.now(UTC)
     with writing(ledger.engine) as connection:
-        body = messages_reading.body(connection, found.line.seq)
+        body = message_detail.body(connection, found.line.seq)
         trail.write(
             connection,
             [

@@ -1,4 +1,4 @@
-"""What the console and the command read of the ledger: balance, partners, lists, one message and its story.
+"""What the console and the command read of the ledger: balance, partners and lists (one message: `message_detail`).
 
 Every statement is an index probe of at most a window of rows, or a read of an aggregate; none counts, groups or sorts
 messages. A list is a merge of *streams*: each stream walks one index newest first for at most a window of rows, and a
@@ -8,17 +8,14 @@ say where to go on (`Page.before`). `tests/broker/test_plans.py` holds these sta
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
-from broker.database.schema import attempt, delivery, message
 from broker.database.types import from_micros
 from broker.records.tallies import BESIDE, FATES_BY_STATE
 from broker.values import SETTLED, MessageId, Seq, State
@@ -28,7 +25,6 @@ WINDOW = 200
 """Rows a stream looks at when a filter has no index of its own."""
 
 _NEWEST = 1 << 62
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _COLUMNS = (
     "seq, id, source, received_at, day, format, type, size, control_id, state, state_since, reason, reason_place, "
     "attempts, next_try_at, duplicate_of, conflicts_with"
@@ -99,51 +95,6 @@ class Page:
 
     lines: Sequence[Line]
     before: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """One message in full but for its bytes; `trail` is the packed story, see `timeline`."""
-
-    line: Line
-    media: str
-    version: str
-    charset_declared: str
-    charset_used: str
-    sender: str
-    answer_code: str
-    answered_at: datetime | None
-    reason_args: str | None
-    mapping_set: str | None
-    engine: str | None
-    rules_version: str | None
-    sha256: str
-    trail: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Owed:
-    """One delivery owed for a message, and its attempts in order as (number, started, ended, outcome, code)."""
-
-    id: int
-    destination: str
-    recipient: str
-    intent: str
-    state: str
-    created_at: datetime
-    settled_at: datetime | None
-    reason: str | None
-    attempts: Sequence[tuple[int, datetime, datetime | None, str | None, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a message's way: when its commit was, how long the step took, how it ended when not well."""
-
-    at: datetime
-    name: str
-    microseconds: int
-    outcome: str
 
 
 # --- aggregates -------------------------------------------------------------------------------------------------
@@ -223,7 +174,7 @@ def database_now(connection: Connection) -> datetime:
         if is_sqlite(connection)
         else "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)"
     )
-    return from_micros(int(connection.execute(text(f"SELECT {micros}")).scalar_one()))  # noqa: S608
+    return from_micros(int(connection.execute(text(f"SELECT {micros}")).scalar_one()))
 
 
 # --- lists ------------------------------------------------------------------------------------------------------
@@ -263,7 +214,7 @@ def by_control_id(
     rows = connection.execute(
         text(" UNION ALL ".join(parts)), {**given, "c": control_id, "k": limit}
     )
-    lines = sorted((_line(row) for row in rows), key=lambda line: -line.seq)
+    lines = sorted((line_of(row) for row in rows), key=lambda line: -line.seq)
     return lines[:limit]
 
 
@@ -289,7 +240,7 @@ def by_keys(
         },
     )
     seqs = [int(row.seq) for row in found]
-    lines = sorted((line for line in _by_seq(connection, seqs)), key=lambda line: -line.seq)
+    lines = sorted(by_seq(connection, seqs), key=lambda line: -line.seq)
     return Page(lines, seqs[-1] if len(seqs) == limit else None)
 
 
@@ -307,94 +258,10 @@ def waiting_longest(connection: Connection) -> dict[State, Line]:
             break
         given: dict[str, Any] = {f"s{n}": name for n, name in enumerate(names)}
         rows = connection.execute(text(" UNION ALL ".join(parts)), given)
-        lines = [_line(row) for row in rows]
+        lines = [line_of(row) for row in rows]
         if lines:
             oldest[state] = min(lines, key=lambda line: line.seq)
     return oldest
-
-
-# --- one message ------------------------------------------------------------------------------------------------
-
-
-def find(connection: Connection, reference: str) -> list[Line]:
-    """What a person typed: a message id, a sequence number, or a control id (which may name several)."""
-    name = reference.strip().lower()
-    if _UUID.fullmatch(name):
-        found = detail(connection, name)
-        return [found.line] if found else []
-    if name.isdecimal() and len(name) > 12:
-        lines = _by_seq(connection, [int(name)])
-        if lines:
-            return lines
-    return by_control_id(connection, reference.strip())
-
-
-def detail(connection: Connection, message_id: str) -> Detail | None:
-    """One message by its id, without its bytes; None when there is none (or the text is no id)."""
-    if not _UUID.fullmatch(message_id):
-        return None
-    row = connection.execute(message.select().where(message.c.id == message_id)).one_or_none()
-    if row is None:
-        return None
-    return Detail(
-        line=_line(row),
-        media=row.media or "",
-        version=row.version or "",
-        charset_declared=row.charset_declared or "",
-        charset_used=row.charset_used or "",
-        sender=row.sender or "",
-        answer_code=row.answer_code or "",
-        answered_at=row.answered_at,
-        reason_args=row.reason_args,
-        mapping_set=row.mapping_set,
-        engine=row.engine,
-        rules_version=row.rules_version,
-        sha256=bytes(row.sha256).hex(),
-        trail=row.trail or "",
-    )
-
-
-def body(connection: Connection, seq: int) -> bytes | None:
-    """The bytes as received. Health data: the caller has the right, and leaves a trace of it."""
-    row = connection.execute(
-        text("SELECT body FROM message_body WHERE seq = :seq"), {"seq": seq}
-    ).one_or_none()
-    return None if row is None else bytes(row.body)
-
-
-def timeline(trail: str) -> list[Step]:
-    """The steps of a packed trail (`Detail.trail`): one JSON line a commit, in the order of the commits."""
-    steps = []
-    for line in trail.splitlines():
-        commit = msgspec.json.decode(line)
-        at = datetime.fromisoformat(commit["at"])
-        steps += [Step(at, name, took, outcome) for name, took, outcome in commit["steps"]]
-    return steps
-
-
-def owed(connection: Connection, seq: int) -> list[Owed]:
-    """The deliveries of a message with their attempts, in order of their number."""
-    rows = connection.execute(
-        delivery.select().where(delivery.c.message_seq == seq).order_by(delivery.c.id).limit(PAGE)
-    ).all()
-    tries: dict[int, list[tuple[int, datetime, datetime | None, str | None, str | None]]] = {}
-    if rows:
-        found = connection.execute(
-            attempt.select()
-            .where(attempt.c.delivery_id.in_([row.id for row in rows]))
-            .order_by(attempt.c.delivery_id, attempt.c.number)
-        )
-        for row in found:
-            tries.setdefault(row.delivery_id, []).append(
-                (row.number, row.started_at, row.ended_at, row.outcome, row.answer_code)
-            )
-    return [
-        Owed(
-            row.id, row.destination, row.recipient, row.intent, row.state, row.created_at, row.settled_at, row.reason,
-            tuple(tries.get(row.id, ())),
-        )
-        for row in rows
-    ]  # fmt: skip
 
 
 # --- streams ----------------------------------------------------------------------------------------------------
@@ -447,7 +314,7 @@ def _merge(
     full = [min(seqs) for seqs in lowest.values() if len(seqs) == window]
     floor = max(full, default=0)
     lines = [
-        _line(row)
+        line_of(row)
         for row in rows
         if row.seq >= floor
         and all(value is None or getattr(row, name) == value for name, value in wanted.items())
@@ -484,16 +351,18 @@ def _reasons(connection: Connection) -> list[str]:
     return [row.reason for row in rows]
 
 
-def _by_seq(connection: Connection, seqs: Sequence[int]) -> list[Line]:
+def by_seq(connection: Connection, seqs: Sequence[int]) -> list[Line]:
+    """The messages of some numbers, in no order."""
     if not seqs:
         return []
     marks = ", ".join(f":q{n}" for n in range(len(seqs)))
     statement = f"SELECT {_COLUMNS} FROM message WHERE seq IN ({marks})"  # noqa: S608 - only marks
     rows = connection.execute(text(statement), {f"q{n}": seq for n, seq in enumerate(seqs)})
-    return [_line(row) for row in rows]
+    return [line_of(row) for row in rows]
 
 
-def _line(row: Any) -> Line:
+def line_of(row: Any) -> Line:
+    """A row of `message` as a line."""
     return Line(
         seq=Seq(row.seq),
         id=MessageId(str(row.id)),

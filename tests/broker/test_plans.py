@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from broker.database.engine import is_sqlite, reading
-from broker.records import balance_check, lanes, messages_reading
+from broker.records import balance_check, lanes, message_detail, messages_reading
 from broker.values import State, first_seq, month_of
 from tests.broker import ledger
 
@@ -48,11 +48,11 @@ PAGES: dict[str, Reader] = {
         c, reason="account.opposed", source=r.source
     ),
     "waiting longest": lambda c, _: messages_reading.waiting_longest(c),
-    "one message": lambda c, r: messages_reading.detail(c, r.id),
-    "its bytes": lambda c, r: messages_reading.body(c, r.seq),
-    "its deliveries": lambda c, r: messages_reading.owed(c, r.seq),
+    "one message": lambda c, r: message_detail.detail(c, r.id),
+    "its bytes": lambda c, r: message_detail.body(c, r.seq),
+    "its deliveries": lambda c, r: message_detail.owed(c, r.seq),
     "by control id": lambda c, r: messages_reading.by_control_id(c, r.control_id),
-    "by number": lambda c, r: messages_reading.find(c, str(r.seq)),
+    "by number": lambda c, r: message_detail.find(c, str(r.seq)),
     "by a key": lambda c, _: messages_reading.by_keys(c, [7]),
     "by two keys": lambda c, _: messages_reading.by_keys(c, [7, 8]),
 }

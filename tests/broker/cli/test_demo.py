@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from broker.cli import demo_site
-from tests.broker.cli.command import carnet
+from tests.broker.cli.command import PROJECT, carnet
 
 
 def test_the_demo_keeps_its_promises_and_ends_by_itself(tmp_path: Path) -> None:
@@ -37,3 +42,24 @@ def test_the_folder_of_a_demo_can_be_looked_at_afterwards(tmp_path: Path) -> Non
     assert carnet("audit", "verify", *config).code == 0
     parked = carnet("messages", "list", "--state", "parked", "--json", *config)
     assert [line["reason"] for line in parked.lines] == ["identity.missing"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demo_stays_up_until_it_is_told_to_end(number: signal.Signals, tmp_path: Path) -> None:
+    """Read until it says that it stays up, then ask it to end: it drains and ends well."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "broker", "demo", "--data", str(tmp_path / "demo")],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stdout is not None
+
+    said = next(line for line in process.stderr if "stays up" in line)
+    process.send_signal(number)
+    process.communicate(timeout=40)
+
+    assert "Ctrl-C" in said
+    assert process.returncode == 0

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from broker.database.engine import reading, writing
-from broker.records import messages_reading
+from broker.records import message_detail, messages_reading
 from broker.records.messages_reading import Page
 from broker.values import State
 from tests.broker import ledger
@@ -104,10 +104,10 @@ def test_a_message_is_found_by_id_by_number_and_by_control_id(empty_ledger: Engi
 
     with reading(empty_ledger) as connection:
         for name in (row.id, row.id.upper(), str(row.seq), row.control_id):
-            (line,) = messages_reading.find(connection, name)
+            (line,) = message_detail.find(connection, name)
             assert (line.seq, line.reason) == (row.seq, "mapping.none")
-        assert messages_reading.find(connection, "C999") == []
-        assert messages_reading.detail(connection, "not-an-id") is None
+        assert message_detail.find(connection, "C999") == []
+        assert message_detail.detail(connection, "not-an-id") is None
 
 
 def test_a_control_id_that_two_sources_used_finds_both(empty_ledger: Engine) -> None:
@@ -115,7 +115,7 @@ def test_a_control_id_that_two_sources_used_finds_both(empty_ledger: Engine) -> 
     put(empty_ledger, [ledger.one(1, AT, State.FILED), second])
 
     with reading(empty_ledger) as connection:
-        assert [line.source for line in messages_reading.find(connection, "C1")] == [
+        assert [line.source for line in message_detail.find(connection, "C1")] == [
             "lab01",
             "lab00",
         ]
@@ -162,8 +162,8 @@ def test_the_bytes_are_read_only_by_their_own_call(empty_ledger: Engine) -> None
     (row,) = put(empty_ledger, series((State.FILED, None)))
 
     with reading(empty_ledger) as connection:
-        assert messages_reading.body(connection, row.seq) == b"x"
-        assert messages_reading.body(connection, row.seq + 1) is None
+        assert message_detail.body(connection, row.seq) == b"x"
+        assert message_detail.body(connection, row.seq + 1) is None
 
 
 def test_the_trail_of_a_message_is_read_commit_by_commit() -> None:
@@ -172,7 +172,7 @@ def test_the_trail_of_a_message_is_read_commit_by_commit() -> None:
         '{"at":"2026-11-10T09:01:00+00:00","steps":[["file",70,""]]}\n'
     )
 
-    steps = messages_reading.timeline(packed)
+    steps = message_detail.timeline(packed)
 
     assert [(step.name, step.microseconds, step.outcome) for step in steps] == [
         ("map", 120, ""),
