@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -88,6 +89,9 @@ def _gateway(
     telemetry: Telemetry,
     ready: Ready,
 ) -> None:
+    # The commit thread waits for the database many times a batch; the event loop must not keep it waiting for the
+    # interpreter afterwards (5 ms each time by default).
+    sys.setswitchinterval(0.0005)
     uvloop.run(_listen(settings, index, stop, engine, telemetry, ready))
 
 

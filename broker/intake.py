@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -35,6 +36,7 @@ from broker.values import MessageId, Seq, State, month_of, sha256, uuid7
 OnConflict = Literal["accept", "hold", "refuse"]
 
 _RETRY_AFTER = timedelta(seconds=5)
+_FLUSH_EVERY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,10 @@ class _Arrival:
         return int.from_bytes(self.sha256[:8], "big", signed=True)
 
     @property
-    def identity(self) -> tuple[str, str | None, int]:
-        """What decides on duplicates: who sent it, under which id, with which bytes."""
-        return self.envelope.source, self.glance.control_id, self.digest
+    def identity(self) -> tuple[int, int]:
+        """What decides on duplicates: who sent it under which id, and with which bytes."""
+        key = messages.control_key(self.envelope.source, self.glance.control_id, self.digest)
+        return key, self.digest
 
 
 class Intake:
@@ -96,6 +99,9 @@ class Intake:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake-commit")
         self._refused: deque[tuple[int, str, str]] = deque()
         self._month = 0
+        self._flows: Counter[tuple[str, str]] = Counter()
+        self._latest: dict[str, datetime] = {}
+        self._flushed = clock()
 
     async def accept(self, envelope: Envelope) -> Receipt:
         """Take one message in: returns when it is on the disk, or was refused and not kept."""
@@ -115,9 +121,13 @@ class Intake:
 
     async def run(self) -> None:
         """Commit what gathers, until closed and empty."""
+        loop = asyncio.get_running_loop()
         while not (self._closing and not self._pending):
-            await self._wake.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _FLUSH_EVERY.total_seconds())
             self._wake.clear()
+            if not self._pending:
+                await loop.run_in_executor(self._thread, self._flush_alone)
             while self._pending:
                 await self._commit_next()
 
@@ -197,22 +207,22 @@ class Intake:
     def _commit(self, batch: Sequence[_Arrival]) -> list[tuple[Receipt, Work | None]]:
         now = self._clock()
         begun = perf_counter()
-        with writing(self._engine) as connection:
-            if month_of(now) != self._month:
+        if month_of(now) != self._month:
+            with writing(self._engine) as connection:
                 partitions.ensure(connection, now)
-            # The lock on the counter row orders gateways: what another one committed is seen by the look-up below,
-            # so a message that reaches two gateways at once is still filed once.
-            first = sequences.reserve(connection, "message", len(batch), now)
-            known = messages.known(connection, [arrival.identity for arrival in batch])
-            rows, receipts = self._sort_out(batch, known, first, now)
+        with writing(self._engine) as connection, bulk.pipelined(connection):
+            # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
+            # it, so a message that reaches two gateways at once is still filed once.
+            reserved = sequences.Reservation(connection, "message", len(batch), now)
+            lookup = messages.Lookup(connection, [arrival.identity for arrival in batch])
+            rows, receipts = self._sort_out(batch, lookup.found(), reserved.first(), now)
             duplicates = Counter(
                 arrival.envelope.source
                 for arrival, receipt in zip(batch, receipts, strict=True)
                 if receipt.duplicate
             )
             refused = list(self._refused)
-            with bulk.pipelined(connection):
-                self._write(connection, rows, duplicates, Counter(refused), now)
+            self._write(connection, rows, duplicates, Counter(refused), now)
         for _ in refused:
             self._refused.popleft()
         self._month = month_of(now)
@@ -228,10 +238,33 @@ class Intake:
             for receipt in receipts
         ]
 
+    def _flush(self, connection: Connection, now: datetime) -> None:
+        """Write rates and last receptions, once a second rather than once a commit.
+
+        They are graphs, not the balance: a crash may lose the last second of them. The tallies lose nothing.
+        """
+        tallies.flow(connection, self._flows, now, self._writer)
+        partners.received(connection, self._latest, self._writer)
+        self._flows.clear()
+        self._latest.clear()
+        self._flushed = now
+
+    def _flush_alone(self) -> None:
+        """Write what no commit took along: the rates of a burst that ended, and refusals at the door."""
+        now = self._clock()
+        refused = list(self._refused)
+        if not (self._flows or refused):
+            return
+        with suppress(TransientError), writing(self._engine) as connection:
+            tallies.tally(connection, Counter(refused), self._writer)
+            self._flush(connection, now)
+            for _ in refused:
+                self._refused.popleft()
+
     def _sort_out(
         self,
         batch: Sequence[_Arrival],
-        known: dict[tuple[str, str | None, int], messages.Known],
+        known: dict[tuple[int, int], messages.Known],
         first: int,
         now: datetime,
     ) -> tuple[list[messages.Received], list[Receipt]]:
@@ -239,7 +272,7 @@ class Intake:
         rows: list[messages.Received] = []
         receipts: list[Receipt] = []
         day = messages.day_of(now, self._zone)
-        here: dict[tuple[str, str | None, int], messages.Received] = {}
+        here: dict[tuple[int, int], messages.Received] = {}
         ids_here: dict[tuple[str, str], Seq] = {}
         for number, arrival in enumerate(batch):
             before = known.get(arrival.identity)
@@ -285,20 +318,21 @@ class Intake:
                 if row.state == State.HELD
             ],
         )
-        flows: Counter[tuple[str, str]] = Counter()
+        flows = self._flows
         for row in rows:
             counts[(row.day, row.source, "received")] += 1
             counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] += 1
             flows[(row.source, "received")] += 1
             flows[(row.source, "bytes")] += len(row.body)
             flows[(row.source, tallies.latency_measure("answer", now - row.received_at))] += 1
+            self._latest[row.source] = row.received_at
         day = messages.day_of(now, self._zone)
         for source, n in duplicates.items():
             counts[(day, source, "duplicate_answered")] += n
             self._telemetry.emit_many("duplicate_answered", n, source=source)
         tallies.tally(connection, counts, self._writer)
-        tallies.flow(connection, flows, now, self._writer)
-        partners.received(connection, {row.source: row.received_at for row in rows}, self._writer)
+        if now - self._flushed >= _FLUSH_EVERY:
+            self._flush(connection, now)
         for source, n in Counter(row.source for row in rows).items():
             self._telemetry.emit_many("received", n, source=source)
         trail.write(

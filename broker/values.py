@@ -76,7 +76,9 @@ def uuid7_instant(message_id: str) -> datetime:
 
 def digest64(data: bytes, key: bytes = b"") -> int:
     """Signed 64-bit BLAKE2b digest, keyed when `key` (at most 64 bytes) is given; never 0."""
-    number = int.from_bytes(hashlib.blake2b(data, digest_size=8, key=key).digest(), "big", signed=True)
+    number = int.from_bytes(
+        hashlib.blake2b(data, digest_size=8, key=key).digest(), "big", signed=True
+    )
     return number or 1
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, LargeBinary, Table
+from sqlalchemy.engine import Dialect
 
 from broker.database.engine import is_sqlite
 
@@ -67,20 +69,31 @@ def _insert_as_json(
 
     Reading JSON on the server costs less than building an array a column in the client.
     """
-    binary = [i for i, name in enumerate(columns) if isinstance(table.c[name].type, LargeBinary)]
-    plain = [i for i in range(len(columns)) if i not in binary]
-    typed = ", ".join(f'"{columns[i]}" {_pg_type(connection, table, columns[i])}' for i in plain)
+    statement, plain, binary = _json_insert(connection.dialect, table, tuple(columns))
+    names = [columns[i] for i in plain]
+    records = [dict(zip(names, (row[i] for i in plain), strict=True)) for row in rows]
+    parameters: list[Any] = [msgspec.json.encode(records).decode()]
+    parameters += [[row[i] for row in rows] for i in binary]
+    connection.connection.cursor().execute(statement, parameters)
+
+
+@lru_cache(maxsize=64)
+def _json_insert(
+    dialect: Dialect, table: Table, columns: tuple[str, ...]
+) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """The statement of `_insert_as_json`, and which columns go as JSON and which as bytes."""
+    binary = tuple(
+        i for i, name in enumerate(columns) if isinstance(table.c[name].type, LargeBinary)
+    )
+    plain = tuple(i for i in range(len(columns)) if i not in binary)
+    typed = ", ".join(f'"{columns[i]}" {_pg_type(dialect, table, columns[i])}' for i in plain)
     sources = [
         f"json_to_recordset(%s::json) AS ({typed})",
         *("unnest(%s::bytea[])" for _ in binary),
     ]
     order = ", ".join(f'"{columns[i]}"' for i in (*plain, *binary))
     statement = f'INSERT INTO "{table.name}" ({order}) SELECT * FROM ROWS FROM ({", ".join(sources)}) AS t({order})'  # noqa: S608
-    names = [columns[i] for i in plain]
-    records = [dict(zip(names, (row[i] for i in plain), strict=True)) for row in rows]
-    parameters: list[Any] = [msgspec.json.encode(records).decode()]
-    parameters += [[row[i] for row in rows] for i in binary]
-    connection.connection.cursor().execute(statement, parameters)
+    return statement, plain, binary
 
 
 def insert_missing(
@@ -130,7 +143,7 @@ def _upsert(
         statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}) ON CONFLICT {action}'  # noqa: S608
         cursor.executemany(statement, rows)
     else:
-        arrays = ", ".join(f"%s::{_pg_type(connection, table, name)}[]" for name in columns)
+        arrays = ", ".join(f"%s::{_pg_type(connection.dialect, table, name)}[]" for name in columns)
         statement = f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT {action}'  # noqa: S608
         cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
         if connection.info.get(_PIPELINED):
@@ -163,7 +176,9 @@ def update_rows(
     else:
         names = ", ".join(f'"{name}"' for name in (key, *columns))
         sets = ", ".join(f'"{name}" = d."{name}"' for name in columns)
-        arrays = ", ".join(f"%s::{_pg_type(connection, table, name)}[]" for name in (key, *columns))
+        arrays = ", ".join(
+            f"%s::{_pg_type(connection.dialect, table, name)}[]" for name in (key, *columns)
+        )
         statement = (
             f'UPDATE "{table.name}" AS t SET {sets} FROM unnest({arrays}) AS d({names}) '  # noqa: S608
             f'WHERE t."{key}" = d."{key}"{extra}'
@@ -174,5 +189,6 @@ def update_rows(
     return changed
 
 
-def _pg_type(connection: Connection, table: Table, column: str) -> str:
-    return table.c[column].type.compile(dialect=connection.dialect)
+@lru_cache(maxsize=512)
+def _pg_type(dialect: Dialect, table: Table, column: str) -> str:
+    return table.c[column].type.compile(dialect=dialect)

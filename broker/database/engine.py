@@ -140,5 +140,7 @@ def as_fate(error: Exception) -> Exception:
     origin = error.orig if isinstance(error, DBAPIError) else error
     is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if is_lost or isinstance(origin, _PASSING):
-        return TransientError("database.unavailable", where="database", reason=type(origin).__name__)
+        return TransientError(
+            "database.unavailable", where="database", reason=type(origin).__name__
+        )
     return error

@@ -16,24 +16,37 @@ def reserve(connection: Connection, name: str, count: int, now: datetime) -> int
     At the first reservation of a month the sequence jumps to that month's range. It never goes back, so a clock that
     does cannot reorder messages.
     """
-    base = first_seq(month_of(now)) + 1
-    if is_sqlite(connection):
-        row = connection.exec_driver_sql(
-            "INSERT INTO counter (name, value) VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET value = max(value + ?, excluded.value) RETURNING value",
-            (name, base + count - 1, count),
-        ).one()
-        return int(row[0]) - count + 1
-    # One row lock held to the end of the transaction: numbers become visible in their order, so a reader that saw a
-    # number has seen every lower one of this sequence (trap 7 of the backbone does not arise within a sequence).
-    # On the driver's cursor, so that it can take part in a pipeline.
-    cursor = connection.connection.cursor()
-    cursor.execute(
-        "INSERT INTO counter (name, value) VALUES (%s, %s) "
-        "ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value + %s, excluded.value) RETURNING value",
-        (name, base + count - 1, count),
-    )
-    value = cursor.fetchone()
-    if value is None:
-        raise LookupError(name)
-    return int(value[0]) - count + 1
+    return Reservation(connection, name, count, now).first()
+
+
+class Reservation:
+    """A reservation that was asked for; in a pipeline its answer comes with those of the statements behind it.
+
+    One row lock is held to the end of the transaction: numbers become visible in their order, so a reader that saw a
+    number has seen every lower one of this sequence (trap 7 of the backbone does not arise within a sequence).
+    """
+
+    def __init__(self, connection: Connection, name: str, count: int, now: datetime) -> None:
+        base = first_seq(month_of(now)) + 1
+        self._count = count
+        self._cursor = connection.connection.cursor()
+        statement = _SQLITE if is_sqlite(connection) else _POSTGRESQL
+        self._cursor.execute(statement, (name, base + count - 1, count))
+
+    def first(self) -> int:
+        """The first of the reserved numbers."""
+        row = self._cursor.fetchone()
+        self._cursor.close()
+        if row is None:
+            raise LookupError("counter")
+        return int(row[0]) - self._count + 1
+
+
+_SQLITE = (
+    "INSERT INTO counter (name, value) VALUES (?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET value = max(value + ?, excluded.value) RETURNING value"
+)
+_POSTGRESQL = (
+    "INSERT INTO counter (name, value) VALUES (%s, %s) "
+    "ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value + %s, excluded.value) RETURNING value"
+)

@@ -33,7 +33,9 @@ def unsettled_heads(connection: Connection, wanted: Mapping[int, int]) -> dict[i
     else:
         ranked = text(
             "SELECT l.lane, m.seq FROM unnest(CAST(:lanes AS bigint[])) AS l(lane) CROSS JOIN LATERAL "
-            "(SELECT seq FROM message WHERE message.lane = l.lane AND state < 10 ORDER BY seq LIMIT :k) AS m "
+            # OFFSET 0 keeps the planner from walking the primary key in the order asked for.
+            "(SELECT seq FROM (SELECT seq FROM message WHERE message.lane = l.lane AND state < 10 OFFSET 0) AS o "
+            "ORDER BY seq LIMIT :k) AS m "
             "ORDER BY l.lane, m.seq"
         )
     for row in connection.execute(ranked, {"lanes": list(wanted), "k": limit}):

@@ -12,16 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from sqlalchemy import Connection, select, text
 
 from broker.database import bulk
 from broker.database.engine import is_sqlite
-from broker.database.schema import business_key, message, message_body
-from broker.database.types import Big, Instant, to_micros
+from broker.database.schema import business_key, control, message, message_body
+from broker.database.types import from_micros, to_micros
 from broker.records import tallies
-from broker.values import Lane, MessageId, Seq, State
+from broker.values import Lane, MessageId, Seq, State, digest64
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,65 +183,68 @@ def day_of(instant: datetime, zone: ZoneInfo) -> int:
     return local.year * 10_000 + local.month * 100 + local.day
 
 
-def known(
-    connection: Connection, wanted: Sequence[tuple[str, str | None, int]]
-) -> dict[tuple[str, str | None, int], Known]:
-    """Earlier receptions for (source, control id, digest of the bytes) triples, one statement.
+def control_key(source: str, control_id: str | None, digest: int) -> int:
+    """What a message is looked up by when it comes again: its control id, or its bytes where it has none."""
+    return digest64(
+        f"{source}\0{control_id}".encode()
+        if control_id is not None
+        else f"{source}\0\0{digest}".encode()
+    )
 
-    Same bytes win over the newest message with the same control id and other bytes. At most two index probes a
-    triple, however often a sender reused an id.
+
+class Lookup:
+    """Earlier receptions for (control key, digest of the bytes) pairs; in a pipeline, asked now and answered later.
+
+    Same bytes win over another message with the same control id. Two index probes a pair, however often a sender
+    reused an id; a second statement only where something was found.
     """
-    if not wanted:
-        return {}
-    unique = list(dict.fromkeys(wanted))
-    same = (
-        "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id = k.control_id "
-        "AND m.digest = k.digest LIMIT 1"
-    )
-    nameless = (
-        "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id IS NULL "
-        "AND m.digest = k.digest LIMIT 1"
-    )
-    other = "SELECT m.seq FROM message m WHERE m.source = k.source AND m.control_id = k.control_id LIMIT 1"
-    if is_sqlite(connection):
-        rows = ", ".join(f"(:i{n}, :s{n}, :c{n}, :d{n})" for n in range(len(unique)))
-        values = f"(WITH w(i, source, control_id, digest) AS (VALUES {rows}) SELECT * FROM w)"
-        parameters: dict[str, object] = {
-            f"{letter}{n}": value
-            for n, triple in enumerate(unique)
-            for letter, value in zip("iscd", (n, *triple), strict=True)
+
+    def __init__(self, connection: Connection, wanted: Sequence[tuple[int, int]]) -> None:
+        self._connection = connection
+        self._unique = list(dict.fromkeys(wanted))
+        pairs = [{"i": i, "k": k, "d": d} for i, (k, d) in enumerate(self._unique)]
+        self._cursor = connection.connection.cursor()
+        statement = _KNOWN_SQLITE if is_sqlite(connection) else _KNOWN_POSTGRESQL
+        self._cursor.execute(statement, (msgspec.json.encode(pairs).decode(),))
+
+    def found(self) -> dict[tuple[int, int], Known]:
+        """What is known of each pair; a pair that is new is left out."""
+        rows = self._cursor.fetchall()
+        self._cursor.close()
+        hits = {int(i): (same, other) for i, same, other in rows if other is not None}
+        first = self._rows([same if same is not None else other for same, other in hits.values()])
+        return {
+            self._unique[i]: Known(
+                Seq(seq),
+                MessageId(str(row[1])),
+                from_micros(row[2]),
+                row[3] or "",
+                same is not None,
+            )
+            for i, (same, other) in hits.items()
+            if (row := first.get(seq := same if same is not None else other)) is not None
         }
-    else:
-        values = (
-            "(SELECT * FROM unnest(CAST(:i AS int[]), CAST(:s AS text[]), CAST(:c AS text[]), CAST(:d AS bigint[])) "
-            "AS w(i, source, control_id, digest))"
-        )
-        sources, controls, digests = zip(*unique, strict=True)
-        parameters = {
-            "i": list(range(len(unique))),
-            "s": list(sources),
-            "c": list(controls),
-            "d": list(digests),
-        }
-    found = connection.execute(
-        text(
-            f"SELECT p.i, p.same, m.seq, m.id, m.received_at, m.answer_code FROM (SELECT k.i, "  # noqa: S608
-            f"CASE WHEN k.control_id IS NULL THEN ({nameless}) ELSE ({same}) END AS same, "
-            f"CASE WHEN k.control_id IS NULL THEN NULL ELSE ({other}) END AS other FROM {values} AS k) AS p "
-            "JOIN message m ON m.seq = COALESCE(p.same, p.other)"
-        ).columns(received_at=Instant, same=Big),
-        parameters,
-    )
-    return {
-        unique[row.i]: Known(
-            Seq(row.seq),
-            MessageId(str(row.id)),
-            row.received_at,
-            row.answer_code or "",
-            row.same is not None,
-        )
-        for row in found
-    }
+
+    def _rows(self, seqs: Sequence[int]) -> dict[int, Sequence[Any]]:
+        if not seqs:
+            return {}
+        columns = "SELECT seq, id, received_at, answer_code FROM message WHERE seq "
+        cursor = self._connection.connection.cursor()
+        if is_sqlite(self._connection):
+            cursor.execute(f"{columns} IN ({', '.join('?' * len(seqs))})", tuple(seqs))
+        else:
+            cursor.execute(f"{columns} = ANY(%s)", (list(seqs),))
+        return {row[0]: row for row in cursor.fetchall()}
+
+
+_PROBES = (
+    "SELECT k.i, (SELECT c.seq FROM control c WHERE c.key = k.k AND c.digest = k.d LIMIT 1), "
+    "(SELECT c.seq FROM control c WHERE c.key = k.k LIMIT 1) FROM "
+)
+_KNOWN_POSTGRESQL = _PROBES + "json_to_recordset(%s::json) AS k(i int, k bigint, d bigint)"
+_KNOWN_SQLITE = _PROBES + (  # noqa: S608 - constants only
+    "(SELECT value ->> 'i' AS i, value ->> 'k' AS k, value ->> 'd' AS d FROM json_each(?)) AS k"
+)
 
 
 def store(connection: Connection, rows: Sequence[Received], answered_at: datetime) -> None:
@@ -281,6 +286,10 @@ def store(connection: Connection, rows: Sequence[Received], answered_at: datetim
     bulk.insert_rows(
         connection, message_body, ("seq", "body"), [(row.seq, row.body) for row in rows]
     )
+    keys = [
+        (control_key(row.source, row.control_id, row.digest), row.digest, row.seq) for row in rows
+    ]
+    bulk.insert_rows(connection, control, ("key", "digest", "seq"), keys)
 
 
 def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:

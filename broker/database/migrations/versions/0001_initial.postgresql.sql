@@ -95,6 +95,14 @@ CREATE TABLE content (
     PRIMARY KEY (sha256)
 );
 
+CREATE TABLE control (
+    key BIGINT NOT NULL,
+    digest BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    PRIMARY KEY (key, digest, seq)
+)
+ PARTITION BY RANGE (seq);
+
 CREATE TABLE counter (
     name VARCHAR NOT NULL,
     value BIGINT NOT NULL,
@@ -195,6 +203,8 @@ CREATE TABLE document (
 CREATE INDEX ix_document_class ON document (patient, class_code, sort_at DESC);
 
 CREATE INDEX ix_document_message ON document (message_seq);
+
+CREATE INDEX ix_document_set ON document (set_key) WHERE set_key IS NOT NULL;
 
 CREATE INDEX ix_document_sort ON document (patient, sort_at DESC);
 
@@ -299,8 +309,6 @@ CREATE TABLE message (
     PRIMARY KEY (seq)
 )
  PARTITION BY RANGE (seq);
-
-CREATE INDEX ix_message_bytes ON message (source, digest) WHERE control_id IS NULL;
 
 CREATE INDEX ix_message_control ON message (source, control_id, digest);
 

@@ -92,6 +92,13 @@ CREATE TABLE content (
     PRIMARY KEY (sha256)
 );
 
+CREATE TABLE control (
+    "key" INTEGER NOT NULL,
+    digest INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY ("key", digest, seq)
+);
+
 CREATE TABLE counter (
     name VARCHAR NOT NULL,
     value INTEGER NOT NULL,
@@ -191,6 +198,8 @@ CREATE TABLE document (
 CREATE INDEX ix_document_class ON document (patient, class_code, sort_at DESC);
 
 CREATE INDEX ix_document_message ON document (message_seq);
+
+CREATE INDEX ix_document_set ON document (set_key) WHERE set_key IS NOT NULL;
 
 CREATE INDEX ix_document_sort ON document (patient, sort_at DESC);
 
@@ -294,8 +303,6 @@ CREATE TABLE message (
     trail TEXT,
     PRIMARY KEY (seq)
 );
-
-CREATE INDEX ix_message_bytes ON message (source, digest) WHERE control_id IS NULL;
 
 CREATE INDEX ix_message_control ON message (source, control_id, digest);
 
