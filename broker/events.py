@@ -1,5 +1,7 @@
 """The catalogue: every event Carnet emits, and every reason code with its words. No I/O.
 
+Long because it is a list: one entry an event, one a reason, and nothing else.
+
 Code emits an event by name; `telemetry` makes a log line and a counter of it, `audit.trail` a permanent entry.
 A reason is a code with a place and typed arguments, never free text: it can be grouped, counted and translated.
 """

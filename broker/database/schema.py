@@ -1,5 +1,7 @@
 """Every table: the ledger, the records, the trail. Migrations and this file are held equal by a test.
 
+Long because it is a list of tables and nothing else.
+
 Kept in one place below the stages that own the rows, so that a stage never has to import another for a table.
 Numbers of the comments are the rows of the data design (what must be kept from the first message on). Tables named
 in `PARTITIONED` are split by month on PostgreSQL, by the month in the high bits of their number (`values.Seq`).

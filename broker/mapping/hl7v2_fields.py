@@ -1,5 +1,6 @@
 """The data type of each HL7v2 field: what the engine chooses shapes by, and what lint checks paths against.
 
+Long because it is a table.
 Facts of the standard: HL7 v2.5.1, with the fields and segments that versions 2.7 and 2.8.2 added (as tabulated by
 hl7apy 1.3.5, MIT licence), and the French Z segments of IHE PAM France 2.11. `*` marks a field that may repeat,
 `-` a number never used. Long because it is a table.

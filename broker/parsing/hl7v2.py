@@ -246,7 +246,7 @@ def _from_msh(body: bytes) -> bytes:
 def _declared(head: bytes) -> str:
     """MSH-18, first repetition, read from the bytes before any decoding."""
     line = head.partition(b"\r")[0].partition(b"\n")[0]
-    fields = line.split(line[3:4], 18)
+    fields = line.split(line[3:4] or b"|", 18)
     if len(fields) < 18:
         return ""
     return fields[17].partition(b"~")[0].partition(b"^")[0].decode("ascii", "ignore").strip()

@@ -263,7 +263,6 @@ def test_several_processes_add_up_behind_one_address(tmp_path: Path) -> None:
     for number, filed in enumerate((3, 4)):
         child = Telemetry("worker", writer=f"w{number + 2}", level="error")
         child.emit_many("filed", filed, source="lab")
-        child.level("connections", 5, source="lab")
         child.level("queue_depth", 10 + number, topic="inbound")
         child.ready("database", True)
         (tmp_path / f"worker-{number}.json").write_bytes(_encoded(child, at=1000.0))
@@ -273,7 +272,6 @@ def test_several_processes_add_up_behind_one_address(tmp_path: Path) -> None:
         ready = get(address + "/ready")
 
     assert 'carnet_filed_total{role="worker",source="lab"} 7.0' in metrics
-    assert 'carnet_connections{role="worker",source="lab"} 10.0' in metrics
     assert 'carnet_queue_depth{role="worker",topic="inbound"} 11.0' in metrics
     assert metrics.count("# TYPE carnet_filed_total counter") == 1
     assert ready[0] == 200
@@ -283,7 +281,7 @@ def test_a_dead_process_keeps_its_counts_loses_its_levels_and_is_not_ready(tmp_p
     parent, _ = made("error")
     child = Telemetry("gateway", writer="g1", level="error")
     child.emit_many("received", 3, source="lab")
-    child.level("connections", 5, source="lab")
+    child.level("queue_depth", 5, topic="inbound")
     child.ready("mllp", True)
     (tmp_path / "gateway-1.json").write_bytes(_encoded(child, at=1000.0))
 
@@ -294,7 +292,7 @@ def test_a_dead_process_keeps_its_counts_loses_its_levels_and_is_not_ready(tmp_p
         status, body = get(address + "/ready")
 
     assert 'carnet_received_total{role="gateway",source="lab"} 3.0' in metrics
-    assert "carnet_connections" not in metrics
+    assert "carnet_queue_depth" not in metrics
     assert status == 503
     assert json.loads(body)["roles"] == {"gateway": {"heard": False}, "courier": {"heard": False},
                                          "worker": {"heard": True}}  # fmt: skip
