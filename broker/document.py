@@ -96,7 +96,7 @@ class Coding(Value, frozen=True, kw_only=True):
 
     system: canonical URI or OID; `system_as_received` keeps what the sender wrote
     role: `original`, `alternate` or `translation`
-    table: the table that translated it
+    translated_by: the table that translated it
     """
 
     code: str = ""
@@ -105,7 +105,7 @@ class Coding(Value, frozen=True, kw_only=True):
     display: str = ""
     version: str = ""
     role: Literal["original", "alternate", "translation"] = "original"
-    table: str = ""
+    translated_by: str = ""
 
 
 class Coded(Value, frozen=True, kw_only=True):
@@ -224,14 +224,17 @@ class AttachmentRef(Value, frozen=True, kw_only=True):
 
 
 class ResultValue(Value, frozen=True, kw_only=True):
-    """Exactly one kind of value, the type it was declared with, and its text when a conversion failed."""
+    """Exactly one kind of value, the type it was declared with, and its text when a conversion failed.
+
+    time: an attribute `when` in Python; `when` is a keyword of the mapping language
+    """
 
     quantity: Quantity | None = None
     range: Range | None = None
     ratio: Ratio | None = None
     coded: Coded | None = None
     text: str | None = None
-    when: When | None = None
+    when: When | None = msgspec.field(default=None, name="time")
     period: Period | None = None
     boolean: bool | None = None
     attachment: Attachment | None = None

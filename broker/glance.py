@@ -16,7 +16,12 @@ NO_LANE = Lane(0)
 _LONGEST = 200
 _TYPE = re.compile(r"[A-Z][A-Z0-9]{2}(\^[A-Z][A-Z0-9]{2})?")
 _VERSION = re.compile(r"2(\.\d){0,3}")
-_CHARSET = re.compile(r"[A-Za-z]{0,10}[ _/-]?[A-Za-z]{0,5}[-_ ]?\d{0,5}([-/_]\d{1,4}){0,2}")
+_CHARSET = re.compile(
+    r"8859/\d{1,2}|(us-)?ascii|unicode( utf-(8|16|32))?|utf-?(8|16|32)|iso[ _-]?ir[ -]?\d{1,3}|iso[ _-]?8859-\d{1,2}"
+    r"|gb 18030-2000|ks x 1001|cns 11643-1992|big-5|jas2020|jis x 02\d\d|(windows|cp)-?125\d|latin-?\d",
+    re.IGNORECASE,
+)
+"""HL7 table 0211 and the names that senders use instead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,12 +211,12 @@ def translated_coded(shape: Rule3, table: Table, policy: str, source: str) -> Ru
                     system=row.system,
                     display=row.display,
                     role="translation",
-                    table=table.file,
+                    translated_by=table.file,
                 )
                 return Coded(codings=(*value.codings, added), text=value.text)
         kept = unmapped(run, policy, table, source, value)
         if isinstance(kept, str):
-            added = Coding(code=kept, role="translation", table=table.file)
+            added = Coding(code=kept, role="translation", translated_by=table.file)
             return Coded(codings=(*value.codings, added), text=value.text)
         return kept
 

@@ -52,7 +52,7 @@ def test_the_class_of_an_encounter_is_written_in_the_models_word() -> None:
     "data", [b'{"id":"1","colour":"blue"}', b'{"id":1}', b'{"kind":"other"}', b"[]"]
 )
 def test_anything_else_is_refused(data: bytes) -> None:
-    with pytest.raises(ValueError, match="Object|Expected|missing"):
+    with pytest.raises(ValueError, match=r"Object|Expected|missing"):
         decode(data)
 
 

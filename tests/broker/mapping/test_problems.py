@@ -49,7 +49,7 @@ def test_words_that_yaml_would_convert_stay_text(tmp_path: Path) -> None:
 def test_a_table_lies_inside_the_set(tmp_path: Path, file: str) -> None:
     (tmp_path.parent / "outside.csv").write_text("from,to\na,b\n")
 
-    with pytest.raises(SetupError, match="E30[17]"):
+    with pytest.raises(SetupError, match=r"E30[17]"):
         mapping_set(tmp_path, f"tables:\n  t: {file}\ndocument:\n  title: PID-3\n")
 
 

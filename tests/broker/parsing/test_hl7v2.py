@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import hl7
@@ -27,12 +28,11 @@ def test_any_bytes_that_begin_with_msh_are_given_back_unchanged(tail: bytes) -> 
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_are_parsed_or_refused_with_a_reason(body: bytes) -> None:
     for reader in (parse, header):
-        try:
+        with suppress(ParseError):
             reader(body)
-        except ParseError as error:
-            assert error.code.startswith("hl7v2.")
-    patient_keys(body)
-    split_messages(body)
+
+    assert b"".join(split_messages(body)) in body or len(split_messages(body)) > 1
+    assert all(value for _, value in patient_keys(body))
 
 
 @given(st.lists(st.text(alphabet="ab|^~&\\é ", max_size=20), max_size=8))
