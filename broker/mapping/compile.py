@@ -103,7 +103,12 @@ class Compiler:
             except PathError as error:
                 raise ConditionError(str(error), offset + error.offset, error.hint) from error
             alls = compiled.all
-            return Operand(compiled.texts, present_test(alls), null_test(alls))
+            return Operand(
+                compiled.texts,
+                present_test(alls),
+                null_test(alls),
+                lambda run, scope: not alls(run, scope),
+            )
 
         try:
             return compile_condition(text.value, operand)

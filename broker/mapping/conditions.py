@@ -24,6 +24,7 @@ class Operand:
     values: Values
     present: Callable[[Any, Any], bool]
     null: Callable[[Any, Any], bool]
+    missing: Callable[[Any, Any], bool]
 
 
 class ConditionError(ValueError):
@@ -189,7 +190,7 @@ class _Parser:
         if word == "null":
             return null
         if word == "missing":
-            return lambda run, scope: not present(run, scope) and not null(run, scope)
+            return left.missing
         if word == "empty":
             return lambda run, scope: not present(run, scope)
         raise ConditionError(

@@ -69,6 +69,18 @@ def parts(run: Any, raw: str, level: int) -> list[str]:
     return raw.split(run.subcomponent if level else run.component)
 
 
+def leaves(run: Any, raw: str, level: int, least: int) -> list[str]:
+    """The parts as `leaf` reads them, at least so many; a raw text without marks is only cut and trimmed."""
+    p = raw.split(run.subcomponent if level else run.component)
+    if run.subcomponent in raw or run.escape in raw or NULL in raw:
+        p = [leaf(run, part) for part in p]
+    else:
+        p = [part.strip() for part in p]
+    if len(p) < least:
+        p += [""] * (least - len(p))
+    return p
+
+
 def leaf(run: Any, text: str) -> str:
     """A code or identifier part: decoded once, trimmed; HL7 null and its lower parts are nothing."""
     if run.subcomponent in text:
@@ -101,7 +113,13 @@ def _authority(run: Any, text: str) -> tuple[str, str]:
 
 
 def _identifier(
-    run: Any, value: str, namespace: str, universal: str, type_code: str
+    run: Any,
+    value: str,
+    namespace: str,
+    universal: str,
+    type_code: str,
+    start: When | None = None,
+    end: When | None = None,
 ) -> Identifier | None:
     if not value:
         return None
@@ -116,6 +134,8 @@ def _identifier(
         uri=universal if is_uri else "",
         authority_name=namespace if is_oid or is_uri or not universal else (namespace or universal),
         type_code=type_code,
+        start=start,
+        end=end,
     )
 
 
@@ -132,25 +152,14 @@ def cx(run: Any, raw: str, level: int) -> Identifier | None:
     """CX: value, authority (4), type (5), dates (7, 8)."""
     p = parts(run, raw, level)
     value = leaf(run, p[0])
-    n = len(p)
     if not value:
         return None
+    n = len(p)
     namespace, universal = _authority(run, p[3]) if n > 3 else ("", "")
     type_code = leaf(run, p[4]) if n > 4 else ""
-    found = _identifier(run, value, namespace, universal, type_code)
-    if found is not None and n > 6 and (p[6] or (n > 7 and p[7])):
-        return Identifier(
-            value=found.value,
-            system=found.system,
-            kind=found.kind,
-            oid=found.oid,
-            uri=found.uri,
-            authority_name=found.authority_name,
-            type_code=found.type_code,
-            start=when(run, leaf(run, p[6]), 2),
-            end=when(run, leaf(run, p[7]), 2) if n > 7 else None,
-        )
-    return found
+    start = when(run, leaf(run, p[6]), 2) if n > 6 and p[6] else None
+    end = when(run, leaf(run, p[7]), 2) if n > 7 and p[7] else None
+    return _identifier(run, value, namespace, universal, type_code, start, end)
 
 
 def ei(run: Any, raw: str, level: int) -> Identifier | None:
@@ -196,29 +205,23 @@ def plain_identifier(run: Any, raw: str, level: int) -> Identifier | None:
 
 def coded(run: Any, raw: str, level: int) -> Coded | None:
     """CE, CWE, CNE, CF: both triplets and the original text; a bare code of an IS or ID likewise."""
-    p = parts(run, raw, level)
-    if len(p) == 1:
-        code = leaf(run, p[0])
-        return Coded(codings=(Coding(code=code),)) if code else None
-    codings = _triplet(run, p, 0, 6, "original") + _triplet(run, p, 3, 7, "alternate")
-    text = _get(run, p, 8)
-    if not codings and not text:
-        return None
-    return Coded(codings=codings, text=text)
+    p = leaves(run, raw, level, 9)
+    codings = _triplet(run, p, 0, p[6], "original") + _triplet(run, p, 3, p[7], "alternate")
+    text = p[8]
+    return Coded(codings=codings, text=text) if codings or text else None
 
 
-def _triplet(run: Any, p: list[str], at: int, version: int, role: Any) -> tuple[Coding, ...]:
-    code, display = _get(run, p, at), _get(run, p, at + 1)
+def _triplet(run: Any, p: list[str], at: int, version: str, role: Any) -> tuple[Coding, ...]:
+    code, display, system = p[at : at + 3]
     if not code and not display:
         return ()
-    system = _get(run, p, at + 2)
     return (
         Coding(
             code=code,
             system=run.systems.code_system(system) if system else "",
             system_as_received=system,
             display=display,
-            version=_get(run, p, version),
+            version=version,
             role=role,
         ),
     )
@@ -226,41 +229,35 @@ def _triplet(run: Any, p: list[str], at: int, version: int, role: Any) -> tuple[
 
 def xpn(run: Any, raw: str, level: int) -> PersonName | None:
     """XPN: family (1), given (2, 3), suffix (4), prefix (5), use (7)."""
-    return _name(run, parts(run, raw, level), 0, 6)
+    return _name(leaves(run, raw, level, 7), 0, 6)
 
 
-def _name(run: Any, p: list[str], at: int, use_at: int) -> PersonName | None:
-    n = len(p)
-    family = leaf(run, p[at]) if n > at else ""
-    given: tuple[str, ...] = ()
-    first = leaf(run, p[at + 1]) if n > at + 1 else ""
-    if first:
-        given = (first,)
-    others = leaf(run, p[at + 2]) if n > at + 2 else ""
-    if others and first and others.startswith(first) and others[len(first) :][:1] in {"", " ", ","}:
-        others = others[len(first) :].strip(" ,")  # France: all given names, the first one again
-    if others:
-        given += tuple(g.strip() for g in others.split(",") if g.strip())
-    suffix = leaf(run, p[at + 3]) if n > at + 3 else ""
-    prefix = leaf(run, p[at + 4]) if n > at + 4 else ""
-    if not (family or given or prefix or suffix):
+def _name(p: list[str], at: int, use_at: int) -> PersonName | None:
+    family, first, others, suffix, prefix = p[at : at + 5]
+    if not (family or first or others or suffix or prefix):
         return None
-    use = leaf(run, p[use_at]) if n > use_at else ""
+    given: tuple[str, ...] = (first,) if first else ()
+    if others:
+        if first and others.startswith(first) and others[len(first) :][:1] in {"", " ", ","}:
+            others = others[len(first) :].strip(
+                " ,"
+            )  # France: all given names, the first one again
+        given += tuple(g.strip() for g in others.split(",") if g.strip())
+    use = p[use_at]
     use = NAME_USES.get(use, use)
-    birth_given = first if use == "birth" and use_at == 6 else ""
     return PersonName(
         family=family,
         given=given,
         prefix=prefix,
         suffix=suffix,
         use=use,
-        birth_given=birth_given,
+        birth_given=first if use == "birth" and use_at == 6 else "",
     )
 
 
 def ppn(run: Any, raw: str, level: int) -> PersonName | None:
     """The name inside an XCN or PPN (2 to 6, use in 10)."""
-    return _name(run, parts(run, raw, level), 1, 9)
+    return _name(leaves(run, raw, level, 10), 1, 9)
 
 
 def xcn(run: Any, raw: str, level: int) -> Person | None:
@@ -268,7 +265,7 @@ def xcn(run: Any, raw: str, level: int) -> Person | None:
     p = parts(run, raw, level)
     namespace, universal = _authority(run, p[8]) if len(p) > 8 else ("", "")
     found = _identifier(run, leaf(run, p[0]), namespace, universal, _get(run, p, 12))
-    name = _name(run, p, 1, 9) if len(p) > 1 else None
+    name = _name(leaves(run, raw, level, 10), 1, 9) if len(p) > 1 else None
     if found is None and name is None:
         return None
     return Person(identifiers=(found,) if found else (), name=name)
@@ -300,21 +297,22 @@ def hd_organization(run: Any, raw: str, level: int) -> Organization | None:
 
 def xad(run: Any, raw: str, level: int) -> Address | None:
     """XAD (and AD): street (1), other (2), city, state, postal code, country, use (7), county (9)."""
-    p = parts(run, raw, level)
-    street = p[0].split(run.subcomponent)
-    lines = tuple(t for t in (free(run, street[0]), _get(run, p, 1)) if t)
-    more = tuple(
-        f"{name}={leaf(run, text)}"
-        for name, text in zip(("street_name", "house_number"), street[1:3], strict=False)
-        if text
-    )
-    city, state, postal, country = (_get(run, p, i) for i in (2, 3, 4, 5))
-    use, district = _get(run, p, 6), _get(run, p, 8)
-    if not (lines or city or state or postal or country or district or more):
+    p = leaves(run, raw, level, 9)
+    street, other, city, state, postal, country, use, _, district = p[:9]
+    more: tuple[str, ...] = ()
+    if not level and run.subcomponent in raw:
+        street, more = _street(run, raw.split(run.component, 1)[0])
+    elif run.escape in raw:
+        street = free(run, parts(run, raw, level)[0])
+    if not (street or other or city or state or postal or country or district or more):
         return None
     is_birth = use == "BDL"
     return Address(
-        lines=lines,
+        lines=(street, other)
+        if street and other
+        else (street or other,)
+        if street or other
+        else (),
         parts=more,
         city=city,
         postal_code=postal,
@@ -326,13 +324,20 @@ def xad(run: Any, raw: str, level: int) -> Address | None:
     )
 
 
+def _street(run: Any, text: str) -> tuple[str, tuple[str, ...]]:
+    """SAD: the street line, and its name and number when sent apart."""
+    sub = text.split(run.subcomponent)
+    named = zip(("street_name", "house_number"), sub[1:3], strict=False)
+    return free(run, sub[0]), tuple(f"{name}={leaf(run, part)}" for name, part in named if part)
+
+
 def xtn(run: Any, raw: str, level: int) -> Telecom | None:
     """XTN: number (1 or 12), address (4), local number (7), use (2), equipment (3)."""
-    p = parts(run, raw, level)
-    use, equipment, mail = _get(run, p, 1), _get(run, p, 2), _get(run, p, 3)
-    value = mail or _get(run, p, 0) or _get(run, p, 11)
+    p = leaves(run, raw, level, 12)
+    use, equipment = p[1], p[2]
+    value = p[3] or p[0] or p[11]
     if not value:
-        country, area, local = _get(run, p, 4), _get(run, p, 5), _get(run, p, 6)
+        country, area, local = p[4:7]
         value = local and f"{'+' + country + ' ' if country else ''}{area}{local}"
     if not value:
         return None

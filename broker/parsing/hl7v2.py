@@ -161,6 +161,8 @@ def patient_keys(body: bytes) -> tuple[tuple[str, str], ...]:
     end = body.find(b"\r", start)
     raw = (body[start:] if end < 0 else body[start:end]).partition(b"\n")[0]
     at = body.find(b"MSH")
+    if at < 0:
+        return ()
     try:
         line = raw.decode("utf-8")
         marks = body[at + 3 : at + 16].decode("utf-8", "ignore")
@@ -170,7 +172,10 @@ def patient_keys(body: bytes) -> tuple[tuple[str, str], ...]:
     if marks[:5] == "|^~\\&":
         separators = STANDARD
     else:
-        separators, _ = read_separators("MSH" + marks)
+        try:
+            separators, _ = read_separators("MSH" + marks)
+        except ParseError:
+            return ()
     f = line.split(separators.field, 5)
     keys = _keys(f[3], separators) if len(f) > 3 else []
     if not keys and len(f) > 2:
