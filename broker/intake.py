@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import accumulate
 from time import perf_counter
 from typing import Literal
@@ -25,7 +26,7 @@ from broker.audit import trail
 from broker.contracts import Work
 from broker.database import bulk, partitions, sequences
 from broker.database.engine import writing
-from broker.envelope import Envelope, Receipt
+from broker.envelope import Envelope, Peer, Receipt
 from broker.errors import ParseError, TransientError
 from broker.events import words
 from broker.glance import Glance, glance
@@ -53,18 +54,17 @@ class Limits:
 class _Arrival:
     envelope: Envelope
     glance: Glance
-    sha256: bytes
     answered: asyncio.Future[Receipt] = field(repr=False)
+    sha256: bytes = b""
+    identity: tuple[int, int] = (0, 0)
+    """What decides on duplicates: who sent it under which id, and with which bytes."""
 
-    @property
-    def digest(self) -> int:
-        return int.from_bytes(self.sha256[:8], "big", signed=True)
-
-    @property
-    def identity(self) -> tuple[int, int]:
-        """What decides on duplicates: who sent it under which id, and with which bytes."""
-        key = messages.control_key(self.envelope.source, self.glance.control_id, self.digest)
-        return key, self.digest
+    def identify(self) -> None:
+        """Digest the bytes; on the commit thread, which the event loop need not wait for."""
+        self.sha256 = sha256(self.envelope.body)
+        digest = int.from_bytes(self.sha256[:8], "big", signed=True)
+        key = messages.control_key(self.envelope.source, self.glance.control_id, digest)
+        self.identity = (key, digest)
 
 
 class Intake:
@@ -103,21 +103,23 @@ class Intake:
         self._latest: dict[str, datetime] = {}
         self._flushed = clock()
 
-    async def accept(self, envelope: Envelope) -> Receipt:
-        """Take one message in: returns when it is on the disk, or was refused and not kept."""
-        if len(envelope.body) > self._limits.max_bytes:
-            return self._refuse(envelope, "size.exceeded", "message")
-        if len(self._pending) >= self._limits.max_pending or self._closing:
-            return self._refuse(envelope, "intake.busy", "intake", later=True)
-        try:
-            seen = glance(envelope, self._key)
-        except ParseError as error:
-            return self._refuse(envelope, error.code, error.where)
+    def accept(self, envelope: Envelope) -> asyncio.Future[Receipt]:
+        """Take one message in: the future is done when it is on the disk, or was refused and not kept."""
         future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        self._pending.append(_Arrival(envelope, seen, sha256(envelope.body), future))
-        self._pending_bytes += len(envelope.body)
-        self._wake.set()
-        return await future
+        if len(envelope.body) > self._limits.max_bytes:
+            future.set_result(self._refuse(envelope, "size.exceeded", "message"))
+        elif len(self._pending) >= self._limits.max_pending or self._closing:
+            future.set_result(self._refuse(envelope, "intake.busy", "intake", later=True))
+        else:
+            try:
+                seen = glance(envelope, self._key)
+            except ParseError as error:
+                future.set_result(self._refuse(envelope, error.code, error.where))
+                return future
+            self._pending.append(_Arrival(envelope, seen, future))
+            self._pending_bytes += len(envelope.body)
+            self._wake.set()
+        return future
 
     async def run(self) -> None:
         """Commit what gathers, until closed and empty."""
@@ -126,7 +128,7 @@ class Intake:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _FLUSH_EVERY.total_seconds())
             self._wake.clear()
-            if not self._pending:
+            if not self._pending and self._clock() - self._flushed >= _FLUSH_EVERY:
                 await loop.run_in_executor(self._thread, self._flush_alone)
             while self._pending:
                 await self._commit_next()
@@ -210,7 +212,9 @@ class Intake:
         if month_of(now) != self._month:
             with writing(self._engine) as connection:
                 partitions.ensure(connection, now)
-        with writing(self._engine) as connection, bulk.pipelined(connection):
+        for arrival in batch:
+            arrival.identify()
+        with bulk.writing_pipelined(self._engine) as connection:
             # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
             # it, so a message that reaches two gateways at once is still filed once.
             reserved = sequences.Reservation(connection, "message", len(batch), now)
@@ -229,9 +233,12 @@ class Intake:
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")
         self._telemetry.observe("batch_messages", len(batch), stage="intake")
         done = self._clock()
+        waited: dict[str, list[float]] = {}
         for arrival in batch:
-            waited = (done - arrival.envelope.received_at).total_seconds()
-            self._telemetry.observe("answer_seconds", waited, source=arrival.envelope.source)
+            seconds = (done - arrival.envelope.received_at).total_seconds()
+            waited.setdefault(arrival.envelope.source, []).append(seconds)
+        for source, all_seconds in waited.items():
+            self._telemetry.observe_many("answer_seconds", all_seconds, source=source)
         work = {row.id: Work(row.seq, row.lane) for row in rows if row.state == State.RECEIVED}
         return [
             (receipt, None if receipt.duplicate else work.get(MessageId(receipt.message_id)))
@@ -254,6 +261,7 @@ class Intake:
         now = self._clock()
         refused = list(self._refused)
         if not (self._flows or refused):
+            self._flushed = now
             return
         with suppress(TransientError), writing(self._engine) as connection:
             tallies.tally(connection, Counter(refused), self._writer)
@@ -363,11 +371,17 @@ def _accepted(message_id: str, received_at: datetime, *, duplicate: bool) -> Rec
     )
 
 
+@lru_cache(maxsize=1024)
+def _peer(peer: Peer) -> str:
+    text = msgspec.json.encode(peer).decode()
+    return "" if text == "{}" else text
+
+
 def _row(
     arrival: _Arrival, seq: Seq, day: int, collides: Seq | None, *, held: bool
 ) -> messages.Received:
     envelope, seen = arrival.envelope, arrival.glance
-    peer = msgspec.json.encode(envelope.peer).decode()
+    key, digest = arrival.identity
     return messages.Received(
         seq=seq,
         id=MessageId(uuid7(envelope.received_at)),
@@ -382,10 +396,11 @@ def _row(
         charset_declared=seen.charset,
         body=envelope.body,
         sha256=arrival.sha256,
-        digest=arrival.digest,
+        digest=digest,
+        key=key,
         control_id=seen.control_id,
         sender=seen.sender,
-        peer="" if peer == "{}" else peer,
+        peer=_peer(envelope.peer),
         transport_keys=msgspec.json.encode(envelope.keys).decode() if envelope.keys else None,
         lane=seen.lane,
         answer_code="accepted",

@@ -42,13 +42,11 @@ COLUMNS = (
 
 
 def write(connection: Connection, entries: Sequence[Entry], now: datetime) -> None:
-    """Append entries, numbered in the order given; one statement for the numbers, one for the rows."""
+    """Append entries, numbered in the order given; in one statement."""
     if not entries:
         return
-    first = sequences.reserve(connection, SEQUENCE, len(entries), now)
     rows = [
         (
-            first + position,
             to_micros(entry.at),
             entry.act,
             entry.actor_kind,
@@ -64,6 +62,8 @@ def write(connection: Connection, entries: Sequence[Entry], now: datetime) -> No
             entry.control_id,
             entry.details,
         )
-        for position, entry in enumerate(entries)
+        for entry in entries
     ]
-    bulk.insert_rows(connection, audit_entry, COLUMNS, rows)
+    bulk.append_rows(
+        connection, audit_entry, COLUMNS, rows, counter=SEQUENCE, base=sequences.base(now)
+    )

@@ -1,7 +1,8 @@
 """Many rows in one statement: never one query a message.
 
-PostgreSQL gets COPY and unnest, SQLite executemany inside the transaction. Rows are tuples in column order, already
-in storage form (instants as microseconds, see `types.to_micros`).
+PostgreSQL gets the rows as one JSON text, which it takes apart for less than the client would pay for an array a
+column, and which needs no round trip of its own as COPY does; SQLite gets executemany inside the transaction. Rows are
+tuples in column order, already in storage form (instants as microseconds, see `types.to_micros`).
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, LargeBinary, Table
+from sqlalchemy import Connection, Engine, LargeBinary, Table
 from sqlalchemy.engine import Dialect
 
-from broker.database.engine import is_sqlite
+from broker.database.engine import is_sqlite, writing
 
 Row = tuple[Any, ...]
 
@@ -23,84 +24,39 @@ _PIPELINED = "carnet_pipelined"
 
 
 @contextmanager
-def pipelined(connection: Connection) -> Iterator[None]:
-    """Statements of this module inside the block are sent without waiting for each other's answers.
+def writing_pipelined(engine: Engine) -> Iterator[Connection]:
+    """A transaction like `writing`'s whose statements, the commit too, do not wait for each other's answers.
 
-    For short transactions of many small statements, where round trips cost more than the rows (PostgreSQL's extended
-    protocol; on SQLite nothing changes). An error shows at the next result that is fetched, or at the block's end.
+    For short transactions of many small statements, where round trips cost more than the rows. Only statements of
+    this package may run in it; an error shows at the next result that is fetched, or at the commit. On SQLite it is
+    `writing`.
     """
-    if is_sqlite(connection):
-        yield
-        return
-    driver: Any = connection.connection.driver_connection
-    connection.info[_PIPELINED] = True
-    try:
-        with driver.pipeline():
-            yield
-    finally:
-        connection.info.pop(_PIPELINED, None)
+    with writing(engine) as connection:
+        if is_sqlite(connection):
+            yield connection
+            return
+        driver: Any = connection.connection.driver_connection
+        connection.info[_PIPELINED] = True
+        try:
+            with driver.pipeline():
+                yield connection
+                connection.commit()
+        finally:
+            connection.info.pop(_PIPELINED, None)
 
 
 def insert_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
 ) -> None:
     """Insert rows; a key that exists is an error of the caller."""
-    if not rows:
-        return
-    names = ", ".join(f'"{name}"' for name in columns)
-    cursor = connection.connection.cursor()
-    if is_sqlite(connection):
-        marks = ", ".join("?" * len(columns))
-        cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', rows)  # noqa: S608
-    elif connection.info.get(_PIPELINED):
-        _insert_as_json(connection, table, columns, rows)
-        return
-    else:
-        with cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy:
-            for row in rows:
-                copy.write_row(row)
-    cursor.close()
-
-
-def _insert_as_json(
-    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
-) -> None:
-    """One INSERT from one JSON text, byte columns beside it as arrays: COPY cannot be pipelined.
-
-    Reading JSON on the server costs less than building an array a column in the client.
-    """
-    statement, plain, binary = _json_insert(connection.dialect, table, tuple(columns))
-    names = [columns[i] for i in plain]
-    records = [dict(zip(names, (row[i] for i in plain), strict=True)) for row in rows]
-    parameters: list[Any] = [msgspec.json.encode(records).decode()]
-    parameters += [[row[i] for row in rows] for i in binary]
-    connection.connection.cursor().execute(statement, parameters)
-
-
-@lru_cache(maxsize=64)
-def _json_insert(
-    dialect: Dialect, table: Table, columns: tuple[str, ...]
-) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
-    """The statement of `_insert_as_json`, and which columns go as JSON and which as bytes."""
-    binary = tuple(
-        i for i, name in enumerate(columns) if isinstance(table.c[name].type, LargeBinary)
-    )
-    plain = tuple(i for i in range(len(columns)) if i not in binary)
-    typed = ", ".join(f'"{columns[i]}" {_pg_type(dialect, table, columns[i])}' for i in plain)
-    sources = [
-        f"json_to_recordset(%s::json) AS ({typed})",
-        *("unnest(%s::bytea[])" for _ in binary),
-    ]
-    order = ", ".join(f'"{columns[i]}"' for i in (*plain, *binary))
-    statement = f'INSERT INTO "{table.name}" ({order}) SELECT * FROM ROWS FROM ({", ".join(sources)}) AS t({order})'  # noqa: S608
-    return statement, plain, binary
+    _insert(connection, table, columns, rows, "")
 
 
 def insert_missing(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
 ) -> None:
     """Insert rows whose key is new and leave the others as they are. Sort them first: writers must not cross."""
-    _upsert(connection, table, columns, rows, "DO NOTHING")
+    _insert(connection, table, columns, rows, " ON CONFLICT DO NOTHING")
 
 
 def replace_rows(
@@ -114,7 +70,7 @@ def replace_rows(
     """Insert rows, or overwrite the other columns of those whose `keys` exist. Sort them first."""
     named = ", ".join(f'"{name}"' for name in keys)
     sets = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
-    _upsert(connection, table, columns, rows, f"({named}) DO UPDATE SET {sets}")
+    _insert(connection, table, columns, rows, f" ON CONFLICT ({named}) DO UPDATE SET {sets}")
 
 
 def add_counts(
@@ -127,28 +83,76 @@ def add_counts(
 ) -> None:
     """Add to counters: `columns` is the primary key and then `count`. Rows are sorted here, so writers never cross."""
     keys = ", ".join(f'"{name}"' for name in columns if name != count)
-    action = f'({keys}) DO UPDATE SET "{count}" = "{table.name}"."{count}" + excluded."{count}"'
-    _upsert(connection, table, columns, sorted(rows), action)
+    action = f' ON CONFLICT ({keys}) DO UPDATE SET "{count}" = "{table.name}"."{count}" + excluded."{count}"'
+    _insert(connection, table, columns, sorted(rows), action)
 
 
-def _upsert(
+def append_rows(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    counter: str,
+    base: int,
+) -> None:
+    """Insert rows whose first column continues the sequence `counter`, in their order; rows are given without it.
+
+    The numbers are handed out on the server (see `sequences`), so nobody waits for them; `base` is the lowest they
+    may be.
+    """
+    if not rows:
+        return
+    cursor = connection.connection.cursor()
+    parameters = (counter, base + len(rows) - 1, len(rows))
+    if is_sqlite(connection):
+        cursor.execute(f"{RESERVE_SQLITE} RETURNING value", parameters)
+        first = int(cursor.fetchone()[0]) - len(rows) + 1
+        cursor.close()
+        numbered = [(first + i, *row) for i, row in enumerate(rows)]
+        _insert(connection, table, (columns[0], *columns[1:]), numbered, "")
+        return
+    shape = _shape(connection.dialect, table, tuple(columns))
+    statement = (
+        f"WITH c AS ({RESERVE_POSTGRESQL} RETURNING value) "  # noqa: S608 - names of our own schema
+        f'INSERT INTO "{table.name}" ({shape.names}) SELECT c.value - t."{columns[0]}", {shape.values_after_first} '
+        f"FROM c, json_to_recordset(%s::json) AS t({shape.typed})"
+    )
+    last = len(rows) - 1
+    numbered = [(last - i, *row) for i, row in enumerate(rows)]
+    cursor.execute(statement, (*parameters, shape.encode(numbered)))
+
+
+RESERVE_SQLITE = (
+    "INSERT INTO counter (name, value) VALUES (?, ?) "
+    "ON CONFLICT (name) DO UPDATE SET value = max(value + ?, excluded.value)"
+)
+RESERVE_POSTGRESQL = (
+    "INSERT INTO counter (name, value) VALUES (%s, %s) "
+    "ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value + %s, excluded.value)"
+)
+
+
+def _insert(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row], action: str
 ) -> None:
     if not rows:
         return
-    names = ", ".join(f'"{name}"' for name in columns)
     cursor = connection.connection.cursor()
     if is_sqlite(connection):
+        names = ", ".join(f'"{name}"' for name in columns)
         marks = ", ".join("?" * len(columns))
-        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}) ON CONFLICT {action}'  # noqa: S608
-        cursor.executemany(statement, rows)
-    else:
-        arrays = ", ".join(f"%s::{_pg_type(connection.dialect, table, name)}[]" for name in columns)
-        statement = f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({arrays}) ON CONFLICT {action}'  # noqa: S608
-        cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
-        if connection.info.get(_PIPELINED):
-            return
-    cursor.close()
+        cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}){action}', rows)  # noqa: S608
+        cursor.close()
+        return
+    shape = _shape(connection.dialect, table, tuple(columns))
+    statement = (
+        f'INSERT INTO "{table.name}" ({shape.names}) SELECT {shape.values} '  # noqa: S608 - names of our own schema
+        f"FROM json_to_recordset(%s::json) AS t({shape.typed}){action}"
+    )
+    cursor.execute(statement, (shape.encode(rows),))
+    if not connection.info.get(_PIPELINED):
+        cursor.close()
 
 
 def update_rows(
@@ -174,21 +178,51 @@ def update_rows(
         statement = f'UPDATE "{table.name}" AS t SET {sets} WHERE t."{key}" = ?{extra}'  # noqa: S608
         cursor.executemany(statement, [(*row[1:], row[0]) for row in rows])
     else:
-        names = ", ".join(f'"{name}"' for name in (key, *columns))
+        shape = _shape(connection.dialect, table, (key, *columns))
         sets = ", ".join(f'"{name}" = d."{name}"' for name in columns)
-        arrays = ", ".join(
-            f"%s::{_pg_type(connection.dialect, table, name)}[]" for name in (key, *columns)
-        )
         statement = (
-            f'UPDATE "{table.name}" AS t SET {sets} FROM unnest({arrays}) AS d({names}) '  # noqa: S608
+            f'UPDATE "{table.name}" AS t SET {sets} FROM (SELECT {shape.values} '  # noqa: S608
+            f"FROM json_to_recordset(%s::json) AS t({shape.typed})) AS d({shape.names}) "
             f'WHERE t."{key}" = d."{key}"{extra}'
         )
-        cursor.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+        cursor.execute(statement, (shape.encode(rows),))
     changed = int(cursor.rowcount)
     cursor.close()
     return changed
 
 
+class _Shape:
+    """How rows of some columns travel as JSON: bytes as base64, what is NULL left out."""
+
+    def __init__(self, dialect: Dialect, table: Table, columns: tuple[str, ...]) -> None:
+        is_binary = {name: isinstance(table.c[name].type, LargeBinary) for name in columns}
+        self.names = ", ".join(f'"{name}"' for name in columns)
+        values = [
+            f"decode(t.\"{name}\", 'base64')" if is_binary[name] else f't."{name}"'
+            for name in columns
+        ]
+        self.values = ", ".join(values)
+        self.values_after_first = ", ".join(values[1:])
+        types = {
+            name: "text" if is_binary[name] else table.c[name].type.compile(dialect=dialect)
+            for name in columns
+        }
+        self.typed = ", ".join(f'"{name}" {types[name]}' for name in columns)
+        fields = [(f"c{i}", Any, None) for i in range(len(columns))]
+        self._record = msgspec.defstruct(
+            f"{table.name}_row",
+            fields,
+            rename=dict(zip((f"c{i}" for i in range(len(columns))), columns, strict=True)),
+            omit_defaults=True,
+            gc=False,
+        )
+
+    def encode(self, rows: Sequence[Row]) -> str:
+        """The rows as one JSON text."""
+        record = self._record
+        return msgspec.json.encode([record(*row) for row in rows]).decode()
+
+
 @lru_cache(maxsize=512)
-def _pg_type(dialect: Dialect, table: Table, column: str) -> str:
-    return table.c[column].type.compile(dialect=dialect)
+def _shape(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> _Shape:
+    return _Shape(dialect, table, columns)

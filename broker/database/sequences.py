@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from broker.database.bulk import RESERVE_POSTGRESQL, RESERVE_SQLITE
 from broker.database.engine import is_sqlite
 from broker.values import first_seq, month_of
 
@@ -19,6 +20,11 @@ def reserve(connection: Connection, name: str, count: int, now: datetime) -> int
     return Reservation(connection, name, count, now).first()
 
 
+def base(now: datetime) -> int:
+    """The lowest number of the month of `now`."""
+    return first_seq(month_of(now)) + 1
+
+
 class Reservation:
     """A reservation that was asked for; in a pipeline its answer comes with those of the statements behind it.
 
@@ -27,11 +33,10 @@ class Reservation:
     """
 
     def __init__(self, connection: Connection, name: str, count: int, now: datetime) -> None:
-        base = first_seq(month_of(now)) + 1
         self._count = count
         self._cursor = connection.connection.cursor()
-        statement = _SQLITE if is_sqlite(connection) else _POSTGRESQL
-        self._cursor.execute(statement, (name, base + count - 1, count))
+        statement = RESERVE_SQLITE if is_sqlite(connection) else RESERVE_POSTGRESQL
+        self._cursor.execute(f"{statement} RETURNING value", (name, base(now) + count - 1, count))
 
     def first(self) -> int:
         """The first of the reserved numbers."""
@@ -40,13 +45,3 @@ class Reservation:
         if row is None:
             raise LookupError("counter")
         return int(row[0]) - self._count + 1
-
-
-_SQLITE = (
-    "INSERT INTO counter (name, value) VALUES (?, ?) "
-    "ON CONFLICT (name) DO UPDATE SET value = max(value + ?, excluded.value) RETURNING value"
-)
-_POSTGRESQL = (
-    "INSERT INTO counter (name, value) VALUES (%s, %s) "
-    "ON CONFLICT (name) DO UPDATE SET value = greatest(counter.value + %s, excluded.value) RETURNING value"
-)

@@ -26,9 +26,11 @@ from broker.records import tallies
 from broker.values import Lane, MessageId, Seq, State, digest64
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message about to be stored, with what its first glance told (never more than the first segment needs)."""
+class Received(msgspec.Struct, kw_only=True, gc=False):
+    """A message about to be stored, with what its first glance told (never more than the first segment needs).
+
+    `digest` begins `sha256`; `key` is what a message is looked up by when it comes again (`control_key`).
+    """
 
     seq: Seq
     id: MessageId
@@ -41,9 +43,10 @@ class Received:
     type: str
     version: str
     charset_declared: str
-    body: bytes = field(repr=False)
+    body: bytes
     sha256: bytes
     digest: int
+    key: int
     control_id: str | None
     sender: str
     peer: str
@@ -53,6 +56,9 @@ class Received:
     state: State = State.RECEIVED
     reason: str | None = None
     conflicts_with: Seq | None = None
+
+    def __repr__(self) -> str:
+        return f"Received({self.id})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,10 +292,9 @@ def store(connection: Connection, rows: Sequence[Received], answered_at: datetim
     bulk.insert_rows(
         connection, message_body, ("seq", "body"), [(row.seq, row.body) for row in rows]
     )
-    keys = [
-        (control_key(row.source, row.control_id, row.digest), row.digest, row.seq) for row in rows
-    ]
-    bulk.insert_rows(connection, control, ("key", "digest", "seq"), keys)
+    bulk.insert_rows(
+        connection, control, ("key", "digest", "seq"), [(row.key, row.digest, row.seq) for row in rows]
+    )
 
 
 def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
