@@ -16,15 +16,16 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
 from time import perf_counter
-from typing import Literal
+from typing import Literal, cast
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, QueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from broker.audit import trail
 from broker.contracts import Work
-from broker.database import bulk, partitions, sequences
+from broker.database import partitions, sequences, together
 from broker.database.engine import writing
 from broker.envelope import Envelope, Peer, Receipt
 from broker.errors import ParseError, TransientError
@@ -38,6 +39,9 @@ OnConflict = Literal["accept", "hold", "refuse"]
 
 _RETRY_AFTER = timedelta(seconds=5)
 _FLUSH_EVERY = timedelta(seconds=1)
+_LONG_BYTES = 2 * 1024 * 1024
+
+_Answer = tuple[Receipt, Work | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class _Arrival:
 
 
 class Intake:
-    """One per gateway process. `accept` runs on the event loop, commits on one thread that owns the connection."""
+    """One per gateway process. `accept` runs on the event loop, commits one batch after the other."""
 
     def __init__(
         self,
@@ -139,13 +143,12 @@ class Intake:
         self._wake.set()
 
     def stop(self) -> None:
-        """Release the commit thread, after `run` has returned."""
+        """Release the thread, after `run` has returned."""
         self._thread.shutdown(wait=True)
 
     async def _commit_next(self) -> None:
         batch = self._next_batch()
-        loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._thread, self._commit_or_refuse, batch)
+        answers = await self._commit_or_refuse(batch)
         work = []
         for arrival, (receipt, todo) in zip(batch, answers, strict=True):
             if not arrival.answered.done():
@@ -177,26 +180,26 @@ class Intake:
             retry_after=_RETRY_AFTER if later else None,
         )
 
-    # --- on the commit thread -----------------------------------------------------------------------------------
-
-    def _commit_or_refuse(self, batch: Sequence[_Arrival]) -> list[tuple[Receipt, Work | None]]:
+    async def _commit_or_refuse(self, batch: Sequence[_Arrival]) -> list[_Answer]:
         """Commit a batch; where the database is away all are told to come back, where one is at fault only that one.
 
         A commit whose outcome was lost is tried again once: what it did store is then found and answered as stored.
         """
         try:
-            return self._commit(batch)
+            return await self._commit(batch)
         except TransientError:
             pass
-        except Exception as error:  # noqa: BLE001 - the top of the commit thread: nothing was promised yet
+        except Exception as error:  # noqa: BLE001 - the top of a commit: nothing was promised yet
             if len(batch) == 1:
                 self._telemetry.emit(
                     "intake_failed", source=batch[0].envelope.source, error=type(error).__name__
                 )
                 return [(self._refuse(batch[0].envelope, "internal", "intake", later=True), None)]
-            return [answer for arrival in batch for answer in self._commit_or_refuse([arrival])]
+            return [
+                answer for arrival in batch for answer in await self._commit_or_refuse([arrival])
+            ]
         try:
-            return self._commit(batch)
+            return await self._commit(batch)
         except TransientError as error:
             self._telemetry.emit(
                 "database_unavailable", code=error.code, where=error.where, count=len(batch)
@@ -206,7 +209,25 @@ class Intake:
                 for one in batch
             ]
 
-    def _commit(self, batch: Sequence[_Arrival]) -> list[tuple[Receipt, Work | None]]:
+    async def _commit(self, batch: Sequence[_Arrival]) -> list[_Answer]:
+        """Commit on the event loop, which goes on while the database works; else on a thread.
+
+        A thread beside a busy loop has both wait for the interpreter at every turn. It is for what blocks: SQLite, a
+        connection or a partition still to be made, and bodies that take long to digest.
+        """
+        loop = asyncio.get_running_loop()
+        if (
+            self._engine.dialect.name != "sqlite"
+            and cast(QueuePool, self._engine.pool).checkedin()
+            and month_of(self._clock()) == self._month
+            and sum(len(arrival.envelope.body) for arrival in batch) < _LONG_BYTES
+        ):
+            return await greenlet_spawn(self._store, batch, together.give_way)
+        return await loop.run_in_executor(self._thread, self._store, batch, together.block)
+
+    # --- on the event loop or on the commit thread, never both --------------------------------------------------
+
+    def _store(self, batch: Sequence[_Arrival], wait: together.Wait) -> list[_Answer]:
         now = self._clock()
         begun = perf_counter()
         if month_of(now) != self._month:
@@ -214,12 +235,20 @@ class Intake:
                 partitions.ensure(connection, now)
         for arrival in batch:
             arrival.identify()
-        with bulk.writing_pipelined(self._engine) as connection:
+        with together.writing_together(self._engine, wait) as connection:
             # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
             # it, so a message that reaches two gateways at once is still filed once.
-            reserved = sequences.Reservation(connection, "message", len(batch), now)
-            lookup = messages.Lookup(connection, [arrival.identity for arrival in batch])
-            rows, receipts = self._sort_out(batch, lookup.found(), reserved.first(), now)
+            wanted = [arrival.identity for arrival in batch]
+            reserved, found = together.ask(
+                connection,
+                [
+                    sequences.reservation(connection, "message", len(batch), now),
+                    messages.probe(connection, wanted),
+                ],
+            )
+            first = int(reserved[0][0]) - len(batch) + 1
+            known = messages.known(connection, wanted, found)
+            rows, receipts = self._sort_out(batch, known, first, now)
             duplicates = Counter(
                 arrival.envelope.source
                 for arrival, receipt in zip(batch, receipts, strict=True)

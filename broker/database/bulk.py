@@ -7,42 +7,18 @@ tuples in column order, already in storage form (instants as microseconds, see `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, LargeBinary, Table
+from sqlalchemy import Connection, LargeBinary, Table
 from sqlalchemy.engine import Dialect
 
-from broker.database.engine import is_sqlite, writing
+from broker.database.engine import is_sqlite
+from broker.database.together import together
 
 Row = tuple[Any, ...]
-
-_PIPELINED = "carnet_pipelined"
-
-
-@contextmanager
-def writing_pipelined(engine: Engine) -> Iterator[Connection]:
-    """A transaction like `writing`'s whose statements, the commit too, do not wait for each other's answers.
-
-    For short transactions of many small statements, where round trips cost more than the rows. Only statements of
-    this package may run in it; an error shows at the next result that is fetched, or at the commit. On SQLite it is
-    `writing`.
-    """
-    with writing(engine) as connection:
-        if is_sqlite(connection):
-            yield connection
-            return
-        driver: Any = connection.connection.driver_connection
-        connection.info[_PIPELINED] = True
-        try:
-            with driver.pipeline():
-                yield connection
-                connection.commit()
-        finally:
-            connection.info.pop(_PIPELINED, None)
 
 
 def insert_rows(
@@ -50,6 +26,33 @@ def insert_rows(
 ) -> None:
     """Insert rows; a key that exists is an error of the caller."""
     _insert(connection, table, columns, rows, "")
+
+
+def insert_across(
+    connection: Connection,
+    tables: Mapping[Table, Sequence[str]],
+    columns: Sequence[str],
+    rows: Sequence[Row],
+) -> None:
+    """Insert rows that several tables share: each takes the columns named beside it. One statement for all."""
+    if not rows:
+        return
+    if is_sqlite(connection):
+        for table, wanted in tables.items():
+            places = [columns.index(name) for name in wanted]
+            _insert(connection, table, wanted, [tuple(row[i] for i in places) for row in rows], "")
+        return
+    shape = _shape(connection.dialect, tuple(tables), tuple(columns))
+    *others, last = [
+        f'INSERT INTO "{table.name}" ({", ".join(_quoted(wanted))}) '  # noqa: S608 - names of our own schema
+        f"SELECT {', '.join(_quoted(wanted))} FROM given"
+        for table, wanted in tables.items()
+    ]
+    also = "".join(f", i{n} AS ({statement})" for n, statement in enumerate(others))
+    statement = (
+        f"WITH given AS MATERIALIZED (SELECT {shape.named_values} FROM {shape.source}){also} {last}"  # noqa: S608
+    )
+    _execute(connection, statement, shape.encode(rows))
 
 
 def insert_missing(
@@ -103,24 +106,24 @@ def append_rows(
     """
     if not rows:
         return
-    cursor = connection.connection.cursor()
     parameters = (counter, base + len(rows) - 1, len(rows))
     if is_sqlite(connection):
+        cursor = connection.connection.cursor()
         cursor.execute(f"{RESERVE_SQLITE} RETURNING value", parameters)
         first = int(cursor.fetchone()[0]) - len(rows) + 1
         cursor.close()
         numbered = [(first + i, *row) for i, row in enumerate(rows)]
         _insert(connection, table, (columns[0], *columns[1:]), numbered, "")
         return
-    shape = _shape(connection.dialect, table, tuple(columns))
+    shape = _shape(connection.dialect, (table,), tuple(columns))
     statement = (
         f"WITH c AS ({RESERVE_POSTGRESQL} RETURNING value) "  # noqa: S608 - names of our own schema
         f'INSERT INTO "{table.name}" ({shape.names}) SELECT c.value - t."{columns[0]}", {shape.values_after_first} '
-        f"FROM c, json_to_recordset(%s::json) AS t({shape.typed})"
+        f"FROM c, {shape.source}"
     )
     last = len(rows) - 1
     numbered = [(last - i, *row) for i, row in enumerate(rows)]
-    cursor.execute(statement, (*parameters, shape.encode(numbered)))
+    _execute(connection, statement, (*parameters, *shape.encode(numbered)))
 
 
 RESERVE_SQLITE = (
@@ -138,21 +141,29 @@ def _insert(
 ) -> None:
     if not rows:
         return
-    cursor = connection.connection.cursor()
     if is_sqlite(connection):
-        names = ", ".join(f'"{name}"' for name in columns)
+        cursor = connection.connection.cursor()
+        names = ", ".join(_quoted(columns))
         marks = ", ".join("?" * len(columns))
         cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}){action}', rows)  # noqa: S608
         cursor.close()
         return
-    shape = _shape(connection.dialect, table, tuple(columns))
+    shape = _shape(connection.dialect, (table,), tuple(columns))
     statement = (
         f'INSERT INTO "{table.name}" ({shape.names}) SELECT {shape.values} '  # noqa: S608 - names of our own schema
-        f"FROM json_to_recordset(%s::json) AS t({shape.typed}){action}"
+        f"FROM {shape.source}{action}"
     )
-    cursor.execute(statement, (shape.encode(rows),))
-    if not connection.info.get(_PIPELINED):
-        cursor.close()
+    _execute(connection, statement, shape.encode(rows))
+
+
+def _execute(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:
+    """Run a statement that answers nothing, now or with those it travels with."""
+    if statements := together(connection):
+        statements.add(statement, parameters)
+        return
+    cursor = connection.connection.cursor()
+    cursor.execute(statement, parameters)
+    cursor.close()
 
 
 def update_rows(
@@ -178,51 +189,84 @@ def update_rows(
         statement = f'UPDATE "{table.name}" AS t SET {sets} WHERE t."{key}" = ?{extra}'  # noqa: S608
         cursor.executemany(statement, [(*row[1:], row[0]) for row in rows])
     else:
-        shape = _shape(connection.dialect, table, (key, *columns))
+        shape = _shape(connection.dialect, (table,), (key, *columns))
         sets = ", ".join(f'"{name}" = d."{name}"' for name in columns)
         statement = (
             f'UPDATE "{table.name}" AS t SET {sets} FROM (SELECT {shape.values} '  # noqa: S608
-            f"FROM json_to_recordset(%s::json) AS t({shape.typed})) AS d({shape.names}) "
+            f"FROM {shape.source}) AS d({shape.names}) "
             f'WHERE t."{key}" = d."{key}"{extra}'
         )
-        cursor.execute(statement, (shape.encode(rows),))
+        cursor.execute(statement, shape.encode(rows))
     changed = int(cursor.rowcount)
     cursor.close()
     return changed
 
 
 class _Shape:
-    """How rows of some columns travel as JSON: bytes as base64, what is NULL left out."""
+    """How rows of some columns travel to PostgreSQL: one JSON text, and all their bytes end to end beside it."""
 
-    def __init__(self, dialect: Dialect, table: Table, columns: tuple[str, ...]) -> None:
-        is_binary = {name: isinstance(table.c[name].type, LargeBinary) for name in columns}
-        self.names = ", ".join(f'"{name}"' for name in columns)
-        values = [
-            f"decode(t.\"{name}\", 'base64')" if is_binary[name] else f't."{name}"'
-            for name in columns
-        ]
+    def __init__(
+        self, dialect: Dialect, tables: tuple[Table, ...], columns: tuple[str, ...]
+    ) -> None:
+        kinds = [next(t.c[name].type for t in tables if name in t.c) for name in columns]
+        self._binary = tuple(i for i, kind in enumerate(kinds) if isinstance(kind, LargeBinary))
+        self.names = ", ".join(_quoted(columns))
+        values, types, fields = [], [], []
+        for i, name in enumerate(columns):
+            if i in self._binary:
+                values.append(f"substring(b.all_bytes FROM t.at{i} FOR t.size{i})")
+                types.append(f"at{i} int, size{i} int")
+                fields += [f"at{i}", f"size{i}"]
+            else:
+                values.append(f't."{name}"')
+                types.append(f'"{name}" {kinds[i].compile(dialect=dialect)}')
+                fields.append(name)
         self.values = ", ".join(values)
+        self.named_values = ", ".join(
+            f'{value} AS "{name}"' for value, name in zip(values, columns, strict=True)
+        )
         self.values_after_first = ", ".join(values[1:])
-        types = {
-            name: "text" if is_binary[name] else table.c[name].type.compile(dialect=dialect)
-            for name in columns
-        }
-        self.typed = ", ".join(f'"{name}" {types[name]}' for name in columns)
-        fields = [(f"c{i}", Any, None) for i in range(len(columns))]
+        self.source = f"json_to_recordset(%s::json) AS t({', '.join(types)})"
+        if self._binary:
+            self.source += ", (SELECT %b::bytea AS all_bytes) AS b"
         self._record = msgspec.defstruct(
-            f"{table.name}_row",
-            fields,
-            rename=dict(zip((f"c{i}" for i in range(len(columns))), columns, strict=True)),
+            f"{tables[0].name}_row",
+            [(f"f{i}", Any, None) for i in range(len(fields))],
+            rename={f"f{i}": name for i, name in enumerate(fields)},
             omit_defaults=True,
             gc=False,
         )
 
-    def encode(self, rows: Sequence[Row]) -> str:
-        """The rows as one JSON text."""
+    def encode(self, rows: Sequence[Row]) -> tuple[Any, ...]:
+        """The parameters of `source`; a column that is NULL is left out."""
         record = self._record
-        return msgspec.json.encode([record(*row) for row in rows]).decode()
+        if not self._binary:
+            return (msgspec.json.encode([record(*row) for row in rows]).decode(),)
+        chunks: list[bytes] = []
+        at = 1
+        records = []
+        for row in rows:
+            fields: list[Any] = []
+            done = 0
+            for i in self._binary:
+                chunk = row[i]
+                fields += row[done:i]
+                done = i + 1
+                if chunk is None:
+                    fields += (None, None)
+                    continue
+                fields += (at, len(chunk))
+                at += len(chunk)
+                chunks.append(chunk)
+            fields += row[done:]
+            records.append(record(*fields))
+        return msgspec.json.encode(records).decode(), b"".join(chunks)
 
 
 @lru_cache(maxsize=512)
-def _shape(dialect: Dialect, table: Table, columns: tuple[str, ...]) -> _Shape:
-    return _Shape(dialect, table, columns)
+def _shape(dialect: Dialect, tables: tuple[Table, ...], columns: tuple[str, ...]) -> _Shape:
+    return _Shape(dialect, tables, columns)
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    return [f'"{name}"' for name in names]

@@ -85,7 +85,6 @@ message = Table(
     Column("trail", Text),
     Index("ix_message_id", "id"),
     Index("ix_message_source", "source", "seq"),
-    Index("ix_message_control", "source", "control_id", "digest"),
     Index(
         "ix_message_open",
         "state",

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection, select, text
 
-from broker.database import bulk
+from broker.database import bulk, together
 from broker.database.engine import is_sqlite
 from broker.database.schema import business_key, control, message, message_body
 from broker.database.types import from_micros, to_micros
@@ -165,6 +165,12 @@ _RECEIVED_COLUMNS = (
     "conflicts_with",
 )
 
+_RECEPTION = {
+    message_body: ("seq", "body"),
+    control: ("key", "digest", "seq"),
+    message: _RECEIVED_COLUMNS,
+}
+
 _TRANSITION_COLUMNS = (
     "state",
     "state_since",
@@ -198,58 +204,57 @@ def control_key(source: str, control_id: str | None, digest: int) -> int:
     )
 
 
-class Lookup:
-    """Earlier receptions for (control key, digest of the bytes) pairs; in a pipeline, asked now and answered later.
+def probe(connection: Connection, wanted: Sequence[tuple[int, int]]) -> tuple[str, tuple[str]]:
+    """The question whether (control key, digest of the bytes) pairs were received before; `known` reads its answer.
 
-    Same bytes win over another message with the same control id. Two index probes a pair, however often a sender
-    reused an id; a second statement only where something was found.
+    One index probe a pair, however often a sender reused an id; a second only where something is found.
     """
+    pairs = [{"i": i, "k": k, "d": d} for i, (k, d) in enumerate(wanted)]
+    statement = _KNOWN_SQLITE if is_sqlite(connection) else _KNOWN_POSTGRESQL
+    return statement, (msgspec.json.encode(pairs).decode(),)
 
-    def __init__(self, connection: Connection, wanted: Sequence[tuple[int, int]]) -> None:
-        self._connection = connection
-        self._unique = list(dict.fromkeys(wanted))
-        pairs = [{"i": i, "k": k, "d": d} for i, (k, d) in enumerate(self._unique)]
-        self._cursor = connection.connection.cursor()
-        statement = _KNOWN_SQLITE if is_sqlite(connection) else _KNOWN_POSTGRESQL
-        self._cursor.execute(statement, (msgspec.json.encode(pairs).decode(),))
 
-    def found(self) -> dict[tuple[int, int], Known]:
-        """What is known of each pair; a pair that is new is left out."""
-        rows = self._cursor.fetchall()
-        self._cursor.close()
-        hits = {int(i): (same, other) for i, same, other in rows if other is not None}
-        first = self._rows([same if same is not None else other for same, other in hits.values()])
-        return {
-            self._unique[i]: Known(
-                Seq(seq),
-                MessageId(str(row[1])),
-                from_micros(row[2]),
-                row[3] or "",
-                same is not None,
-            )
-            for i, (same, other) in hits.items()
-            if (row := first.get(seq := same if same is not None else other)) is not None
-        }
+def known(
+    connection: Connection, wanted: Sequence[tuple[int, int]], answer: Sequence[Sequence[Any]]
+) -> dict[tuple[int, int], Known]:
+    """The earlier reception of each pair asked for with `probe`; a pair that is new is left out.
 
-    def _rows(self, seqs: Sequence[int]) -> dict[int, Sequence[Any]]:
-        if not seqs:
-            return {}
-        columns = "SELECT seq, id, received_at, answer_code FROM message WHERE seq "
-        cursor = self._connection.connection.cursor()
-        if is_sqlite(self._connection):
-            cursor.execute(f"{columns} IN ({', '.join('?' * len(seqs))})", tuple(seqs))
-        else:
-            cursor.execute(f"{columns} = ANY(%s)", (list(seqs),))
-        return {row[0]: row for row in cursor.fetchall()}
+    Same bytes win over another message with the same control id.
+    """
+    hits = {int(i): (same, int(same or other)) for i, same, other in answer if other is not None}
+    if not hits:
+        return {}
+    columns = "SELECT seq, id, received_at, answer_code FROM message WHERE seq IN"
+    marks = "?" if is_sqlite(connection) else "%s::bigint"
+    seqs = sorted({seq for _, seq in hits.values()})
+    statement = f"{columns} ({', '.join([marks] * len(seqs))})"
+    (rows,) = together.ask(connection, [(statement, seqs)])
+    first = {int(row[0]): row for row in rows}
+    return {
+        wanted[i]: Known(
+            Seq(seq),
+            MessageId(_text(row[1])),
+            from_micros(int(row[2])),
+            _text(row[3]) if row[3] else "",
+            same is not None,
+        )
+        for i, (same, seq) in hits.items()
+        if (row := first.get(seq)) is not None
+    }
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 _PROBES = (
-    "SELECT k.i, (SELECT c.seq FROM control c WHERE c.key = k.k AND c.digest = k.d LIMIT 1), "
-    "(SELECT c.seq FROM control c WHERE c.key = k.k LIMIT 1) FROM "
+    "SELECT i, CASE WHEN other IS NOT NULL THEN "
+    "(SELECT c.seq FROM control c WHERE c.key = k AND c.digest = d LIMIT 1) END, other FROM ("
+    "SELECT k.*, (SELECT c.seq FROM control c WHERE c.key = k.k LIMIT 1) AS other FROM "
 )
-_KNOWN_POSTGRESQL = _PROBES + "json_to_recordset(%s::json) AS k(i int, k bigint, d bigint)"
+_KNOWN_POSTGRESQL = _PROBES + "json_to_recordset(%s::json) AS k(i int, k bigint, d bigint)) AS p"
 _KNOWN_SQLITE = _PROBES + (  # noqa: S608 - constants only
-    "(SELECT value ->> 'i' AS i, value ->> 'k' AS k, value ->> 'd' AS d FROM json_each(?)) AS k"
+    "(SELECT value ->> 'i' AS i, value ->> 'k' AS k, value ->> 'd' AS d FROM json_each(?)) AS k) AS p"
 )
 
 
@@ -286,15 +291,11 @@ def store(connection: Connection, rows: Sequence[Received], answered_at: datetim
                 received,
                 row.reason,
                 row.conflicts_with,
+                row.key,
+                row.body,
             )
         )
-    bulk.insert_rows(connection, message, _RECEIVED_COLUMNS, values)
-    bulk.insert_rows(
-        connection, message_body, ("seq", "body"), [(row.seq, row.body) for row in rows]
-    )
-    bulk.insert_rows(
-        connection, control, ("key", "digest", "seq"), [(row.key, row.digest, row.seq) for row in rows]
-    )
+    bulk.insert_across(connection, _RECEPTION, (*_RECEIVED_COLUMNS, "key", "body"), values)
 
 
 def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from broker.database.engine import is_sqlite
+from broker.database.schema import control
 from broker.database.types import from_micros
+from broker.records import messages
 from broker.records.tallies import BESIDE, FATES_BY_STATE
 from broker.values import SETTLED, MessageId, Seq, State
 
@@ -206,16 +208,10 @@ def by_control_id(
     names = [source] if source is not None else _sources(connection)
     if not names:
         return []
-    parts = [
-        f"SELECT * FROM (SELECT {_COLUMNS} FROM message WHERE source = :s{n} AND control_id = :c LIMIT :k) AS q{n}"  # noqa: S608
-        for n in range(len(names))
-    ]
-    given: dict[str, Any] = {f"s{n}": name for n, name in enumerate(names)}
-    rows = connection.execute(
-        text(" UNION ALL ".join(parts)), {**given, "c": control_id, "k": limit}
-    )
-    lines = sorted((line_of(row) for row in rows), key=lambda line: -line.seq)
-    return lines[:limit]
+    keys = [messages.control_key(name, control_id, 0) for name in names]
+    found = select(control.c.seq).where(control.c.key.in_(keys)).limit(limit)
+    lines = by_seq(connection, [row.seq for row in connection.execute(found)])
+    return sorted(lines, key=lambda line: -line.seq)
 
 
 def by_keys(

@@ -310,8 +310,6 @@ CREATE TABLE message (
 )
  PARTITION BY RANGE (seq);
 
-CREATE INDEX ix_message_control ON message (source, control_id, digest);
-
 CREATE INDEX ix_message_id ON message (id);
 
 CREATE INDEX ix_message_lane ON message (lane, seq) WHERE state < 10;
