@@ -7,14 +7,15 @@ arrives gathers for the next one: an idle broker answers at once, a busy one pay
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
+from threading import Lock
 from time import perf_counter
 from typing import Literal, cast
 from zoneinfo import ZoneInfo
@@ -39,6 +40,8 @@ OnConflict = Literal["accept", "hold", "refuse"]
 
 _RETRY_AFTER = timedelta(seconds=5)
 _FLUSH_EVERY = timedelta(seconds=1)
+_MOMENT_SECONDS = 0.001
+_WORTH_ANOTHER = 16
 _LONG_BYTES = 2 * 1024 * 1024
 
 _Answer = tuple[Receipt, Work | None]
@@ -101,7 +104,15 @@ class Intake:
         self._wake = asyncio.Event()
         self._closing = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake-commit")
-        self._refused: deque[tuple[int, str, str]] = deque()
+        self._loop: asyncio.AbstractEventLoop
+        # Two commits on their way where the database lets the loop go on: one is prepared while the other is written.
+        self._room = asyncio.Semaphore(1 if engine.dialect.name == "sqlite" else 2)
+        self._running: set[asyncio.Task[None]] = set()
+        self._in_hand = 0
+        self._active = 1
+        self._moment: asyncio.TimerHandle | None = None
+        self._sharing = Lock()
+        self._refused: Counter[tuple[int, str, str]] = Counter()
         self._month = 0
         self._flows: Counter[tuple[str, str]] = Counter()
         self._latest: dict[str, datetime] = {}
@@ -109,7 +120,8 @@ class Intake:
 
     def accept(self, envelope: Envelope) -> asyncio.Future[Receipt]:
         """Take one message in: the future is done when it is on the disk, or was refused and not kept."""
-        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self._loop = loop = asyncio.get_running_loop()
+        future: asyncio.Future[Receipt] = loop.create_future()
         if len(envelope.body) > self._limits.max_bytes:
             future.set_result(self._refuse(envelope, "size.exceeded", "message"))
         elif len(self._pending) >= self._limits.max_pending or self._closing:
@@ -122,20 +134,27 @@ class Intake:
                 return future
             self._pending.append(_Arrival(envelope, seen, future))
             self._pending_bytes += len(envelope.body)
-            self._wake.set()
+            self._await_more()
         return future
 
     async def run(self) -> None:
         """Commit what gathers, until closed and empty."""
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
+        ticking = self._loop.create_task(self._tick())
         while not (self._closing and not self._pending):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _FLUSH_EVERY.total_seconds())
+            await self._wake.wait()
             self._wake.clear()
-            if not self._pending and self._clock() - self._flushed >= _FLUSH_EVERY:
-                await loop.run_in_executor(self._thread, self._flush_alone)
-            while self._pending:
+            if self._pending and (not self._running or len(self._pending) >= _WORTH_ANOTHER):
                 await self._commit_next()
+                self._await_more()
+            elif self._running:
+                continue
+            elif self._clock() - self._flushed >= _FLUSH_EVERY:
+                await self._loop.run_in_executor(self._thread, self._flush_alone)
+        ticking.cancel()
+        if self._running:
+            await asyncio.wait(self._running)
+        await self._loop.run_in_executor(self._thread, self._flush_alone)
 
     def close(self) -> None:
         """Refuse newcomers and let `run` finish what is in hand."""
@@ -146,9 +165,54 @@ class Intake:
         """Release the thread, after `run` has returned."""
         self._thread.shutdown(wait=True)
 
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_FLUSH_EVERY.total_seconds())
+            self._wake.set()
+
+    def _await_more(self) -> None:
+        """Commit when all who sent lately wait again, or a moment after the first.
+
+        Those who were just answered are about to send again: one commit for all of them beats one for the quickest
+        and another for the rest. Many are two halves, one sending while the other is written. A sender that is alone
+        never waits.
+        """
+        expected = self._active if self._active < 2 * _WORTH_ANOTHER else self._active // 2
+        if len(self._pending) >= expected or self._closing:
+            self._wake.set()
+        elif self._pending and self._moment is None:
+            self._moment = self._loop.call_later(_MOMENT_SECONDS, self._wake.set)
+
     async def _commit_next(self) -> None:
+        """Begin the next commit; returns when its numbers are reserved, so that the one after it has higher ones."""
+        if self._moment is not None:
+            self._moment.cancel()
+            self._moment = None
+        await self._room.acquire()
         batch = self._next_batch()
-        answers = await self._commit_or_refuse(batch)
+        self._in_hand += len(batch)
+        reserved: asyncio.Future[None] = self._loop.create_future()
+        task = self._loop.create_task(self._see_through(batch, reserved))
+        self._running.add(task)
+        task.add_done_callback(lambda ended: self._ended(ended, len(batch)))
+        await reserved
+
+    def _ended(self, task: asyncio.Task[None], count: int) -> None:
+        self._active = self._in_hand + len(self._pending)
+        self._in_hand -= count
+        self._running.discard(task)
+        self._room.release()
+        self._await_more()
+
+    async def _see_through(self, batch: Sequence[_Arrival], reserved: asyncio.Future[None]) -> None:
+        def pass_on() -> None:
+            if not reserved.done():
+                reserved.set_result(None)
+
+        try:
+            answers = await self._commit_or_refuse(batch, pass_on)
+        finally:
+            pass_on()
         work = []
         for arrival, (receipt, todo) in zip(batch, answers, strict=True):
             if not arrival.answered.done():
@@ -170,7 +234,8 @@ class Intake:
 
     def _refuse(self, envelope: Envelope, code: str, where: str, *, later: bool = False) -> Receipt:
         day = messages.day_of(self._clock(), self._zone)
-        self._refused.append((day, envelope.source, "refused_at_door"))
+        with self._sharing:
+            self._refused[(day, envelope.source, "refused_at_door")] += 1
         self._telemetry.emit("refused_at_door", source=envelope.source, code=code, where=where)
         return Receipt(
             outcome="refused",
@@ -180,13 +245,15 @@ class Intake:
             retry_after=_RETRY_AFTER if later else None,
         )
 
-    async def _commit_or_refuse(self, batch: Sequence[_Arrival]) -> list[_Answer]:
+    async def _commit_or_refuse(
+        self, batch: Sequence[_Arrival], reserved: Callable[[], None]
+    ) -> list[_Answer]:
         """Commit a batch; where the database is away all are told to come back, where one is at fault only that one.
 
         A commit whose outcome was lost is tried again once: what it did store is then found and answered as stored.
         """
         try:
-            return await self._commit(batch)
+            return await self._commit(batch, reserved)
         except TransientError:
             pass
         except Exception as error:  # noqa: BLE001 - the top of a commit: nothing was promised yet
@@ -196,10 +263,12 @@ class Intake:
                 )
                 return [(self._refuse(batch[0].envelope, "internal", "intake", later=True), None)]
             return [
-                answer for arrival in batch for answer in await self._commit_or_refuse([arrival])
+                answer
+                for arrival in batch
+                for answer in await self._commit_or_refuse([arrival], reserved)
             ]
         try:
-            return await self._commit(batch)
+            return await self._commit(batch, reserved)
         except TransientError as error:
             self._telemetry.emit(
                 "database_unavailable", code=error.code, where=error.where, count=len(batch)
@@ -209,25 +278,34 @@ class Intake:
                 for one in batch
             ]
 
-    async def _commit(self, batch: Sequence[_Arrival]) -> list[_Answer]:
+    async def _commit(
+        self, batch: Sequence[_Arrival], reserved: Callable[[], None]
+    ) -> list[_Answer]:
         """Commit on the event loop, which goes on while the database works; else on a thread.
 
         A thread beside a busy loop has both wait for the interpreter at every turn. It is for what blocks: SQLite, a
         connection or a partition still to be made, and bodies that take long to digest.
         """
-        loop = asyncio.get_running_loop()
         if (
             self._engine.dialect.name != "sqlite"
             and cast(QueuePool, self._engine.pool).checkedin()
             and month_of(self._clock()) == self._month
             and sum(len(arrival.envelope.body) for arrival in batch) < _LONG_BYTES
         ):
-            return await greenlet_spawn(self._store, batch, together.give_way)
-        return await loop.run_in_executor(self._thread, self._store, batch, together.block)
+            return await greenlet_spawn(self._store, batch, together.give_way, reserved)
 
-    # --- on the event loop or on the commit thread, never both --------------------------------------------------
+        def passed_on() -> None:
+            self._loop.call_soon_threadsafe(reserved)
 
-    def _store(self, batch: Sequence[_Arrival], wait: together.Wait) -> list[_Answer]:
+        return await self._loop.run_in_executor(
+            self._thread, self._store, batch, together.block, passed_on
+        )
+
+    # --- on the event loop or on the thread; two batches may be on their way at once ----------------------------
+
+    def _store(
+        self, batch: Sequence[_Arrival], wait: together.Wait, reserved: Callable[[], None]
+    ) -> list[_Answer]:
         now = self._clock()
         begun = perf_counter()
         if month_of(now) != self._month:
@@ -235,18 +313,22 @@ class Intake:
                 partitions.ensure(connection, now)
         for arrival in batch:
             arrival.identify()
-        with together.writing_together(self._engine, wait) as connection:
+        with (
+            self._refusals() as refused,
+            together.writing_together(self._engine, wait) as connection,
+        ):
             # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
             # it, so a message that reaches two gateways at once is still filed once.
             wanted = [arrival.identity for arrival in batch]
-            reserved, found = together.ask(
+            numbers, found = together.ask(
                 connection,
                 [
                     sequences.reservation(connection, "message", len(batch), now),
                     messages.probe(connection, wanted),
                 ],
             )
-            first = int(reserved[0][0]) - len(batch) + 1
+            first = int(numbers[0][0]) - len(batch) + 1
+            reserved()
             known = messages.known(connection, wanted, found)
             rows, receipts = self._sort_out(batch, known, first, now)
             duplicates = Counter(
@@ -254,10 +336,7 @@ class Intake:
                 for arrival, receipt in zip(batch, receipts, strict=True)
                 if receipt.duplicate
             )
-            refused = list(self._refused)
-            self._write(connection, rows, duplicates, Counter(refused), now)
-        for _ in refused:
-            self._refused.popleft()
+            self._write(connection, rows, duplicates, refused, now)
         self._month = month_of(now)
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")
         self._telemetry.observe("batch_messages", len(batch), stage="intake")
@@ -279,24 +358,38 @@ class Intake:
 
         They are graphs, not the balance: a crash may lose the last second of them. The tallies lose nothing.
         """
-        tallies.flow(connection, self._flows, now, self._writer)
-        partners.received(connection, self._latest, self._writer)
-        self._flows.clear()
-        self._latest.clear()
-        self._flushed = now
+        with self._sharing:
+            flows, self._flows = self._flows, Counter()
+            latest, self._latest = self._latest, {}
+            self._flushed = now
+        tallies.flow(connection, flows, now, self._writer)
+        partners.received(connection, latest, self._writer)
 
     def _flush_alone(self) -> None:
         """Write what no commit took along: the rates of a burst that ended, and refusals at the door."""
         now = self._clock()
-        refused = list(self._refused)
-        if not (self._flows or refused):
+        if not (self._flows or self._refused):
             self._flushed = now
             return
-        with suppress(TransientError), writing(self._engine) as connection:
-            tallies.tally(connection, Counter(refused), self._writer)
+        with (
+            suppress(TransientError),
+            self._refusals() as refused,
+            writing(self._engine) as connection,
+        ):
+            tallies.tally(connection, refused, self._writer)
             self._flush(connection, now)
-            for _ in refused:
-                self._refused.popleft()
+
+    @contextmanager
+    def _refusals(self) -> Iterator[Counter[tuple[int, str, str]]]:
+        """What was refused since the last commit, to be counted by this one; kept for the next when it fails."""
+        with self._sharing:
+            taken, self._refused = self._refused, Counter()
+        try:
+            yield taken
+        except BaseException:
+            with self._sharing:
+                self._refused.update(taken)
+            raise
 
     def _sort_out(
         self,
@@ -343,7 +436,7 @@ class Intake:
         connection: Connection,
         rows: Sequence[messages.Received],
         duplicates: Counter[str],
-        counts: Counter[tuple[int, str, str]],
+        refused: Counter[tuple[int, str, str]],
         now: datetime,
     ) -> None:
         messages.store(connection, rows, now)
@@ -355,14 +448,17 @@ class Intake:
                 if row.state == State.HELD
             ],
         )
-        flows = self._flows
+        counts = Counter(refused)
+        flows: Counter[tuple[str, str]] = Counter()
         for row in rows:
             counts[(row.day, row.source, "received")] += 1
             counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] += 1
             flows[(row.source, "received")] += 1
             flows[(row.source, "bytes")] += len(row.body)
             flows[(row.source, tallies.latency_measure("answer", now - row.received_at))] += 1
-            self._latest[row.source] = row.received_at
+        with self._sharing:
+            self._flows.update(flows)
+            self._latest.update({row.source: row.received_at for row in rows})
         day = messages.day_of(now, self._zone)
         for source, n in duplicates.items():
             counts[(day, source, "duplicate_answered")] += n
