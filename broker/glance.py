@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+
+import msgspec
 
 from broker.envelope import Envelope
 from broker.errors import ParseError
@@ -24,8 +26,7 @@ _CHARSET = re.compile(
 """HL7 table 0211 and the names that senders use instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Glance:
+class Glance(msgspec.Struct, frozen=True, gc=False):
     """The first look. `control_id` is None when the sender gave none: then the bytes decide on duplicates."""
 
     format: str
@@ -73,18 +74,23 @@ def lane_of(keys: Sequence[tuple[str, str]], key: bytes) -> Lane:
 
 def _hl7v2(envelope: Envelope, key: bytes) -> Glance:
     header = hl7v2.header(envelope.body)
-    sender = f"{header.sending_application}|{header.sending_facility}"
     return Glance(
         format="hl7v2",
         type=_coded(_TYPE, header.message_type),
         version=_coded(_VERSION, header.version),
         charset=_coded(_CHARSET, header.charset or envelope.charset),
         control_id=_bounded(header.control_id) or None,
-        sender=_bounded(sender),
+        sender=_sender(header.sending_application, header.sending_facility),
         lane=lane_of(hl7v2.patient_keys(envelope.body), key),
     )
 
 
+@lru_cache(maxsize=1024)
+def _sender(application: str, facility: str) -> str:
+    return _bounded(f"{application}|{facility}")
+
+
+@lru_cache(maxsize=1024)
 def _coded(shape: re.Pattern[str], text: str) -> str:
     """A header field that is shown in lists, where it has the shape of its kind; `?` for anything else.
 

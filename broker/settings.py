@@ -368,7 +368,7 @@ _RANGES = (
     ("intake.max_batch", 1, 10_000),
     ("intake.max_bytes", 1_000, 1_000_000_000),
     ("intake.max_batch_bytes", 1_000, 2_000_000_000),
-    ("worker.processes", 1, 256),
+    ("worker.processes", 0, 256),
     ("worker.batch", 1, 10_000),
     ("worker.nice", 0, 19),
     ("scheduler.sweep_seconds", 1, 3_600),
@@ -390,6 +390,7 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         **values,
         "site": site,
         "database": Database(url=url),
+        "worker": values["worker"].sized(url),
         "mappings": Mappings(folders=mappings.folders or (installed_folder("mappings"),)),
         "rules": Rules(
             folder=folder / rules.folder

@@ -6,6 +6,7 @@ A line `name: text` in a docstring's `Fields:` block describes one setting; from
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -13,6 +14,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from broker.retry import Policy
+
+_MOST_WORKERS = 8
 
 OnConflict = Literal["accept", "hold", "refuse"]
 
@@ -86,14 +89,23 @@ class Worker(Table, frozen=True, kw_only=True):
     """How received messages are filed.
 
     Fields:
-        processes: worker processes on this machine
+        processes: worker processes on this machine; 0 is one a processor, at most 8 (one with SQLite)
         batch: most messages filed in one transaction
         nice: how much workers yield to the listeners (0 to 19)
     """
 
-    processes: int = 1
+    processes: int = 0
     batch: int = 250
     nice: int = 5
+
+    def sized(self, database_url: str) -> Worker:
+        """With the number of processes filled in where it is left to the machine."""
+        if self.processes:
+            return self
+        # SQLite has one writer at a time: a second worker would only wait for the first.
+        is_sqlite = database_url.startswith("sqlite")
+        processes = 1 if is_sqlite else min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
+        return msgspec.structs.replace(self, processes=processes)
 
 
 class Scheduler(Table, frozen=True, kw_only=True):

@@ -60,8 +60,9 @@ def first_seq(month: int) -> Seq:
 def uuid7(instant: datetime) -> MessageId:
     """A UUID version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits."""
     milliseconds = int(instant.timestamp() * 1000)
+    chance = secrets.randbits(74)
     number = (milliseconds & ((1 << 48) - 1)) << 80
-    number |= 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    number |= 0x7 << 76 | chance >> 62 << 64 | 0b10 << 62 | chance & ((1 << 62) - 1)
     text = f"{number:032x}"
     return MessageId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
 

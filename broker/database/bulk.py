@@ -110,7 +110,8 @@ def append_rows(
     if is_sqlite(connection):
         cursor = connection.connection.cursor()
         cursor.execute(f"{RESERVE_SQLITE} RETURNING value", parameters)
-        first = int(cursor.fetchone()[0]) - len(rows) + 1
+        (last,) = cursor.fetchone() or (0,)
+        first = int(last) - len(rows) + 1
         cursor.close()
         numbered = [(first + i, *row) for i, row in enumerate(rows)]
         _insert(connection, table, (columns[0], *columns[1:]), numbered, "")
