@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from adapters.network import require_protection, server_context
 from adapters.peers import AllowedPeer, AllowList
 from broker.contracts import Accept, Adapter, Notice
 from broker.errors import SetupError
+
+_TURNS_TO_ACCEPT = 4
+_CLOSE_SECONDS = 1.0
 
 
 class MllpSourceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -156,16 +160,26 @@ async def _watch(listener: Listener, handshake_seconds: float) -> None:
 
 
 async def _drain(listener: Listener, seconds: float) -> None:
+    """Answer what is in hand within the time given, then drop who is left; returns when every socket is closed."""
     listener.is_draining = True
+    # What the system had accepted when the listener closed gets its transport in the next turns of the loop.
+    for _ in range(_TURNS_TO_ACCEPT):
+        await asyncio.sleep(0)
     for connection in list(listener.connections):
         connection.leave("stopping")
-    if listener.connections:
-        try:
+    if not await _all_gone(listener, seconds):
+        for connection in list(listener.connections):
+            connection.leave("stopping", at_once=True)
+        await _all_gone(listener, _CLOSE_SECONDS)
+
+
+async def _all_gone(listener: Listener, seconds: float) -> bool:
+    listener.all_gone.clear()
+    if listener.transports:
+        with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await listener.all_gone.wait()
-        except TimeoutError:
-            for connection in list(listener.connections):
-                connection.leave("stopping", at_once=True)
+    return not listener.transports
 
 
 def _tls(settings: MllpSourceSettings, where: str) -> ssl.SSLContext | None:

@@ -60,6 +60,8 @@ class Listener:
         self.limits = limits
         self.allow_list = allow_list
         self.connections: set[Connection] = set()
+        self.transports: set[Connection] = set()
+        """Those whose transport still lives, the refused ones too: a listener ends when they are gone."""
         self.max_connections = max_connections
         self.handshakes: dict[Connection, float] = {}
         self.held_bytes = 0
@@ -119,6 +121,7 @@ class Connection(asyncio.Protocol):
         listener = self._listener
         listener.handshakes.pop(self, None)
         self._transport = transport
+        listener.transports.add(self)
         peername = transport.get_extra_info("peername")
         address = str(peername[0]).partition("%")[0] if isinstance(peername, tuple) else ""
         subject, names = certificate_names(transport.get_extra_info("peercert"))
@@ -177,7 +180,8 @@ class Connection(asyncio.Protocol):
                 }
             listener.notice("connection_closed", fields)
         self._waiting.clear()
-        if not listener.connections:
+        listener.transports.discard(self)
+        if not listener.transports:
             listener.all_gone.set()
 
     def pause_writing(self) -> None:

@@ -161,7 +161,7 @@ def test_f19_the_same_name_twice_is_kept_twice(gateway: Gateway, folder: Path) -
 
 
 def test_f19_a_file_still_being_written_is_not_touched(gateway: Gateway, folder: Path) -> None:
-    watch(gateway, folder, stable_time=timedelta(milliseconds=400))
+    watch(gateway, folder, stable_time=timedelta(milliseconds=1500))
 
     with (folder / "slow.hl7").open("wb", buffering=0) as file:
         file.write(A)

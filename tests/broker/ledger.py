@@ -20,6 +20,7 @@ from broker.database.engine import is_sqlite, open_engine, writing
 from broker.database.schema import (
     audit_entry,
     business_key,
+    control,
     document,
     message,
     message_body,
@@ -27,7 +28,7 @@ from broker.database.schema import (
     tally_day,
 )
 from broker.database.types import to_micros
-from broker.records.messages import day_of
+from broker.records.messages import control_key, day_of
 from broker.records.tallies import FATES_BY_STATE
 from broker.values import State, first_seq, month_of, uuid7
 
@@ -89,6 +90,10 @@ def write(connection: Connection, rows: list[Row], entry: int) -> int:
     """Write rows and what belongs beside them; `entry` is the first free audit number. Returns the next one."""
     bulk.insert_rows(connection, message, _MESSAGE, [_message(row) for row in rows])
     bulk.insert_rows(connection, message_body, ("seq", "body"), [(row.seq, b"x") for row in rows])
+    received = [
+        (control_key(row.source, row.control_id, row.seq), row.seq, row.seq) for row in rows
+    ]
+    bulk.insert_rows(connection, control, ("key", "digest", "seq"), received)
     filed = [row for row in rows if row.state == State.FILED]
     documents = [_document(row) for row in filed]
     bulk.insert_rows(connection, document, _DOCUMENT, documents)
