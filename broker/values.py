@@ -21,6 +21,8 @@ Lane = NewType("Lane", int)
 
 SEQ_MONTH_SHIFT = 40
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 class State(IntEnum):
     """Where a received message stands. Below SETTLED something still has to happen; at or above, nothing has."""
@@ -60,11 +62,10 @@ def first_seq(month: int) -> Seq:
 def uuid7(instant: datetime) -> MessageId:
     """A UUID version 7 (RFC 9562 §5.7): 48 bits of Unix milliseconds, then random bits."""
     milliseconds = int(instant.timestamp() * 1000)
-    chance = secrets.randbits(74)
-    number = (milliseconds & ((1 << 48) - 1)) << 80
-    number |= 0x7 << 76 | chance >> 62 << 64 | 0b10 << 62 | chance & ((1 << 62) - 1)
-    text = f"{number:032x}"
-    return MessageId(f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}")
+    time = f"{milliseconds & ((1 << 48) - 1):012x}"
+    chance = secrets.token_hex(10)
+    variant = _VARIANT[chance[3]]
+    return MessageId(f"{time[:8]}-{time[8:]}-7{chance[:3]}-{variant}{chance[4:7]}-{chance[8:]}")
 
 
 def uuid7_instant(message_id: str) -> datetime:

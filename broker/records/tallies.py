@@ -6,6 +6,7 @@ balance closes at each commit), `flow_minute` counts events by the clock. Every 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
@@ -53,11 +54,9 @@ def flow(
 
 def latency_measure(prefix: str, elapsed: timedelta) -> str:
     """The bucket of a duration: `answer_le_5`."""
-    milliseconds = elapsed / timedelta(milliseconds=1)
-    for bound in LATENCY_BOUNDS_MS:
-        if milliseconds <= bound:
-            return f"{prefix}_le_{bound}"
-    return f"{prefix}_le_inf"
+    milliseconds = elapsed.total_seconds() * 1000
+    at = bisect_left(LATENCY_BOUNDS_MS, milliseconds)
+    return f"{prefix}_le_{LATENCY_BOUNDS_MS[at] if at < len(LATENCY_BOUNDS_MS) else 'inf'}"
 
 
 def fates(connection: Connection, day: int | None = None) -> dict[tuple[int, str, str], int]:

@@ -1,0 +1,336 @@
+"""One commit of what was received: numbers, duplicates, rows, tallies and the trail, in one transaction.
+
+The database's side of `intake`, which says when and with whom. Nothing here waits for anything but the database, so
+it runs on a thread or, where the database lets it, on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from threading import Lock
+from time import perf_counter
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from broker.audit import trail
+from broker.contracts import Work
+from broker.database import partitions, sequences, together
+from broker.database.engine import writing
+from broker.envelope import Envelope, Peer, Receipt
+from broker.errors import TransientError
+from broker.events import words
+from broker.glance import Glance
+from broker.records import lanes, messages, partners, tallies
+from broker.telemetry import Telemetry
+from broker.values import MessageId, Seq, State, month_of, sha256, uuid7
+
+OnConflict = Literal["accept", "hold", "refuse"]
+
+FLUSH_EVERY = timedelta(seconds=1)
+_RETRY_AFTER = timedelta(seconds=5)
+
+_NO_NUMBER = Seq(0)
+
+Answer = tuple[Receipt, Work | None]
+"""What the sender is told, and what there is to do about it."""
+
+
+@dataclass(slots=True)
+class Arrival:
+    """One message that waits for its commit."""
+
+    envelope: Envelope
+    glance: Glance
+    answered: asyncio.Future[Receipt] = field(repr=False)
+    sha256: bytes = b""
+    identity: tuple[int, int] = (0, 0)
+    """What decides on duplicates: who sent it under which id, and with which bytes."""
+
+    def draft(self, day: int) -> messages.Received:
+        """The row as far as it is known without the ledger; its number and its fate are given later."""
+        self.sha256 = sha256(self.envelope.body)
+        digest = int.from_bytes(self.sha256[:8], "big", signed=True)
+        key = messages.control_key(self.envelope.source, self.glance.control_id, digest)
+        self.identity = (key, digest)
+        envelope, seen = self.envelope, self.glance
+        return messages.Received(
+            seq=_NO_NUMBER,
+            id=MessageId(uuid7(envelope.received_at)),
+            source=envelope.source,
+            received_at=envelope.received_at,
+            day=day,
+            kind=envelope.kind,
+            format=seen.format,
+            media=envelope.media,
+            type=seen.type,
+            version=seen.version,
+            charset_declared=seen.charset,
+            body=envelope.body,
+            sha256=self.sha256,
+            digest=digest,
+            key=key,
+            control_id=seen.control_id,
+            sender=seen.sender,
+            peer=_peer(envelope.peer),
+            transport_keys=msgspec.json.encode(envelope.keys).decode() if envelope.keys else None,
+            lane=seen.lane,
+            answer_code="accepted",
+        )
+
+
+class Reception:
+    """Stores batches, and keeps what is counted beside them until it is written. One per gateway process."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        writer: str,
+        zone: ZoneInfo,
+        on_conflict: Callable[[str], OnConflict],
+        telemetry: Telemetry,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._zone = zone
+        self._on_conflict = on_conflict
+        self._telemetry = telemetry
+        self._clock = clock
+        self.month = 0
+        """The month whose partitions are known to be there."""
+        self._flushed = clock()
+        # Two batches may be on their way at once, one of them on a thread.
+        self._sharing = Lock()
+        self._flows: Counter[tuple[str, str]] = Counter()
+        self._latest: dict[str, datetime] = {}
+        self._refused: Counter[tuple[int, str, str]] = Counter()
+
+    @property
+    def is_flush_due(self) -> bool:
+        """Whether a second has passed since rates were written."""
+        return self._clock() - self._flushed >= FLUSH_EVERY
+
+    def refuse(self, envelope: Envelope, code: str, where: str, *, later: bool = False) -> Receipt:
+        """Say no, and count it."""
+        day = messages.day_of(self._clock(), self._zone)
+        with self._sharing:
+            self._refused[(day, envelope.source, "refused_at_door")] += 1
+        self._telemetry.emit("refused_at_door", source=envelope.source, code=code, where=where)
+        return Receipt(
+            outcome="refused",
+            code=code,
+            where=where,
+            text=words(code).en,
+            retry_after=_RETRY_AFTER if later else None,
+        )
+
+    def store(
+        self, batch: Sequence[Arrival], wait: together.Wait, reserved: Callable[[], None]
+    ) -> list[Answer]:
+        """Commit a batch; `reserved` is called when its numbers are. Raises: TransientError: nothing is known of it."""
+        now = self._clock()
+        begun = perf_counter()
+        if month_of(now) != self.month:
+            with writing(self._engine) as connection:
+                partitions.ensure(connection, now)
+        day = messages.day_of(now, self._zone)
+        drafts = [arrival.draft(day) for arrival in batch]
+        with (
+            self._refusals() as refused,
+            together.writing_together(self._engine, wait) as connection,
+        ):
+            # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
+            # it, so a message that reaches two gateways at once is still filed once.
+            wanted = [arrival.identity for arrival in batch]
+            numbers, found = together.ask(
+                connection,
+                [
+                    sequences.reservation(connection, "message", len(batch), now),
+                    messages.probe(connection, wanted),
+                ],
+            )
+            first = int(numbers[0][0]) - len(batch) + 1
+            reserved()
+            known = messages.known(connection, wanted, found)
+            rows, receipts = self._sort_out(batch, drafts, known, first)
+            duplicates = Counter(
+                arrival.envelope.source
+                for arrival, receipt in zip(batch, receipts, strict=True)
+                if receipt.duplicate
+            )
+            self._write(connection, rows, duplicates, refused, now)
+        self.month = month_of(now)
+        self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")
+        self._telemetry.observe("batch_messages", len(batch), stage="intake")
+        done = self._clock()
+        waited: dict[str, list[float]] = {}
+        for arrival in batch:
+            seconds = (done - arrival.envelope.received_at).total_seconds()
+            waited.setdefault(arrival.envelope.source, []).append(seconds)
+        for source, all_seconds in waited.items():
+            self._telemetry.observe_many("answer_seconds", all_seconds, source=source)
+        work = {row.id: Work(row.seq, row.lane) for row in rows if row.state == State.RECEIVED}
+        return [
+            (receipt, None if receipt.duplicate else work.get(MessageId(receipt.message_id)))
+            for receipt in receipts
+        ]
+
+    def _flush(self, connection: Connection, now: datetime) -> None:
+        """Write rates and last receptions, once a second rather than once a commit.
+
+        They are graphs, not the balance: a crash may lose the last second of them. The tallies lose nothing.
+        """
+        with self._sharing:
+            flows, self._flows = self._flows, Counter()
+            latest, self._latest = self._latest, {}
+            self._flushed = now
+        tallies.flow(connection, flows, now, self._writer)
+        partners.received(connection, latest, self._writer)
+
+    def flush(self) -> None:
+        """Write what no commit took along: the rates of a burst that ended, and refusals at the door."""
+        now = self._clock()
+        if not (self._flows or self._refused):
+            self._flushed = now
+            return
+        with (
+            suppress(TransientError),
+            self._refusals() as refused,
+            writing(self._engine) as connection,
+        ):
+            tallies.tally(connection, refused, self._writer)
+            self._flush(connection, now)
+
+    @contextmanager
+    def _refusals(self) -> Iterator[Counter[tuple[int, str, str]]]:
+        """What was refused since the last commit, to be counted by this one; kept for the next when it fails."""
+        with self._sharing:
+            taken, self._refused = self._refused, Counter()
+        try:
+            yield taken
+        except BaseException:
+            with self._sharing:
+                self._refused.update(taken)
+            raise
+
+    def _sort_out(
+        self,
+        batch: Sequence[Arrival],
+        drafts: Sequence[messages.Received],
+        known: dict[tuple[int, int], messages.Known],
+        first: int,
+    ) -> tuple[list[messages.Received], list[Receipt]]:
+        """Which arrivals are new, which are duplicates, which collide; in the order they came."""
+        rows: list[messages.Received] = []
+        receipts: list[Receipt] = []
+        here: dict[tuple[int, int], messages.Received] = {}
+        ids_here: dict[tuple[str, str], Seq] = {}
+        for number, (arrival, row) in enumerate(zip(batch, drafts, strict=True)):
+            before = known.get(arrival.identity)
+            twin = here.get(arrival.identity)
+            if twin is not None:
+                receipts.append(_accepted(twin.id, twin.received_at, duplicate=True))
+                continue
+            if before is not None and before.same_bytes:
+                receipts.append(_accepted(before.id, before.received_at, duplicate=True))
+                continue
+            source, control_id = arrival.envelope.source, arrival.glance.control_id
+            collides = (
+                before.seq if before is not None else ids_here.get((source, control_id or ""))
+            )
+            policy: OnConflict = self._on_conflict(source) if collides is not None else "accept"
+            if collides is not None:
+                self._telemetry.emit("conflict", source=source, policy=policy)
+            if policy == "refuse":
+                receipts.append(self.refuse(arrival.envelope, "control_id.conflict", "MSH-10"))
+                continue
+            row.seq = Seq(first + number)
+            row.conflicts_with = collides
+            if policy == "hold":
+                row.state, row.reason = State.HELD, "control_id.conflict_held"
+            rows.append(row)
+            here[arrival.identity] = row
+            if control_id is not None:
+                ids_here[(source, control_id)] = row.seq
+            receipts.append(_accepted(row.id, row.received_at, duplicate=False))
+        return rows, receipts
+
+    def _write(
+        self,
+        connection: Connection,
+        rows: Sequence[messages.Received],
+        duplicates: Counter[str],
+        refused: Counter[tuple[int, str, str]],
+        now: datetime,
+    ) -> None:
+        messages.store(connection, rows, now)
+        lanes.block(
+            connection,
+            [
+                (row.lane, "held", row.seq, now, row.reason, None)
+                for row in rows
+                if row.state == State.HELD
+            ],
+        )
+        counts = Counter(refused)
+        flows: Counter[tuple[str, str]] = Counter()
+        for row in rows:
+            counts[(row.day, row.source, "received")] += 1
+            counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] += 1
+            flows[(row.source, "received")] += 1
+            flows[(row.source, "bytes")] += len(row.body)
+            flows[(row.source, tallies.latency_measure("answer", now - row.received_at))] += 1
+        with self._sharing:
+            self._flows.update(flows)
+            self._latest.update({row.source: row.received_at for row in rows})
+        day = messages.day_of(now, self._zone)
+        for source, n in duplicates.items():
+            counts[(day, source, "duplicate_answered")] += n
+            self._telemetry.emit_many("duplicate_answered", n, source=source)
+        tallies.tally(connection, counts, self._writer)
+        if self.is_flush_due:
+            self._flush(connection, now)
+        for source, n in Counter(row.source for row in rows).items():
+            self._telemetry.emit_many("received", n, source=source)
+        trail.write(
+            connection,
+            [
+                trail.Entry(
+                    act="received",
+                    at=row.received_at,
+                    actor_kind="machine",
+                    actor=row.source,
+                    subject=row.id,
+                    control_id=row.control_id,
+                    outcome=row.reason,
+                )
+                for row in rows
+            ],
+            now,
+        )
+
+
+def _accepted(message_id: str, received_at: datetime, *, duplicate: bool) -> Receipt:
+    return Receipt(
+        outcome="accepted",
+        code="accepted",
+        message_id=message_id,
+        first_received_at=received_at,
+        duplicate=duplicate,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _peer(peer: Peer) -> str:
+    text = msgspec.json.encode(peer).decode()
+    return "" if text == "{}" else text
