@@ -1,0 +1,223 @@
+"""Rows go in as they are and come out so, one statement at a time or together, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.util import greenlet_spawn
+
+from broker.database import bulk, sequences, together
+from broker.database.engine import reading, writing
+from broker.database.schema import audit_entry, content, counter, message_body, tally_day
+from broker.errors import TransientError
+from tests.broker import ledger
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+Writing = Callable[[Engine], AbstractContextManager[Connection]]
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+entries = st.tuples(
+    st.integers(0, 2**62), texts, texts, texts, texts, st.none() | texts, st.none() | texts
+)
+ENTRY = ("n", "at", "act", "actor_kind", "actor", "subject", "details", "control_id")
+
+
+@pytest.fixture(params=[writing, together.writing_together], ids=["alone", "together"])
+def write(request: pytest.FixtureRequest) -> Writing:
+    """Both ways to write."""
+    way: Writing = request.param
+    return way
+
+
+@pytest.fixture
+def engine(empty_ledger: Engine) -> Engine:
+    """Empty tables; the examples of one test share them and clean up behind themselves."""
+    return empty_ledger
+
+
+def _clear(connection: Connection) -> None:
+    connection.execute(text("DELETE FROM audit_entry"))
+    connection.execute(text("DELETE FROM message_body"))
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rows=st.lists(entries, min_size=1, max_size=8))
+def test_numbered_rows_are_read_as_they_were_written(
+    engine: Engine, write: Writing, rows: list[tuple[object, ...]]
+) -> None:
+    with write(engine) as connection:
+        bulk.append_rows(
+            connection, audit_entry, ENTRY, rows, counter="audit", base=sequences.base(NOW)
+        )
+
+    with writing(engine) as connection:
+        found = connection.execute(
+            text(f"SELECT {', '.join(ENTRY)} FROM audit_entry ORDER BY n")
+        ).all()
+        _clear(connection)
+    assert [tuple(row[1:]) for row in found] == rows
+    numbers = [row[0] for row in found]
+    assert numbers == list(range(numbers[0], numbers[0] + len(rows)))
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(bodies=st.lists(st.binary(max_size=60), min_size=1, max_size=6))
+def test_bytes_are_read_as_they_were_written(
+    engine: Engine, write: Writing, bodies: list[bytes]
+) -> None:
+    rows = [(sequences.base(NOW) + n, body) for n, body in enumerate(bodies)]
+    with write(engine) as connection:
+        bulk.insert_rows(connection, message_body, ("seq", "body"), rows)
+
+    with writing(engine) as connection:
+        found = connection.execute(text("SELECT seq, body FROM message_body ORDER BY seq")).all()
+        _clear(connection)
+    assert [(row[0], bytes(row[1])) for row in found] == rows
+
+
+def test_a_statement_larger_than_a_socket_takes_arrives_whole(
+    engine: Engine, write: Writing
+) -> None:
+    bodies = [bytes([n]) * 5_000_000 for n in range(3)]
+    with write(engine) as connection:
+        bulk.insert_rows(
+            connection,
+            message_body,
+            ("seq", "body"),
+            [(sequences.base(NOW) + n, body) for n, body in enumerate(bodies)],
+        )
+
+    with reading(engine) as connection:
+        found = connection.execute(text("SELECT body FROM message_body ORDER BY seq")).all()
+    assert [bytes(row[0]) for row in found] == bodies
+
+
+def test_counters_add_up_whoever_adds(engine: Engine, write: Writing) -> None:
+    columns = ("day", "source", "fate", "writer", "n")
+    for n in (1, 2, -1):
+        with write(engine) as connection:
+            bulk.add_counts(connection, tally_day, columns, [(20261124, "lab", "filed", "w", n)])
+
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT n FROM tally_day")).scalars().all() == [2]
+
+
+def test_what_is_there_stays_or_is_replaced_as_asked(engine: Engine, write: Writing) -> None:
+    columns = ("name", "value")
+    with write(engine) as connection:
+        bulk.insert_missing(connection, counter, columns, [("a", 1), ("b", 2)])
+        bulk.insert_missing(connection, counter, columns, [("a", 9)])
+        bulk.replace_rows(connection, counter, columns, [("b", 7), ("c", 3)], keys=("name",))
+
+    with reading(engine) as connection:
+        found = connection.execute(text("SELECT name, value FROM counter ORDER BY name")).all()
+    assert [tuple(row) for row in found if len(row.name) == 1] == [("a", 1), ("b", 7), ("c", 3)]
+
+
+def test_tables_that_share_rows_take_their_columns(engine: Engine, write: Writing) -> None:
+    base = sequences.base(NOW)
+    with write(engine) as connection:
+        bulk.insert_across(
+            connection,
+            {message_body: ("seq", "body"), tally_day: ("day", "source", "fate", "writer", "n")},
+            ("seq", "day", "source", "fate", "writer", "n", "body"),
+            [(base, 1, "lab", "filed", "w", 5, b"one"), (base + 1, 2, "lab", "filed", "w", 6, b"")],
+        )
+
+    with reading(engine) as connection:
+        bodies = connection.execute(text("SELECT seq, body FROM message_body ORDER BY seq")).all()
+        counts = connection.execute(text("SELECT day, n FROM tally_day ORDER BY day")).all()
+    assert [(row[0], bytes(row[1])) for row in bodies] == [(base, b"one"), (base + 1, b"")]
+    assert [tuple(row) for row in counts] == [(1, 5), (2, 6)]
+
+
+def test_a_transaction_that_fails_leaves_nothing_and_the_next_one_works(
+    engine: Engine, write: Writing
+) -> None:
+    row = (sequences.base(NOW), b"x")
+
+    def twice() -> None:
+        with write(engine) as connection:
+            bulk.insert_rows(connection, message_body, ("seq", "body"), [row])
+            bulk.insert_rows(connection, message_body, ("seq", "body"), [row])
+
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
+        twice()
+
+    with write(engine) as connection:
+        bulk.insert_rows(connection, message_body, ("seq", "body"), [row])
+    with reading(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM message_body")).scalar() == 1
+
+
+def test_an_update_changes_the_rows_it_names(engine: Engine) -> None:
+    columns = ("sha256", "sha1", "size", "body")
+    digests = [bytes([n]) * 32 for n in range(3)]
+    with writing(engine) as connection:
+        rows = [(digest, b"1", 1, b"a") for digest in digests]
+        bulk.insert_rows(connection, content, columns, rows)
+        changed = bulk.update_rows(
+            connection, content, "sha256", ("size", "body"), [(digests[1], 7, b"\0\xff")]
+        )
+
+    assert changed == 1
+    with reading(engine) as connection:
+        found = connection.execute(text("SELECT size, body FROM content ORDER BY sha256")).all()
+    assert [(row[0], bytes(row[1])) for row in found] == [(1, b"a"), (7, b"\0\xff"), (1, b"a")]
+
+
+def test_a_connection_that_ends_under_way_is_a_passing_failure(postgres_url: str) -> None:
+    engine = ledger.new(postgres_url)
+    killer = ledger.new(postgres_url)
+
+    def cut_off() -> None:
+        with together.writing_together(engine) as connection:
+            (((pid,),),) = together.ask(connection, [("SELECT pg_backend_pid()", ())])
+            with writing(killer) as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": int(pid)})
+            bulk.insert_missing(connection, counter, ("name", "value"), [("lost", 1)])
+
+    with pytest.raises(TransientError):
+        cut_off()
+
+    with together.writing_together(engine) as connection:
+        bulk.insert_missing(connection, counter, ("name", "value"), [("kept", 1)])
+    with reading(engine) as connection:
+        names = connection.execute(text("SELECT name FROM counter")).scalars().all()
+    assert "kept" in names
+    assert "lost" not in names
+    engine.dispose()
+    killer.dispose()
+
+
+def test_the_event_loop_goes_on_while_the_database_works(postgres_url: str) -> None:
+    engine = ledger.new(postgres_url)
+    turns = 0
+
+    def slow() -> None:
+        with together.writing_together(engine, together.give_way) as connection:
+            together.ask(connection, [("SELECT pg_sleep(0.3)", ())])
+
+    async def both() -> None:
+        nonlocal turns
+        task = asyncio.ensure_future(greenlet_spawn(slow))
+        while not task.done():
+            turns += 1
+            await asyncio.sleep(0.01)
+        await task
+
+    asyncio.run(both())
+
+    assert turns > 5
+    engine.dispose()

@@ -1,0 +1,234 @@
+"""What a sender is told, and what the ledger then holds, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy import Engine, text
+
+from broker.contracts import Work
+from broker.database.engine import reading, writing
+from broker.envelope import Envelope, Receipt
+from broker.intake import Intake, Limits, OnConflict
+from broker.records import tallies
+from broker.telemetry import Telemetry
+from broker.values import State
+from tests.broker import ledger
+
+STANDARD = Limits()
+T = TypeVar("T")
+Body = Callable[[Intake], Awaitable[T]]
+
+
+class Site:
+    """An intake on a ledger, run for as long as a test's body needs it."""
+
+    def __init__(self, engine: Engine, policy: OnConflict = "accept") -> None:
+        self.engine = engine
+        self.handed: list[Work] = []
+        self._policy = policy
+
+    def run(self, body: Body[T], limits: Limits = STANDARD) -> T:
+        """Run `body` with the intake beside it, and close the intake in order."""
+
+        async def whole() -> T:
+            intake = Intake(
+                self.engine,
+                writer="gateway-0",
+                zone=ZoneInfo("Europe/Paris"),
+                key=b"k" * 32,
+                on_conflict=lambda _: self._policy,
+                hand_over=self.handed.extend,
+                telemetry=Telemetry("gateway", strict=True, level="error"),
+                clock=lambda: datetime.now(UTC),
+                limits=limits,
+            )
+            running = asyncio.create_task(intake.run())
+            try:
+                return await asyncio.wait_for(_as_coroutine(body(intake)), 60)
+            finally:
+                intake.close()
+                await running
+                intake.stop()
+
+        return asyncio.run(whole())
+
+    def fates(self) -> dict[str, int]:
+        """The balance, over all days and sources."""
+        found: dict[str, int] = {}
+        with reading(self.engine) as connection:
+            for (_, _, fate), n in tallies.fates(connection).items():
+                found[fate] = found.get(fate, 0) + n
+        return {fate: n for fate, n in found.items() if n}
+
+    def rows(self) -> list[tuple[int, str, int]]:
+        """(seq, control id, state) of the ledger, in order."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                text("SELECT seq, control_id, state FROM message ORDER BY seq")
+            )
+            return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def _as_coroutine(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+@pytest.fixture
+def site(empty_ledger: Engine) -> Site:
+    return Site(empty_ledger)
+
+
+def envelope(control_id: str, *, more: str = "", source: str = "lab") -> Envelope:
+    body = f"MSH|^~\\&|A|B|C|D|20261124||ADT^A01|{control_id}|P|2.5\rPID|||7^^^X&1.2.3&ISO^PI||TEST{more}\r"
+    return Envelope(source=source, body=body.encode(), received_at=datetime.now(UTC))
+
+
+async def send(intake: Intake, envelopes: Sequence[Envelope]) -> list[Receipt]:
+    return list(await asyncio.gather(*(intake.accept(one) for one in envelopes)))
+
+
+def test_everyone_is_answered_and_counted_once(site: Site) -> None:
+    receipts = site.run(lambda intake: send(intake, [envelope(f"C{n}") for n in range(150)]))
+
+    assert {receipt.outcome for receipt in receipts} == {"accepted"}
+    assert len({receipt.message_id for receipt in receipts}) == 150
+    assert len(site.rows()) == len(site.handed) == 150
+    assert site.fates() == {"received": 150, "in_flight": 150}
+
+
+def test_many_senders_at_once_keep_the_order_of_each(site: Site) -> None:
+    async def one(intake: Intake, sender: int) -> None:
+        for n in range(12):
+            receipt = await intake.accept(envelope(f"{sender}-{n}"))
+            assert receipt.outcome == "accepted"
+
+    async def all_of_them(intake: Intake) -> None:
+        await asyncio.gather(*(one(intake, sender) for sender in range(64)))
+
+    site.run(all_of_them)
+
+    ids = [control_id.split("-") for _, control_id, _ in site.rows()]
+    assert len(ids) == 64 * 12
+    for sender, mine in itertools.groupby(sorted(ids, key=lambda one: int(one[0])), lambda i: i[0]):
+        assert [int(n) for _, n in mine] == list(range(12)), sender
+
+
+def test_one_sender_with_many_in_flight_keeps_their_order(site: Site) -> None:
+    site.run(
+        lambda intake: send(intake, [envelope(f"{n}") for n in range(200)]), Limits(max_batch=7)
+    )
+
+    assert [int(control_id) for _, control_id, _ in site.rows()] == list(range(200))
+
+
+def test_the_same_message_again_gets_the_first_answer(site: Site) -> None:
+    async def body(intake: Intake) -> list[Receipt]:
+        first = await intake.accept(envelope("C1"))
+        return [first, *await send(intake, [envelope("C1"), envelope("C1")])]
+
+    first, *again = site.run(body)
+
+    for receipt in again:
+        assert receipt.duplicate
+        assert receipt.message_id == first.message_id
+        assert receipt.first_received_at == first.first_received_at
+    assert site.fates() == {"received": 1, "in_flight": 1, "duplicate_answered": 2}
+    assert len(site.handed) == 1
+
+
+@pytest.mark.parametrize(
+    ("policy", "outcome", "state"),
+    [
+        ("accept", "accepted", State.RECEIVED),
+        ("hold", "accepted", State.HELD),
+        ("refuse", "refused", None),
+    ],
+)
+def test_a_control_id_used_for_something_else_meets_the_policy(
+    empty_ledger: Engine, policy: OnConflict, outcome: str, state: State | None
+) -> None:
+    site = Site(empty_ledger, policy)
+
+    async def body(intake: Intake) -> Receipt:
+        await intake.accept(envelope("C1"))
+        return await intake.accept(envelope("C1", more="X"))
+
+    receipt = site.run(body)
+
+    assert receipt.outcome == outcome
+    assert [row[2] for row in site.rows()] == [
+        State.RECEIVED,
+        *([] if state is None else [state]),
+    ]
+
+
+def test_what_no_database_takes_is_told_to_come_back_and_then_taken(site: Site) -> None:
+    with writing(site.engine) as connection:
+        connection.execute(text("ALTER TABLE control RENAME TO away"))
+
+    async def body(intake: Intake) -> tuple[list[Receipt], list[Receipt]]:
+        refused = await send(intake, [envelope("C1"), envelope("C2")])
+        with writing(site.engine) as connection:
+            connection.execute(text("ALTER TABLE away RENAME TO control"))
+        return refused, await send(intake, [envelope("C1"), envelope("C2")])
+
+    refused, taken = site.run(body)
+
+    assert [(one.outcome, one.retry_after is not None) for one in refused] == [
+        ("refused", True)
+    ] * 2
+    assert [(one.outcome, one.duplicate) for one in taken] == [("accepted", False)] * 2
+    assert site.fates() == {"received": 2, "in_flight": 2, "refused_at_door": 2}
+
+
+def test_connections_that_the_server_cuts_cost_no_message(postgres_url: str) -> None:
+    site = Site(ledger.new(postgres_url))
+    other = ledger.new(postgres_url)
+
+    def cut() -> None:
+        with writing(other) as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+
+    async def body(intake: Intake) -> list[Receipt]:
+        receipts: list[Receipt] = []
+        for n in range(10):
+            if n % 3 == 1:
+                await asyncio.to_thread(cut)
+            sent = [envelope(f"{n}-{k}") for k in range(5)]
+            for one, receipt in zip(sent, await send(intake, sent), strict=True):
+                receipts.append(
+                    receipt if receipt.outcome == "accepted" else await intake.accept(one)
+                )
+        return receipts
+
+    receipts = site.run(body)
+
+    assert {receipt.outcome for receipt in receipts} == {"accepted"}
+    assert len(site.rows()) == 50
+    assert site.fates()["received"] == 50
+    site.engine.dispose()
+    other.dispose()
+
+
+def test_who_comes_after_the_end_is_told_to_come_back(site: Site) -> None:
+    async def body(intake: Intake) -> Receipt:
+        intake.close()
+        return await intake.accept(envelope("late"))
+
+    receipt = site.run(body)
+
+    assert receipt.outcome == "refused"
+    assert receipt.retry_after is not None
+    assert site.rows() == []
