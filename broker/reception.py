@@ -149,9 +149,11 @@ class Reception:
             self._refusals() as refused,
             together.writing_together(self._engine, wait) as connection,
         ):
-            # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
-            # it, so a message that reaches two gateways at once is still filed once.
             wanted = [arrival.identity for arrival in batch]
+            ready = self._made_ready(connection, batch, drafts, refused, now)
+            # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
+            # it, so a message that reaches two gateways at once is still filed once. It is held until the commit, so
+            # as little as possible is done from here on.
             numbers, found = together.ask(
                 connection,
                 [
@@ -163,12 +165,14 @@ class Reception:
             reserved()
             known = messages.known(connection, wanted, found)
             rows, receipts = self._sort_out(batch, drafts, known, first)
-            duplicates = Counter(
-                arrival.envelope.source
-                for arrival, receipt in zip(batch, receipts, strict=True)
-                if receipt.duplicate
-            )
-            self._write(connection, rows, duplicates, refused, now)
+            if ready is not None and not known:
+                ready(first)
+            else:
+                duplicates = _duplicates(batch, receipts)
+                self._write(connection, rows, duplicates, refused, now)
+            if self.is_flush_due:
+                self._flush(connection, now)
+        self._count(rows, _duplicates(batch, receipts), now)
         self.month = month_of(now)
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")
         self._telemetry.observe("batch_messages", len(batch), stage="intake")
@@ -223,6 +227,49 @@ class Reception:
                 self._refused.update(taken)
             raise
 
+    def _made_ready(
+        self,
+        connection: Connection,
+        batch: Sequence[Arrival],
+        drafts: Sequence[messages.Received],
+        refused: Counter[tuple[int, str, str]],
+        now: datetime,
+    ) -> Callable[[int], None] | None:
+        """Everything to be written, made ready for the common case that each message is new; call it with the first
+        number. None where statements do not wait, or where two messages of the batch meet.
+        """
+        statements = together.together(connection)
+        if statements is None or len({draft.key for draft in drafts}) < len(batch):
+            return None
+        for number, draft in enumerate(drafts):
+            draft.seq = Seq(number)
+        base = together.Later()
+        with statements.set_aside() as aside:
+            self._write(connection, drafts, Counter(), refused, now, base)
+
+        def write(first: int) -> None:
+            base.value = first
+            statements.resume(aside)
+
+        return write
+
+    def _count(
+        self, rows: Sequence[messages.Received], duplicates: Counter[str], now: datetime
+    ) -> None:
+        """Rates and metrics of a commit that was made."""
+        flows: Counter[tuple[str, str]] = Counter()
+        for row in rows:
+            flows[(row.source, "received")] += 1
+            flows[(row.source, "bytes")] += len(row.body)
+            flows[(row.source, tallies.latency_measure("answer", now - row.received_at))] += 1
+        with self._sharing:
+            self._flows.update(flows)
+            self._latest.update({row.source: row.received_at for row in rows})
+        for source, n in duplicates.items():
+            self._telemetry.emit_many("duplicate_answered", n, source=source)
+        for source, n in Counter(row.source for row in rows).items():
+            self._telemetry.emit_many("received", n, source=source)
+
     def _sort_out(
         self,
         batch: Sequence[Arrival],
@@ -272,8 +319,10 @@ class Reception:
         duplicates: Counter[str],
         refused: Counter[tuple[int, str, str]],
         now: datetime,
+        base: int | together.Later = 0,
     ) -> None:
-        messages.store(connection, rows, now)
+        """Everything one commit leaves in the database."""
+        messages.store(connection, rows, now, base=base)
         lanes.block(
             connection,
             [
@@ -283,25 +332,13 @@ class Reception:
             ],
         )
         counts = Counter(refused)
-        flows: Counter[tuple[str, str]] = Counter()
         for row in rows:
             counts[(row.day, row.source, "received")] += 1
             counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] += 1
-            flows[(row.source, "received")] += 1
-            flows[(row.source, "bytes")] += len(row.body)
-            flows[(row.source, tallies.latency_measure("answer", now - row.received_at))] += 1
-        with self._sharing:
-            self._flows.update(flows)
-            self._latest.update({row.source: row.received_at for row in rows})
         day = messages.day_of(now, self._zone)
         for source, n in duplicates.items():
             counts[(day, source, "duplicate_answered")] += n
-            self._telemetry.emit_many("duplicate_answered", n, source=source)
         tallies.tally(connection, counts, self._writer)
-        if self.is_flush_due:
-            self._flush(connection, now)
-        for source, n in Counter(row.source for row in rows).items():
-            self._telemetry.emit_many("received", n, source=source)
         trail.write(
             connection,
             [
@@ -318,6 +355,14 @@ class Reception:
             ],
             now,
         )
+
+
+def _duplicates(batch: Sequence[Arrival], receipts: Sequence[Receipt]) -> Counter[str]:
+    return Counter(
+        arrival.envelope.source
+        for arrival, receipt in zip(batch, receipts, strict=True)
+        if receipt.duplicate
+    )
 
 
 def _accepted(message_id: str, received_at: datetime, *, duplicate: bool) -> Receipt:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, LargeBinary, Table
 from sqlalchemy.engine import Dialect
 
 from broker.database.engine import is_sqlite
-from broker.database.together import together
+from broker.database.together import Later, together
 
 Row = tuple[Any, ...]
 
@@ -33,11 +33,18 @@ def insert_across(
     tables: Mapping[Table, Sequence[str]],
     columns: Sequence[str],
     rows: Sequence[Row],
+    *,
+    base: int | Later = 0,
 ) -> None:
-    """Insert rows that several tables share: each takes the columns named beside it. One statement for all."""
+    """Insert rows that several tables share: each takes the columns named beside it. One statement for all.
+
+    `base` is added to the first column: rows can be made ready before their numbers are known.
+    """
     if not rows:
         return
     if is_sqlite(connection):
+        if base:
+            rows = [(row[0] + int(str(base)), *row[1:]) for row in rows]
         for table, wanted in tables.items():
             places = [columns.index(name) for name in wanted]
             _insert(connection, table, wanted, [tuple(row[i] for i in places) for row in rows], "")
@@ -50,9 +57,10 @@ def insert_across(
     ]
     also = "".join(f", i{n} AS ({statement})" for n, statement in enumerate(others))
     statement = (
-        f"WITH given AS MATERIALIZED (SELECT {shape.named_values} FROM {shape.source}){also} {last}"  # noqa: S608
+        f'WITH given AS MATERIALIZED (SELECT %s::bigint + t."{columns[0]}" AS "{columns[0]}", '  # noqa: S608
+        f"{shape.named_values_after_first} FROM {shape.source}){also} {last}"
     )
-    _execute(connection, statement, shape.encode(rows))
+    _execute(connection, statement, (base, *shape.encode(rows)))
 
 
 def insert_missing(
@@ -223,8 +231,8 @@ class _Shape:
                 types.append(f'"{name}" {kinds[i].compile(dialect=dialect)}')
                 fields.append(name)
         self.values = ", ".join(values)
-        self.named_values = ", ".join(
-            f'{value} AS "{name}"' for value, name in zip(values, columns, strict=True)
+        self.named_values_after_first = ", ".join(
+            f'{value} AS "{name}"' for value, name in zip(values[1:], columns[1:], strict=True)
         )
         self.values_after_first = ", ".join(values[1:])
         self.source = f"json_to_recordset(%s::json) AS t({', '.join(types)})"

@@ -61,6 +61,15 @@ def give_way(socket: int, is_writing: bool) -> None:
             loop.remove_writer(socket)
 
 
+class Later:
+    """A number in a statement that is known only when the statement is sent."""
+
+    value = 0
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
 class Together:
     """What was asked of one connection and not sent yet."""
 
@@ -74,6 +83,20 @@ class Together:
     def add(self, statement: str, parameters: Sequence[Any] = ()) -> None:
         """Ask for one statement; nothing is sent before `exchange`."""
         self._asked.append((statement, parameters))
+
+    @contextmanager
+    def set_aside(self) -> Iterator[list[tuple[str, Sequence[Any]]]]:
+        """Collect what is asked inside the block, to be given to `resume` later or forgotten."""
+        before, self._asked = self._asked, []
+        aside = self._asked
+        try:
+            yield aside
+        finally:
+            self._asked = before
+
+    def resume(self, aside: Sequence[tuple[str, Sequence[Any]]]) -> None:
+        """Ask for what was set aside."""
+        self._asked += aside
 
     def exchange(self) -> list[Answer]:
         """Send what was asked since the last time, and return the answers in the same order.

@@ -258,8 +258,17 @@ _KNOWN_SQLITE = _PROBES + (  # noqa: S608 - constants only
 )
 
 
-def store(connection: Connection, rows: Sequence[Received], answered_at: datetime) -> None:
-    """Insert received messages and their bytes. `answered_at` is when the positive answers are released."""
+def store(
+    connection: Connection,
+    rows: Sequence[Received],
+    answered_at: datetime,
+    *,
+    base: int | together.Later = 0,
+) -> None:
+    """Insert received messages and their bytes. `answered_at` is when the positive answers are released.
+
+    `base` is added to each row's number: rows can be made ready before the numbers are known.
+    """
     answered = to_micros(answered_at)
     values = []
     for row in rows:
@@ -295,7 +304,9 @@ def store(connection: Connection, rows: Sequence[Received], answered_at: datetim
                 row.body,
             )
         )
-    bulk.insert_across(connection, _RECEPTION, (*_RECEIVED_COLUMNS, "key", "body"), values)
+    bulk.insert_across(
+        connection, _RECEPTION, (*_RECEIVED_COLUMNS, "key", "body"), values, base=base
+    )
 
 
 def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
