@@ -43,7 +43,7 @@ class Limits:
 
 
 class Intake:
-    """One per gateway process. `accept` runs on the event loop, commits one batch after the other."""
+    """One per gateway process. `accept` and `run` belong to one event loop."""
 
     def __init__(
         self,
@@ -147,7 +147,11 @@ class Intake:
         if len(self._pending) >= self._share(self._active) or self._closing:
             self._wake.set()
         elif self._pending and self._moment is None:
-            self._moment = self._loop.call_later(_MOMENT_SECONDS, self._wake.set)
+            self._moment = self._loop.call_later(_MOMENT_SECONDS, self._moment_over)
+
+    def _moment_over(self) -> None:
+        self._moment = None
+        self._wake.set()
 
     def _share(self, senders: int = 0) -> int:
         """How many of those who send at the same time make one commit: all, or half where that is enough for two."""

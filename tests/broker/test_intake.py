@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -232,3 +233,25 @@ def test_who_comes_after_the_end_is_told_to_come_back(site: Site) -> None:
     assert receipt.outcome == "refused"
     assert receipt.retry_after is not None
     assert site.rows() == []
+
+
+def test_who_comes_alone_while_others_are_committed_is_next(site: Site) -> None:
+    """The lone message's moment passes while the commit before it is held up; it must not be forgotten for that."""
+
+    async def body(intake: Intake) -> list[float]:
+        waits = []
+        for n in range(4):
+            await send(intake, [envelope(f"{n}-before-{k}") for k in range(8)])
+            with writing(site.engine) as connection:
+                connection.execute(text("UPDATE counter SET value = value WHERE name = 'message'"))
+                many = asyncio.gather(*(intake.accept(envelope(f"{n}-{k}")) for k in range(8)))
+                await asyncio.wait([many], timeout=0.05)
+                alone = intake.accept(envelope(f"{n}-alone"))
+                await asyncio.wait([many], timeout=0.05)
+            released = time.monotonic()
+            await alone
+            waits.append(time.monotonic() - released)
+            await many
+        return waits
+
+    assert max(site.run(body)) < 0.5
