@@ -53,7 +53,7 @@ def serve(
     stop = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for wanted_signal in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(wanted_signal, lambda *_: stop.set())
+            _set_at(wanted_signal, stop)
     chosen = wanted(settings, roles)
     pages = _open_pages(settings, chosen, failed=failed)
     if pages is None and roles is None and settings.telemetry.listen:
@@ -169,7 +169,7 @@ def _drain(children: Sequence[_Child]) -> None:
 def child_main(settings: Settings, role: str, index: int, saying: Connection) -> None:
     """A role's process: signals, a watch on the parent, then `app.run_role`."""
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    _set_at(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     try:
@@ -186,3 +186,11 @@ def _end_with_parent(stop: threading.Event) -> None:
     if parent is not None:
         parent.join()
         stop.set()
+
+
+def _set_at(number: signal.Signals, stop: threading.Event) -> None:
+    """Set `stop` at a signal, from a thread of its own.
+
+    The handler runs in the main thread, which may be inside `stop.wait` and hold the lock that `stop.set` needs.
+    """
+    signal.signal(number, lambda *_: threading.Thread(target=stop.set, daemon=True).start())
