@@ -89,8 +89,8 @@ def _gateway(
     telemetry: Telemetry,
     ready: Ready,
 ) -> None:
-    # The commit thread waits for the database many times a batch; the event loop must not keep it waiting for the
-    # interpreter afterwards (5 ms each time by default).
+    # On SQLite commits run on a thread that waits for the disk; the event loop must not keep it waiting for the
+    # interpreter afterwards (5 ms each time by default). The threads of the queue gain by it too.
     sys.setswitchinterval(0.0005)
     uvloop.run(_listen(settings, index, stop, engine, telemetry, ready))
 
