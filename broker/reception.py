@@ -39,6 +39,7 @@ FLUSH_EVERY = timedelta(seconds=1)
 _RETRY_AFTER = timedelta(seconds=5)
 
 _NO_NUMBER = Seq(0)
+_NUMBERS = "message"
 
 Answer = tuple[Receipt, Work | None]
 """What the sender is told, and what there is to do about it."""
@@ -87,6 +88,20 @@ class Arrival:
         )
 
 
+@dataclass(slots=True)
+class _Beside:
+    """What is written along with a commit and belongs to none of its messages."""
+
+    refused: Counter[tuple[int, str, str]] = field(default_factory=Counter)
+    flows: Counter[tuple[str, str]] = field(default_factory=Counter)
+    latest: dict[str, datetime] = field(default_factory=dict)
+
+    def write(self, connection: Connection, now: datetime, writer: str) -> None:
+        """Rates and last receptions; refusals are tallied with the messages."""
+        tallies.flow(connection, self.flows, now, writer)
+        partners.received(connection, self.latest, writer)
+
+
 class Reception:
     """Stores batches, and keeps what is counted beside them until it is written. One per gateway process."""
 
@@ -114,6 +129,8 @@ class Reception:
         self._flows: Counter[tuple[str, str]] = Counter()
         self._latest: dict[str, datetime] = {}
         self._refused: Counter[tuple[int, str, str]] = Counter()
+        self._resending = False
+        """Whether the last batch held what had come before; the next one is then not taken for new."""
 
     @property
     def is_flush_due(self) -> bool:
@@ -145,33 +162,11 @@ class Reception:
                 partitions.ensure(connection, now)
         day = messages.day_of(now, self._zone)
         drafts = [arrival.draft(day) for arrival in batch]
-        with (
-            self._refusals() as refused,
-            together.writing_together(self._engine, wait) as connection,
-        ):
-            wanted = [arrival.identity for arrival in batch]
-            ready = self._made_ready(connection, batch, drafts, refused, now)
-            # The lock on the counter row orders gateways: what another one committed is seen by the look-up behind
-            # it, so a message that reaches two gateways at once is still filed once. It is held until the commit, so
-            # as little as possible is done from here on.
-            numbers, found = together.ask(
-                connection,
-                [
-                    sequences.reservation(connection, "message", len(batch), now),
-                    messages.probe(connection, wanted),
-                ],
-            )
-            first = int(numbers[0][0]) - len(batch) + 1
-            reserved()
-            known = messages.known(connection, wanted, found)
-            rows, receipts = self._sort_out(batch, drafts, known, first)
-            if ready is not None and not known:
-                ready(first)
-            else:
-                duplicates = _duplicates(batch, receipts)
-                self._write(connection, rows, duplicates, refused, now)
-            if self.is_flush_due:
-                self._flush(connection, now)
+        with self._beside() as beside:
+            stored = self._store_new(batch, drafts, beside, now, wait, reserved)
+            if stored is None:
+                stored = self._store_sorted_out(batch, drafts, beside, now, wait, reserved)
+        rows, receipts = stored
         self._count(rows, _duplicates(batch, receipts), now)
         self.month = month_of(now)
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")
@@ -189,17 +184,70 @@ class Reception:
             for receipt in receipts
         ]
 
-    def _flush(self, connection: Connection, now: datetime) -> None:
-        """Write rates and last receptions, once a second rather than once a commit.
+    def _store_new(
+        self,
+        batch: Sequence[Arrival],
+        drafts: Sequence[messages.Received],
+        beside: _Beside,
+        now: datetime,
+        wait: together.Wait,
+        reserved: Callable[[], None],
+    ) -> tuple[Sequence[messages.Received], list[Receipt]] | None:
+        """The common case, each message a new one, in one exchange with the database; None where it is not so."""
+        if self._resending or len({draft.key for draft in drafts}) < len(batch):
+            return None
+        for place, draft in enumerate(drafts):
+            draft.seq = Seq(place)
+        try:
+            with together.writing_together(self._engine, wait) as connection:
+                statements = together.together(connection)
+                if statements is None:
+                    return None
+                # The lock on the counter row orders gateways: what another one committed is seen by the look-up
+                # behind it, so a message that reaches two gateways at once is still filed once. It is held until the
+                # commit, so nothing waits for this process from here on.
+                numbers = statements.add(
+                    *sequences.reservation(connection, _NUMBERS, len(batch), now)
+                )
+                statements.expect_none(
+                    *messages.probe(connection, [arrival.identity for arrival in batch])
+                )
+                statements.tell(reserved)
+                self._write(connection, drafts, Counter(), beside, now, counter=_NUMBERS)
+        except together.ExpectationError:
+            self._resending = True
+            return None
+        first = int(numbers.rows[0][0] or 0) - len(batch) + 1
+        for place, draft in enumerate(drafts):
+            draft.seq = Seq(first + place)
+        return drafts, [_accepted(row.id, row.received_at, duplicate=False) for row in drafts]
 
-        They are graphs, not the balance: a crash may lose the last second of them. The tallies lose nothing.
-        """
-        with self._sharing:
-            flows, self._flows = self._flows, Counter()
-            latest, self._latest = self._latest, {}
-            self._flushed = now
-        tallies.flow(connection, flows, now, self._writer)
-        partners.received(connection, latest, self._writer)
+    def _store_sorted_out(
+        self,
+        batch: Sequence[Arrival],
+        drafts: Sequence[messages.Received],
+        beside: _Beside,
+        now: datetime,
+        wait: together.Wait,
+        reserved: Callable[[], None],
+    ) -> tuple[Sequence[messages.Received], list[Receipt]]:
+        """The general case: look first which messages are new, then write those."""
+        wanted = [arrival.identity for arrival in batch]
+        with together.writing_together(self._engine, wait) as connection:
+            numbers, found = together.ask(
+                connection,
+                [
+                    sequences.reservation(connection, _NUMBERS, len(batch), now),
+                    messages.probe(connection, wanted),
+                ],
+            )
+            first = int(numbers[0][0]) - len(batch) + 1
+            reserved()
+            known = messages.known(connection, wanted, found)
+            rows, receipts = self._sort_out(batch, drafts, known, first)
+            self._write(connection, rows, _duplicates(batch, receipts), beside, now)
+        self._resending = bool(known)
+        return rows, receipts
 
     def flush(self) -> None:
         """Write what no commit took along: the rates of a burst that ended, and refusals at the door."""
@@ -209,49 +257,35 @@ class Reception:
             return
         with (
             suppress(TransientError),
-            self._refusals() as refused,
+            self._beside() as beside,
             writing(self._engine) as connection,
         ):
-            tallies.tally(connection, refused, self._writer)
-            self._flush(connection, now)
+            tallies.tally(connection, beside.refused, self._writer)
+            beside.write(connection, now, self._writer)
 
     @contextmanager
-    def _refusals(self) -> Iterator[Counter[tuple[int, str, str]]]:
-        """What was refused since the last commit, to be counted by this one; kept for the next when it fails."""
+    def _beside(self) -> Iterator[_Beside]:
+        """What was counted since the last commit, to be written by this one; kept for the next when it fails.
+
+        Rates and last receptions once a second rather than once a commit: they are graphs, not the balance, and a
+        crash may lose the last second of them. The tallies lose nothing.
+        """
+        taken = _Beside()
+        is_due = self.is_flush_due
         with self._sharing:
-            taken, self._refused = self._refused, Counter()
+            taken.refused, self._refused = self._refused, Counter()
+            if is_due:
+                taken.flows, self._flows = self._flows, Counter()
+                taken.latest, self._latest = self._latest, {}
+                self._flushed = self._clock()
         try:
             yield taken
         except BaseException:
             with self._sharing:
-                self._refused.update(taken)
+                self._refused.update(taken.refused)
+                self._flows.update(taken.flows)
+                self._latest = taken.latest | self._latest
             raise
-
-    def _made_ready(
-        self,
-        connection: Connection,
-        batch: Sequence[Arrival],
-        drafts: Sequence[messages.Received],
-        refused: Counter[tuple[int, str, str]],
-        now: datetime,
-    ) -> Callable[[int], None] | None:
-        """Everything to be written, made ready for the common case that each message is new; call it with the first
-        number. None where statements do not wait, or where two messages of the batch meet.
-        """
-        statements = together.together(connection)
-        if statements is None or len({draft.key for draft in drafts}) < len(batch):
-            return None
-        for number, draft in enumerate(drafts):
-            draft.seq = Seq(number)
-        base = together.Later()
-        with statements.set_aside() as aside:
-            self._write(connection, drafts, Counter(), refused, now, base)
-
-        def write(first: int) -> None:
-            base.value = first
-            statements.resume(aside)
-
-        return write
 
     def _count(
         self, rows: Sequence[messages.Received], duplicates: Counter[str], now: datetime
@@ -317,12 +351,12 @@ class Reception:
         connection: Connection,
         rows: Sequence[messages.Received],
         duplicates: Counter[str],
-        refused: Counter[tuple[int, str, str]],
+        beside: _Beside,
         now: datetime,
-        base: int | together.Later = 0,
+        counter: str | None = None,
     ) -> None:
         """Everything one commit leaves in the database."""
-        messages.store(connection, rows, now, base=base)
+        messages.store(connection, rows, now, counter=counter)
         lanes.block(
             connection,
             [
@@ -331,7 +365,7 @@ class Reception:
                 if row.state == State.HELD
             ],
         )
-        counts = Counter(refused)
+        counts = Counter(beside.refused)
         for row in rows:
             counts[(row.day, row.source, "received")] += 1
             counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] += 1
@@ -355,6 +389,7 @@ class Reception:
             ],
             now,
         )
+        beside.write(connection, now, self._writer)
 
 
 def _duplicates(batch: Sequence[Arrival], receipts: Sequence[Receipt]) -> Counter[str]:

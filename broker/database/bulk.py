@@ -16,7 +16,7 @@ from sqlalchemy import Connection, LargeBinary, Table
 from sqlalchemy.engine import Dialect
 
 from broker.database.engine import is_sqlite
-from broker.database.together import Later, together
+from broker.database.together import together
 
 Row = tuple[Any, ...]
 
@@ -34,17 +34,22 @@ def insert_across(
     columns: Sequence[str],
     rows: Sequence[Row],
     *,
-    base: int | Later = 0,
+    counter: str | None = None,
 ) -> None:
     """Insert rows that several tables share: each takes the columns named beside it. One statement for all.
 
-    `base` is added to the first column: rows can be made ready before their numbers are known.
+    With `counter` the first column is the row's place among the numbers that this transaction has just reserved of
+    that sequence, one a row: whoever writes them need not know them.
     """
     if not rows:
         return
     if is_sqlite(connection):
-        if base:
-            rows = [(row[0] + int(str(base)), *row[1:]) for row in rows]
+        if counter is not None:
+            cursor = connection.connection.cursor()
+            cursor.execute("SELECT value FROM counter WHERE name = ?", (counter,))
+            before = int((cursor.fetchone() or (0,))[0]) - len(rows) + 1
+            cursor.close()
+            rows = [(before + row[0], *row[1:]) for row in rows]
         for table, wanted in tables.items():
             places = [columns.index(name) for name in wanted]
             _insert(connection, table, wanted, [tuple(row[i] for i in places) for row in rows], "")
@@ -56,11 +61,15 @@ def insert_across(
         for table, wanted in tables.items()
     ]
     also = "".join(f", i{n} AS ({statement})" for n, statement in enumerate(others))
+    number, parameters = f't."{columns[0]}"', shape.encode(rows)
+    if counter is not None:
+        number = f"(SELECT value + 1 - %s::bigint FROM counter WHERE name = %s) + {number}"  # noqa: S608
+        parameters = (len(rows), counter, *parameters)
     statement = (
-        f'WITH given AS MATERIALIZED (SELECT %s::bigint + t."{columns[0]}" AS "{columns[0]}", '  # noqa: S608
+        f'WITH given AS MATERIALIZED (SELECT {number} AS "{columns[0]}", '  # noqa: S608
         f"{shape.named_values_after_first} FROM {shape.source}){also} {last}"
     )
-    _execute(connection, statement, (base, *shape.encode(rows)))
+    _execute(connection, statement, parameters)
 
 
 def insert_missing(

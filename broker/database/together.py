@@ -12,6 +12,7 @@ import re
 import select
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -61,13 +62,18 @@ def give_way(socket: int, is_writing: bool) -> None:
             loop.remove_writer(socket)
 
 
-class Later:
-    """A number in a statement that is known only when the statement is sent."""
+class ExpectationError(Exception):
+    """A question found what it was expected not to find; the transaction was rolled back and its connection is well."""
 
-    value = 0
 
-    def __str__(self) -> str:
-        return str(self.value)
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A statement and, after the exchange that took it along, the rows it answered."""
+
+    statement: str
+    parameters: Sequence[Any]
+    expects_none: bool = False
+    rows: Answer = ()
 
 
 class Together:
@@ -78,55 +84,77 @@ class Together:
         self._libpq: pq.abc.PGconn = driver.pgconn
         self._names: dict[str, bytes] = connection.info.setdefault(_PREPARED, {})
         self._wait = wait
-        self._asked: list[tuple[str, Sequence[Any]]] = []
+        self._asked: list[Asked | Callable[[], None]] = []
 
-    def add(self, statement: str, parameters: Sequence[Any] = ()) -> None:
+    def add(self, statement: str, parameters: Sequence[Any] = ()) -> Asked:
         """Ask for one statement; nothing is sent before `exchange`."""
-        self._asked.append((statement, parameters))
+        asked = Asked(statement, parameters)
+        self._asked.append(asked)
+        return asked
 
-    @contextmanager
-    def set_aside(self) -> Iterator[list[tuple[str, Sequence[Any]]]]:
-        """Collect what is asked inside the block, to be given to `resume` later or forgotten."""
-        before, self._asked = self._asked, []
-        aside = self._asked
-        try:
-            yield aside
-        finally:
-            self._asked = before
+    def expect_none(self, question: str, parameters: Sequence[Any] = ()) -> None:
+        """Ask a question that should answer no row: where it answers one, nothing behind it is run.
 
-    def resume(self, aside: Sequence[tuple[str, Sequence[Any]]]) -> None:
-        """Ask for what was set aside."""
-        self._asked += aside
+        This is what spares a round trip where the answer is nearly always the same: the exchange goes on without
+        waiting for it, and fails with `ExpectationError` where it should have waited.
+        """
+        statement = f"SELECT 1 / (count(*) = 0)::int FROM ({question}) AS found"  # noqa: S608 - statements of ours
+        self._asked.append(Asked(statement, parameters, expects_none=True))
 
-    def exchange(self) -> list[Answer]:
-        """Send what was asked since the last time, and return the answers in the same order.
+    def tell(self, when_done: Callable[[], None]) -> None:
+        """Call `when_done` as soon as all that was asked so far went well, while the server works on what follows."""
+        self._asked.append(when_done)
 
-        Raises: psycopg.Error for the first statement that failed; those behind it were not run. The connection is
-        then of no use any more.
+    def exchange(self) -> None:
+        """Send what was asked since the last time, and take the answers.
+
+        Raises: ExpectationError, after which the transaction has to be rolled back. psycopg.Error for the first statement
+        that failed; those behind it were not run, and the connection is of no use any more.
         """
         libpq = self._libpq
         asked, self._asked = self._asked, []
         libpq.enter_pipeline_mode()
-        answered: list[Any] = []
-        wanted: list[int] = []
-        for statement, parameters in asked:
-            name = self._names.get(statement)
+        steps: list[Asked | Callable[[], None] | None] = []
+        for one in asked:
+            if not isinstance(one, Asked):
+                libpq.send_flush_request()
+                steps.append(one)
+                continue
+            name = self._names.get(one.statement)
             if name is None:
-                self._names[statement] = name = b"carnet%d" % len(self._names)
-                libpq.send_prepare(name, _numbered(statement))
-                answered.append(None)
-            values = [_value(one) for one in parameters]
-            formats = [pq.Format(isinstance(one, bytes)) for one in parameters]
+                self._names[one.statement] = name = b"carnet%d" % len(self._names)
+                libpq.send_prepare(name, _numbered(one.statement))
+                steps.append(None)
+            values = [_value(parameter) for parameter in one.parameters]
+            formats = [pq.Format(isinstance(parameter, bytes)) for parameter in one.parameters]
             libpq.send_query_prepared(name, values, formats)
-            wanted.append(len(answered))
-            answered.append(None)
+            steps.append(one)
         libpq.pipeline_sync()
-        results = list(self._results())
+        failure = self._take(steps)
         libpq.exit_pipeline_mode()
-        for result in results:
-            if result.status not in _GOOD:
-                raise _error(result)
-        return [_rows(results[at]) for at in wanted]
+        if failure is not None:
+            raise failure
+
+    def _take(self, steps: Sequence[Asked | Callable[[], None] | None]) -> Exception | None:
+        """The answers of the steps in their order, and the first failure among them."""
+        failure: Exception | None = None
+        results = self._results()
+        for step in steps:
+            if step is not None and not isinstance(step, Asked):
+                if failure is None:
+                    step()
+                continue
+            result = next(results)
+            if result.status in _GOOD:
+                if step is not None:
+                    step.rows = _rows(result)
+            elif failure is None:
+                failure = _error(result)
+                if step and step.expects_none and isinstance(failure, errors.DivisionByZero):
+                    failure = ExpectationError()
+        for _ in results:  # up to the mark that ends the exchange
+            pass
+        return failure
 
     def _results(self) -> Iterator[pq.abc.PGresult]:
         """One result a command, until the mark that ends the exchange."""
@@ -160,9 +188,9 @@ def ask(
     Numbers may come as PostgreSQL writes them: take `int()` of them.
     """
     if statements := together(connection):
-        for statement, parameters in questions:
-            statements.add(statement, parameters)
-        return list(statements.exchange()[-len(questions) :])
+        asked = [statements.add(statement, parameters) for statement, parameters in questions]
+        statements.exchange()
+        return [one.rows for one in asked]
     cursor = connection.connection.cursor()
     answers = []
     for statement, parameters in questions:
@@ -177,7 +205,7 @@ def writing_together(engine: Engine, wait: Wait = block) -> Iterator[Connection]
     """A transaction like `writing`'s whose statements, its begin and its end travel together.
 
     Only statements of this package may run in it. They run at the next `exchange`, at the latest when the block ends.
-    On SQLite it is `writing`. Raises: TransientError("database.unavailable") as `writing` does.
+    On SQLite it is `writing`. Raises: TransientError("database.unavailable") as `writing` does, ExpectationError.
     """
     with writing(engine) as connection:
         if is_sqlite(connection):
@@ -189,12 +217,16 @@ def writing_together(engine: Engine, wait: Wait = block) -> Iterator[Connection]
             yield connection
             statements.add("COMMIT")
             statements.exchange()
+        except ExpectationError:
+            statements.add("ROLLBACK")
+            statements.exchange()
+            raise
         except BaseException:
             # Whatever state it is in, a new connection is in a better one.
-            connection.info.pop(_HERE)
             connection.invalidate()
             raise
-        connection.info.pop(_HERE)
+        finally:
+            connection.info.pop(_HERE, None)
 
 
 def _value(parameter: Any) -> bytes | None:

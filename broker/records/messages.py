@@ -221,7 +221,7 @@ def known(
 
     Same bytes win over another message with the same control id.
     """
-    hits = {int(i): (same, int(same or other)) for i, same, other in answer if other is not None}
+    hits = {int(i): (same, int(same or other)) for i, same, other in answer}
     if not hits:
         return {}
     columns = "SELECT seq, id, received_at, answer_code FROM message WHERE seq IN"
@@ -252,9 +252,13 @@ _PROBES = (
     "(SELECT c.seq FROM control c WHERE c.key = k AND c.digest = d LIMIT 1) END, other FROM ("
     "SELECT k.*, (SELECT c.seq FROM control c WHERE c.key = k.k LIMIT 1) AS other FROM "
 )
-_KNOWN_POSTGRESQL = _PROBES + "json_to_recordset(%s::json) AS k(i int, k bigint, d bigint)) AS p"
+_KNOWN_POSTGRESQL = (
+    _PROBES
+    + "json_to_recordset(%s::json) AS k(i int, k bigint, d bigint)) AS p WHERE other IS NOT NULL"
+)
 _KNOWN_SQLITE = _PROBES + (  # noqa: S608 - constants only
-    "(SELECT value ->> 'i' AS i, value ->> 'k' AS k, value ->> 'd' AS d FROM json_each(?)) AS k) AS p"
+    "(SELECT value ->> 'i' AS i, value ->> 'k' AS k, value ->> 'd' AS d FROM json_each(?)) AS k) AS p "
+    "WHERE other IS NOT NULL"
 )
 
 
@@ -263,11 +267,11 @@ def store(
     rows: Sequence[Received],
     answered_at: datetime,
     *,
-    base: int | together.Later = 0,
+    counter: str | None = None,
 ) -> None:
     """Insert received messages and their bytes. `answered_at` is when the positive answers are released.
 
-    `base` is added to each row's number: rows can be made ready before the numbers are known.
+    With `counter` each row's number is its place in what was just reserved of it (see `bulk.insert_across`).
     """
     answered = to_micros(answered_at)
     values = []
@@ -305,7 +309,7 @@ def store(
             )
         )
     bulk.insert_across(
-        connection, _RECEPTION, (*_RECEIVED_COLUMNS, "key", "body"), values, base=base
+        connection, _RECEPTION, (*_RECEIVED_COLUMNS, "key", "body"), values, counter=counter
     )
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from time import perf_counter
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -142,6 +143,29 @@ def test_tables_that_share_rows_take_their_columns(engine: Engine, write: Writin
     assert [tuple(row) for row in counts] == [(1, 5), (2, 6)]
 
 
+def test_rows_take_the_numbers_just_reserved_without_knowing_them(
+    engine: Engine, write: Writing
+) -> None:
+    for _ in range(2):
+        with write(engine) as connection:
+            (numbers,) = together.ask(
+                connection, [sequences.reservation(connection, "message", 3, NOW)]
+            )
+            bulk.insert_across(
+                connection,
+                {message_body: ("seq", "body")},
+                ("seq", "body"),
+                [(place, b"%d" % place) for place in range(3)],
+                counter="message",
+            )
+        last = int(numbers[0][0])
+
+    with reading(engine) as connection:
+        found = connection.execute(text("SELECT seq, body FROM message_body ORDER BY seq")).all()
+    assert [row[0] for row in found] == list(range(last - 5, last + 1))
+    assert [bytes(row[1]) for row in found] == [b"0", b"1", b"2"] * 2
+
+
 def test_a_transaction_that_fails_leaves_nothing_and_the_next_one_works(
     engine: Engine, write: Writing
 ) -> None:
@@ -220,4 +244,51 @@ def test_the_event_loop_goes_on_while_the_database_works(postgres_url: str) -> N
     asyncio.run(both())
 
     assert turns > 5
+    engine.dispose()
+
+
+def test_what_was_not_expected_ends_the_transaction_and_not_the_connection(
+    postgres_url: str,
+) -> None:
+    engine = ledger.new(postgres_url)
+    told: list[str] = []
+
+    def write(name: str) -> int:
+        with together.writing_together(engine) as connection:
+            statements = together.together(connection)
+            assert statements is not None
+            backend = statements.add("SELECT pg_backend_pid()")
+            statements.expect_none("SELECT 1 FROM counter WHERE name = %s::text", (name,))
+            statements.tell(lambda: told.append(name))
+            bulk.insert_missing(connection, counter, ("name", "value"), [(name, 1)])
+            bulk.add_counts(connection, counter, ("name", "value"), [("n", 1)], count="value")
+        return int(backend.rows[0][0] or 0)
+
+    first = write("once")
+    with pytest.raises(together.ExpectationError):
+        write("once")
+    last = write("twice")
+
+    assert told == ["once", "twice"]
+    assert first == last
+    with reading(engine) as connection:
+        found = connection.execute(
+            text("SELECT name, value FROM counter WHERE name IN ('n')")
+        ).all()
+    assert [tuple(row) for row in found] == [("n", 2)]
+    engine.dispose()
+
+
+def test_it_is_told_while_the_server_still_works(postgres_url: str) -> None:
+    engine = ledger.new(postgres_url)
+    told: list[float] = []
+
+    with together.writing_together(engine) as connection:
+        statements = together.together(connection)
+        assert statements is not None
+        statements.tell(lambda: told.append(perf_counter()))
+        statements.add("SELECT pg_sleep(0.3)")
+    done = perf_counter()
+
+    assert done - told[0] > 0.2
     engine.dispose()
