@@ -75,11 +75,14 @@ def demo(
     Exit codes: 0 as promised, 1 something was not, 2 it could not start.
     """
     folder = data or Path(tempfile.mkdtemp(prefix="carnet-demo-"))
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # drained like Ctrl-C
+    # Drained alike, and by Ctrl-C also where a shell began this in the background, with Ctrl-C ignored.
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in wanted]
     try:
         good = run(folder, check=check, as_json=json)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(wanted, before, strict=True):
+            signal.signal(number, handler)
         if data is None and not keep:
             shutil.rmtree(folder, ignore_errors=True)
     raise typer.Exit(output.GOOD if good else output.FOUND)

@@ -46,7 +46,11 @@ def test_the_folder_of_a_demo_can_be_looked_at_afterwards(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_stays_up_until_it_is_told_to_end(number: signal.Signals, tmp_path: Path) -> None:
-    """Read until it says that it stays up, then ask it to end: it drains and ends well."""
+    """Read until it says that it stays up, then ask it to end: it drains and ends well.
+
+    Begun with Ctrl-C ignored, as a shell begins what runs in the background.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process = subprocess.Popen(
         [sys.executable, "-m", "broker", "demo", "--data", str(tmp_path / "demo")],
         cwd=PROJECT,
@@ -54,12 +58,18 @@ def test_the_demo_stays_up_until_it_is_told_to_end(number: signal.Signals, tmp_p
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     assert process.stderr is not None
     assert process.stdout is not None
 
-    said = next(line for line in process.stderr if "stays up" in line)
-    process.send_signal(number)
-    process.communicate(timeout=40)
+    try:
+        said = next(line for line in process.stderr if "stays up" in line)
+        process.send_signal(number)
+        process.communicate(timeout=40)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.communicate()
+        raise
 
     assert "Ctrl-C" in said
     assert process.returncode == 0
