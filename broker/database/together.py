@@ -220,13 +220,14 @@ def writing_together(engine: Engine, wait: Wait = block) -> Iterator[Connection]
         except ExpectationError:
             statements.add("ROLLBACK")
             statements.exchange()
+            connection.info.pop(_HERE)
             raise
         except BaseException:
+            connection.info.pop(_HERE)
             # Whatever state it is in, a new connection is in a better one.
             connection.invalidate()
             raise
-        finally:
-            connection.info.pop(_HERE, None)
+        connection.info.pop(_HERE)
 
 
 def _value(parameter: Any) -> bytes | None:
