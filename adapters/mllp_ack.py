@@ -46,7 +46,6 @@ _CONDITIONS = {
     "control_id.conflict": 205,
 }
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
-_NO_MARKS = str.maketrans("", "", "-:T")
 _UNACCEPTABLE = frozenset((200, 201, 202, 203))
 
 
@@ -129,8 +128,15 @@ def _instant(instant: datetime | None) -> bytes:
     if instant is None:
         return b""
     utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
-    written = utc.isoformat(timespec="milliseconds")
-    return (written[:19].translate(_NO_MARKS) + written[19:23] + "+0000").encode()
+    return b"%04d%02d%02d%02d%02d%02d.%03d+0000" % (
+        utc.year,
+        utc.month,
+        utc.day,
+        utc.hour,
+        utc.minute,
+        utc.second,
+        utc.microsecond // 1000,
+    )
 
 
 def _type(header: Header, component: bytes) -> bytes:

@@ -292,17 +292,23 @@ class Reception:
     ) -> None:
         """Rates and metrics of a commit that was made."""
         flows: Counter[tuple[str, str]] = Counter()
+        by_source: dict[str, list[messages.Received]] = {}
         for row in rows:
-            flows[(row.source, "received")] += 1
-            flows[(row.source, "bytes")] += len(row.body)
-            flows[(row.source, tallies.latency_measure("answer", now - row.received_at))] += 1
+            by_source.setdefault(row.source, []).append(row)
+        for source, mine in by_source.items():
+            flows[(source, "received")] = len(mine)
+            flows[(source, "bytes")] = sum([len(row.body) for row in mine])
+            times = [tallies.latency_measure("answer", now - row.received_at) for row in mine]
+            flows.update([(source, measure) for measure in times])
         with self._sharing:
             self._flows.update(flows)
-            self._latest.update({row.source: row.received_at for row in rows})
+            self._latest.update(
+                {source: mine[-1].received_at for source, mine in by_source.items()}
+            )
         for source, n in duplicates.items():
             self._telemetry.emit_many("duplicate_answered", n, source=source)
-        for source, n in Counter(row.source for row in rows).items():
-            self._telemetry.emit_many("received", n, source=source)
+        for source, mine in by_source.items():
+            self._telemetry.emit_many("received", len(mine), source=source)
 
     def _sort_out(
         self,

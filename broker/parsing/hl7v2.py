@@ -118,7 +118,8 @@ def header(body: bytes) -> Header:
         line = head.decode("utf-16", "replace").lstrip("\ufeff \t\r\n").replace("\n", "\r")
         line = line.partition("\r")[0]
     else:
-        raw = head.partition(b"\r")[0].partition(b"\n")[0]
+        end = head.find(b"\r")
+        raw = (head if end < 0 else head[:end]).partition(b"\n")[0]
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError:

@@ -28,6 +28,8 @@ def recognise(body: bytes, declared: str = "") -> str:
     The bytes decide. `declared` (a media type) decides only between what the bytes leave open: JSON or XML whose
     root says nothing, so that the format's own reader can name what is wrong.
     """
+    if body[:4] == b"MSH|":
+        return "hl7v2"
     text = _ascii(body)
     if text[:4] in (b"PK\x03\x04", b"PK\x05\x06"):
         return "xdm"
