@@ -72,7 +72,7 @@ class Intake:
         self._telemetry = telemetry
         self._clock = clock
         self._limits = limits
-        self._loop: asyncio.AbstractEventLoop
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake-commit")
         self._pending: list[Arrival] = []
         self._pending_bytes = 0
@@ -87,7 +87,7 @@ class Intake:
 
     def accept(self, envelope: Envelope) -> asyncio.Future[Receipt]:
         """Take one message in: the future is done when it is on the disk, or was refused and not kept."""
-        self._loop = loop = asyncio.get_running_loop()
+        loop = self._here()
         future: asyncio.Future[Receipt] = loop.create_future()
         if len(envelope.body) > self._limits.max_bytes:
             future.set_result(self._reception.refuse(envelope, "size.exceeded", "message"))
@@ -106,8 +106,8 @@ class Intake:
 
     async def run(self) -> None:
         """Commit what gathers, until closed and empty."""
-        self._loop = asyncio.get_running_loop()
-        ticking = self._loop.create_task(self._tick())
+        loop = self._here()
+        ticking = loop.create_task(self._tick())
         while not (self._closing and not self._pending):
             await self._wake.wait()
             self._wake.clear()
@@ -117,11 +117,17 @@ class Intake:
             elif self._running:
                 continue
             elif self._reception.is_flush_due:
-                await self._loop.run_in_executor(self._thread, self._reception.flush)
+                await loop.run_in_executor(self._thread, self._reception.flush)
         ticking.cancel()
         if self._running:
             await asyncio.wait(self._running)
-        await self._loop.run_in_executor(self._thread, self._reception.flush)
+        await loop.run_in_executor(self._thread, self._reception.flush)
+
+    def _here(self) -> asyncio.AbstractEventLoop:
+        """The loop of this intake; asked for once, since asking is a system call."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def close(self) -> None:
         """Refuse newcomers and let `run` finish what is in hand."""
@@ -147,7 +153,7 @@ class Intake:
         if len(self._pending) >= self._share(self._active) or self._closing:
             self._wake.set()
         elif self._pending and self._moment is None:
-            self._moment = self._loop.call_later(_MOMENT_SECONDS, self._moment_over)
+            self._moment = self._here().call_later(_MOMENT_SECONDS, self._moment_over)
 
     def _moment_over(self) -> None:
         self._moment = None
@@ -166,8 +172,9 @@ class Intake:
         await self._room.acquire()
         batch = self._next_batch()
         self._in_hand += len(batch)
-        reserved: asyncio.Future[None] = self._loop.create_future()
-        task = self._loop.create_task(self._see_through(batch, reserved))
+        loop = self._here()
+        reserved: asyncio.Future[None] = loop.create_future()
+        task = loop.create_task(self._see_through(batch, reserved))
         self._running.add(task)
         task.add_done_callback(lambda ended: self._ended(ended, len(batch)))
         await reserved
@@ -259,9 +266,11 @@ class Intake:
         ):
             return await greenlet_spawn(self._reception.store, batch, together.give_way, reserved)
 
-        def passed_on() -> None:
-            self._loop.call_soon_threadsafe(reserved)
+        loop = self._here()
 
-        return await self._loop.run_in_executor(
+        def passed_on() -> None:
+            loop.call_soon_threadsafe(reserved)
+
+        return await loop.run_in_executor(
             self._thread, self._reception.store, batch, together.block, passed_on
         )
