@@ -144,6 +144,25 @@ def test_the_same_message_again_gets_the_first_answer(site: Site) -> None:
     assert len(site.handed) == 1
 
 
+def test_what_comes_again_among_new_ones_is_answered_again_and_the_new_ones_are_taken_in(
+    site: Site,
+) -> None:
+    async def body(intake: Intake) -> list[list[Receipt]]:
+        first = await send(intake, [envelope(f"{n}") for n in range(0, 40, 4)])
+        again = await send(intake, [envelope(f"{n}") for n in range(40)])
+        return [first, again, await send(intake, [envelope(f"{n}") for n in range(40, 60)])]
+
+    first, again, after = site.run(body)
+
+    assert [receipt.duplicate for receipt in again] == [n % 4 == 0 for n in range(40)]
+    assert [receipt.message_id for receipt in again[::4]] == [one.message_id for one in first]
+    assert not any(receipt.duplicate for receipt in after)
+    ids = [int(control_id) for _, control_id, _ in site.rows()]
+    assert ids == [*range(0, 40, 4), *(n for n in range(40) if n % 4), *range(40, 60)]
+    assert site.fates() == {"received": 60, "in_flight": 60, "duplicate_answered": 10}
+    assert len(site.handed) == 60
+
+
 @pytest.mark.parametrize(
     ("policy", "outcome", "state"),
     [
