@@ -209,9 +209,7 @@ class Reception:
                 numbers = statements.add(
                     *sequences.reservation(connection, _NUMBERS, len(batch), now)
                 )
-                statements.expect_none(
-                    *messages.probe(connection, [arrival.identity for arrival in batch])
-                )
+                statements.expect_none(*messages.probe_any([arrival.identity for arrival in batch]))
                 statements.tell(reserved)
                 self._write(connection, drafts, Counter(), beside, now, counter=_NUMBERS)
         except together.ExpectationError:
