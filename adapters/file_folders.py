@@ -202,17 +202,31 @@ class Folders:
 
 
 def _move(source: Path, folder: Path) -> Path:
-    """Rename into `folder` under the same name, or a numbered one; the name is reserved first."""
+    """Bring into `folder` under the same name, or a numbered one, so that the name never stands for less than the file.
+
+    By a second link, which fails where the name is taken. A file system without links (some network shares) has the
+    name reserved by an empty file instead, for the moment until the rename.
+    """
     number = 1
     while True:
         name = source.name if number == 1 else f"{source.stem}-{number}{source.suffix}"
         target = folder / name
         try:
-            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            os.link(source, target, follow_symlinks=False)
         except FileExistsError:
             number += 1
             continue
-        return source.replace(target)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            try:
+                os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            except FileExistsError:
+                number += 1
+                continue
+            return source.replace(target)
+        source.unlink()
+        return target
 
 
 def _clear(box: Path) -> None:
