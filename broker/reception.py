@@ -211,7 +211,15 @@ class Reception:
                 )
                 statements.expect_none(*messages.probe_any([arrival.identity for arrival in batch]))
                 statements.tell(reserved)
-                self._write(connection, drafts, Counter(), beside, now, counter=_NUMBERS)
+                self._write(
+                    connection,
+                    drafts,
+                    Counter(),
+                    beside,
+                    now,
+                    reserved=len(batch),
+                    counter=_NUMBERS,
+                )
         except together.ExpectationError:
             self._resending = True
             return None
@@ -243,7 +251,14 @@ class Reception:
             reserved()
             known = messages.known(connection, wanted, found)
             rows, receipts = self._sort_out(batch, drafts, known, first)
-            self._write(connection, rows, _duplicates(batch, receipts), beside, now)
+            self._write(
+                connection,
+                rows,
+                _duplicates(batch, receipts),
+                beside,
+                now,
+                reserved=len(batch),
+            )
         self._resending = bool(known)
         return rows, receipts
 
@@ -357,6 +372,8 @@ class Reception:
         duplicates: Counter[str],
         beside: _Beside,
         now: datetime,
+        *,
+        reserved: int,
         counter: str | None = None,
     ) -> None:
         """Everything one commit leaves in the database."""
@@ -377,22 +394,7 @@ class Reception:
         for source, n in duplicates.items():
             counts[(day, source, "duplicate_answered")] += n
         tallies.tally(connection, counts, self._writer)
-        trail.write(
-            connection,
-            [
-                trail.Entry(
-                    act="received",
-                    at=row.received_at,
-                    actor_kind="machine",
-                    actor=row.source,
-                    subject=row.id,
-                    control_id=row.control_id,
-                    outcome=row.reason,
-                )
-                for row in rows
-            ],
-            now,
-        )
+        trail.received(connection, len(rows), now, reserved=reserved)
         beside.write(connection, now, self._writer)
 
 

@@ -69,7 +69,7 @@ def insert_across(
         f'WITH given AS MATERIALIZED (SELECT {number} AS "{columns[0]}", '  # noqa: S608
         f"{shape.named_values_after_first} FROM {shape.source}){also} {last}"
     )
-    _execute(connection, statement, parameters)
+    execute(connection, statement, parameters)
 
 
 def insert_missing(
@@ -141,7 +141,7 @@ def append_rows(
     )
     last = len(rows) - 1
     numbered = [(last - i, *row) for i, row in enumerate(rows)]
-    _execute(connection, statement, (*parameters, *shape.encode(numbered)))
+    execute(connection, statement, (*parameters, *shape.encode(numbered)))
 
 
 RESERVE_SQLITE = (
@@ -171,10 +171,10 @@ def _insert(
         f'INSERT INTO "{table.name}" ({shape.names}) SELECT {shape.values} '  # noqa: S608 - names of our own schema
         f"FROM {shape.source}{action}"
     )
-    _execute(connection, statement, shape.encode(rows))
+    execute(connection, statement, shape.encode(rows))
 
 
-def _execute(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:
+def execute(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:
     """Run a statement that answers nothing, now or with those it travels with."""
     if statements := together(connection):
         statements.add(statement, parameters)
