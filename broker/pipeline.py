@@ -351,6 +351,7 @@ class Pipeline:
         changes = []
         keys: list[messages.Key] = []
         flows: Counter[tuple[str, str]] = Counter()
+        waited: dict[str, list[float]] = {}
         for hand in hands:
             self._conclude(hand)
             changes.append(self._transition(hand, now))
@@ -361,9 +362,8 @@ class Pipeline:
                 continue
             source, fate = hand.message.source, tallies.FATES_BY_STATE[hand.verdict or State.FILED]
             flows[(source, fate)] += 1
-            waited = now - hand.message.received_at
-            flows[(source, tallies.latency_measure("filing", waited))] += 1
-            self._telemetry.observe("filing_seconds", waited.total_seconds(), source=source)
+            seconds = (now - hand.message.received_at).total_seconds()
+            waited.setdefault(source, []).append(seconds)
             if hand.reason is not None:
                 self._telemetry.emit(
                     fate,
@@ -372,6 +372,10 @@ class Pipeline:
                     message_id=hand.message.id,
                     where=hand.place or "",
                 )
+        for source, each in waited.items():
+            for measure, n in tallies.latency_measures("filing", each).items():
+                flows[(source, measure)] += n
+            self._telemetry.observe_many("filing_seconds", each, source=source)
         messages.transition(connection, changes, self._writer)
         messages.add_keys(connection, keys)
         tallies.flow(connection, flows, now, self._writer)

@@ -167,17 +167,10 @@ class Reception:
             if stored is None:
                 stored = self._store_sorted_out(batch, drafts, beside, now, wait, reserved)
         rows, receipts = stored
-        self._count(rows, _duplicates(batch, receipts), now)
+        self._count(batch, rows, _duplicates(batch, receipts))
         self.month = month_of(now)
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")
         self._telemetry.observe("batch_messages", len(batch), stage="intake")
-        done = self._clock()
-        waited: dict[str, list[float]] = {}
-        for arrival in batch:
-            seconds = (done - arrival.envelope.received_at).total_seconds()
-            waited.setdefault(arrival.envelope.source, []).append(seconds)
-        for source, all_seconds in waited.items():
-            self._telemetry.observe_many("answer_seconds", all_seconds, source=source)
         work = {row.id: Work(row.seq, row.lane) for row in rows if row.state == State.RECEIVED}
         return [
             (receipt, None if receipt.duplicate else work.get(MessageId(receipt.message_id)))
@@ -301,23 +294,35 @@ class Reception:
             raise
 
     def _count(
-        self, rows: Sequence[messages.Received], duplicates: Counter[str], now: datetime
+        self,
+        batch: Sequence[Arrival],
+        rows: Sequence[messages.Received],
+        duplicates: Counter[str],
     ) -> None:
         """Rates and metrics of a commit that was made."""
-        flows: Counter[tuple[str, str]] = Counter()
+        done = self._clock()
+        waited: dict[str, list[float]] = {}
+        for arrival in batch:
+            envelope = arrival.envelope
+            seconds = (done - envelope.received_at).total_seconds()
+            waited.setdefault(envelope.source, []).append(seconds)
         by_source: dict[str, list[messages.Received]] = {}
         for row in rows:
             by_source.setdefault(row.source, []).append(row)
+        flows: Counter[tuple[str, str]] = Counter()
         for source, mine in by_source.items():
             flows[(source, "received")] = len(mine)
             flows[(source, "bytes")] = sum([len(row.body) for row in mine])
-            times = [tallies.latency_measure("answer", now - row.received_at) for row in mine]
-            flows.update([(source, measure) for measure in times])
+        for source, seconds_each in waited.items():
+            for measure, n in tallies.latency_measures("answer", seconds_each).items():
+                flows[(source, measure)] = n
         with self._sharing:
             self._flows.update(flows)
             self._latest.update(
                 {source: mine[-1].received_at for source, mine in by_source.items()}
             )
+        for source, seconds_each in waited.items():
+            self._telemetry.observe_many("answer_seconds", seconds_each, source=source)
         for source, n in duplicates.items():
             self._telemetry.emit_many("duplicate_answered", n, source=source)
         for source, mine in by_source.items():

@@ -19,9 +19,10 @@ from typing import Any, Literal, Protocol, TextIO
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from broker.events import EVENTS, Event
+from broker.histogram import Histogram
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 MOST_LABEL_SETS = 500
@@ -169,8 +170,7 @@ class Telemetry:
         """Add the values of a batch to a histogram of MEASURES."""
         child = self._measure(name, labels)
         if child is not None:
-            for value in values:
-                child.observe(value)
+            child.observe_many(values)
 
     def level(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge of MEASURES."""
@@ -228,9 +228,9 @@ class Telemetry:
                     f"carnet_{name}",
                     measure.meaning,
                     names,
-                    registry=self.registry,
-                    buckets=measure.buckets,
+                    measure.buckets,
                 )
+                self.registry.register(family)
             else:
                 family = Gauge(f"carnet_{name}", measure.meaning, names, registry=self.registry)
             self._families[name] = family

@@ -96,7 +96,7 @@ _RECEIVED = (
 )
 _LAST = "(SELECT value FROM counter WHERE name = 'message')"
 _RECEIVED_SQLITE = _RECEIVED.format(before="?", id="m.id", last=_LAST, reserved="?")
-_RECEIVED_POSTGRESQL = f"WITH c AS ({bulk.RESERVE_POSTGRESQL} RETURNING value) " + _RECEIVED.format(
+_RECEIVED_POSTGRESQL = f"WITH c AS ({bulk.RESERVE_POSTGRESQL} RETURNING value) " + _RECEIVED.format(  # noqa: S608 - constants only
     before="(SELECT value FROM c) - %s::bigint",
     id="CAST(m.id AS text)",
     last=_LAST,

@@ -7,8 +7,10 @@ balance closes at each commit), `flow_minute` counts events by the clock. Every 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
-from datetime import datetime, timedelta
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import Connection, text
 
@@ -18,6 +20,8 @@ from broker.values import State
 
 LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 250, 500, 1_000, 5_000)
 """Upper bounds of the twelve latency buckets (the last is open), as measures `answer_le_5` … `answer_le_inf`."""
+
+_BOUNDS_SECONDS = tuple(bound / 1000 for bound in LATENCY_BOUNDS_MS)
 
 FATES_BY_STATE: Mapping[int, str] = {
     State.RECEIVED: "in_flight",
@@ -52,11 +56,15 @@ def flow(
     bulk.add_counts(connection, flow_minute, ("source", "slot", "measure", "writer", "n"), rows)
 
 
-def latency_measure(prefix: str, elapsed: timedelta) -> str:
-    """The bucket of a duration: `answer_le_5`."""
-    milliseconds = elapsed.total_seconds() * 1000
-    at = bisect_left(LATENCY_BOUNDS_MS, milliseconds)
-    return f"{prefix}_le_{LATENCY_BOUNDS_MS[at] if at < len(LATENCY_BOUNDS_MS) else 'inf'}"
+def latency_measures(prefix: str, waited: Iterable[float]) -> Counter[str]:
+    """How many of these durations (seconds) fall into each bucket, by its measure: `answer_le_5`."""
+    names = _measures(prefix)
+    return Counter([names[bisect_left(_BOUNDS_SECONDS, seconds)] for seconds in waited])
+
+
+@lru_cache(maxsize=8)
+def _measures(prefix: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}_le_{bound}" for bound in (*LATENCY_BOUNDS_MS, "inf"))
 
 
 def fates(connection: Connection, day: int | None = None) -> dict[tuple[int, str, str], int]:
