@@ -20,6 +20,8 @@ from broker.database.together import together
 
 Row = tuple[Any, ...]
 
+_LINK = "n"
+
 
 def insert_rows(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
@@ -34,12 +36,14 @@ def insert_across(
     columns: Sequence[str],
     rows: Sequence[Row],
     *,
+    shared: int = 0,
     counter: str | None = None,
 ) -> None:
     """Insert rows that several tables share: each takes the columns named beside it. One statement for all.
 
-    With `counter` the first column is the row's place among the numbers that this transaction has just reserved of
-    that sequence, one a row: whoever writes them need not know them.
+    The last `shared` columns are alike in most rows: each combination of them travels once. With `counter` the first
+    column is the row's place among the numbers that this transaction has just reserved of that sequence, one a row:
+    whoever writes them need not know them.
     """
     if not rows:
         return
@@ -54,22 +58,46 @@ def insert_across(
             places = [columns.index(name) for name in wanted]
             _insert(connection, table, wanted, [tuple(row[i] for i in places) for row in rows], "")
         return
-    shape = _shape(connection.dialect, tuple(tables), tuple(columns))
     *others, last = [
         f'INSERT INTO "{table.name}" ({", ".join(_quoted(wanted))}) '  # noqa: S608 - names of our own schema
         f"SELECT {', '.join(_quoted(wanted))} FROM given"
         for table, wanted in tables.items()
     ]
     also = "".join(f", i{n} AS ({statement})" for n, statement in enumerate(others))
-    number, parameters = f't."{columns[0]}"', shape.encode(rows)
+    number = ""
+    parameters: tuple[Any, ...] = ()
     if counter is not None:
-        number = f"(SELECT value + 1 - %s::bigint FROM counter WHERE name = %s) + {number}"  # noqa: S608
-        parameters = (len(rows), counter, *parameters)
-    statement = (
-        f'WITH given AS MATERIALIZED (SELECT {number} AS "{columns[0]}", '  # noqa: S608
-        f"{shape.named_values_after_first} FROM {shape.source}){also} {last}"
-    )
-    execute(connection, statement, parameters)
+        number = "(SELECT value + 1 - %s::bigint FROM counter WHERE name = %s) + "
+        parameters = (len(rows), counter)
+    given, given_parameters = _given(connection, tables, columns, rows, shared, number)
+    execute(connection, f"WITH {given}{also} {last}", (*parameters, *given_parameters))
+
+
+def _given(
+    connection: Connection,
+    tables: Mapping[Table, Sequence[str]],
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    shared: int,
+    number: str,
+) -> tuple[str, tuple[Any, ...]]:
+    """The rows as a table `given` of a statement, and its parameters; `number` is added to the first column."""
+    own = len(columns) - shared
+    named = tuple(tables)
+    shape = _shape(connection.dialect, named, tuple(columns[:own]), link=shared > 0)
+    if not shared:
+        values = ", ".join(shape.named_values)
+        return _GIVEN.format(number, values, shape.source), shape.encode(rows)
+    alike = _shape(connection.dialect, named, tuple(columns[own:]), "s", link=True)
+    once: dict[Row, int] = {}
+    linked = [(*row[:own], once.setdefault(row[own:], len(once))) for row in rows]
+    values = ", ".join((*shape.named_values, *alike.named_values))
+    source = f"{shape.source} JOIN {alike.source} ON s.{_LINK} = t.{_LINK}"
+    distinct = [(*combination, link) for combination, link in once.items()]
+    return _GIVEN.format(number, values, source), (*shape.encode(linked), *alike.encode(distinct))
+
+
+_GIVEN = "given AS MATERIALIZED (SELECT {}{} FROM {})"
 
 
 def insert_missing(
@@ -136,7 +164,7 @@ def append_rows(
     shape = _shape(connection.dialect, (table,), tuple(columns))
     statement = (
         f"WITH c AS ({RESERVE_POSTGRESQL} RETURNING value) "  # noqa: S608 - names of our own schema
-        f'INSERT INTO "{table.name}" ({shape.names}) SELECT c.value - t."{columns[0]}", {shape.values_after_first} '
+        f'INSERT INTO "{table.name}" ({shape.names}) SELECT c.value - {shape.first}, {shape.values_after_first} '
         f"FROM c, {shape.source}"
     )
     last = len(rows) - 1
@@ -221,32 +249,46 @@ def update_rows(
 
 
 class _Shape:
-    """How rows of some columns travel to PostgreSQL: one JSON text, and all their bytes end to end beside it."""
+    """How rows of some columns travel to PostgreSQL: one JSON text, and all their bytes end to end beside it.
+
+    `link` adds a number behind the columns, by which rows of two shapes find each other.
+    """
 
     def __init__(
-        self, dialect: Dialect, tables: tuple[Table, ...], columns: tuple[str, ...]
+        self,
+        dialect: Dialect,
+        tables: tuple[Table, ...],
+        columns: tuple[str, ...],
+        alias: str,
+        *,
+        link: bool,
     ) -> None:
         kinds = [next(t.c[name].type for t in tables if name in t.c) for name in columns]
         self._binary = tuple(i for i, kind in enumerate(kinds) if isinstance(kind, LargeBinary))
         self.names = ", ".join(_quoted(columns))
         values, types, fields = [], [], []
-        for i, name in enumerate(columns):
+        # Names of one or two letters: every row's text repeats them.
+        for i in range(len(columns)):
             if i in self._binary:
-                values.append(f"substring(b.all_bytes FROM t.at{i} FOR t.size{i})")
-                types.append(f"at{i} int, size{i} int")
-                fields += [f"at{i}", f"size{i}"]
+                values.append(f"substring(b.all_bytes FROM {alias}.a{i} FOR {alias}.z{i})")
+                types.append(f"a{i} int, z{i} int")
+                fields += [f"a{i}", f"z{i}"]
             else:
-                values.append(f't."{name}"')
-                types.append(f'"{name}" {kinds[i].compile(dialect=dialect)}')
-                fields.append(name)
+                values.append(f"{alias}.c{i}")
+                types.append(f"c{i} {kinds[i].compile(dialect=dialect)}")
+                fields.append(f"c{i}")
+        if link:
+            types.append(f"{_LINK} int")
+            fields.append(_LINK)
+        self.first = values[0]
         self.values = ", ".join(values)
-        self.named_values_after_first = ", ".join(
-            f'{value} AS "{name}"' for value, name in zip(values[1:], columns[1:], strict=True)
-        )
         self.values_after_first = ", ".join(values[1:])
-        self.source = f"json_to_recordset(%s::json) AS t({', '.join(types)})"
+        self.named_values = [
+            f'{value} AS "{name}"' for value, name in zip(values, columns, strict=True)
+        ]
+        self.source = f"json_to_recordset(%s::json) AS {alias}({', '.join(types)})"
         if self._binary:
-            self.source += ", (SELECT %b::bytea AS all_bytes) AS b"
+            self.source += " CROSS JOIN (SELECT %b::bytea AS all_bytes) AS b"
         self._record = msgspec.defstruct(
             f"{tables[0].name}_row",
             [(f"f{i}", Any, None) for i in range(len(fields))],
@@ -282,8 +324,15 @@ class _Shape:
 
 
 @lru_cache(maxsize=512)
-def _shape(dialect: Dialect, tables: tuple[Table, ...], columns: tuple[str, ...]) -> _Shape:
-    return _Shape(dialect, tables, columns)
+def _shape(
+    dialect: Dialect,
+    tables: tuple[Table, ...],
+    columns: tuple[str, ...],
+    alias: str = "t",
+    *,
+    link: bool = False,
+) -> _Shape:
+    return _Shape(dialect, tables, columns, alias, link=link)
 
 
 def _quoted(names: Iterable[str]) -> list[str]:

@@ -137,11 +137,21 @@ KEY_KINDS: Mapping[str, int] = {
     "batch": 10,
 }
 
-_RECEIVED_COLUMNS = (
+_OWN_COLUMNS = (
     "seq",
     "id",
-    "source",
     "received_at",
+    "size",
+    "sha256",
+    "digest",
+    "control_id",
+    "transport_keys",
+    "lane",
+    "state_since",
+    "conflicts_with",
+)
+_SHARED_COLUMNS = (
+    "source",
     "answered_at",
     "day",
     "kind",
@@ -151,24 +161,18 @@ _RECEIVED_COLUMNS = (
     "type",
     "version",
     "charset_declared",
-    "size",
-    "sha256",
-    "digest",
-    "control_id",
     "sender",
     "peer",
-    "transport_keys",
-    "lane",
     "state",
-    "state_since",
     "reason",
-    "conflicts_with",
 )
+"""What most messages of one commit have in common."""
 
+_RECEPTION_COLUMNS = (*_OWN_COLUMNS, "key", "body", *_SHARED_COLUMNS)
 _RECEPTION = {
     message_body: ("seq", "body"),
     control: ("key", "digest", "seq"),
-    message: _RECEIVED_COLUMNS,
+    message: (*_OWN_COLUMNS, *_SHARED_COLUMNS),
 }
 
 _TRANSITION_COLUMNS = (
@@ -283,6 +287,17 @@ def store(
 
     With `counter` each row's number is its place in what was just reserved of it (see `bulk.insert_across`).
     """
+    bulk.insert_across(
+        connection,
+        _RECEPTION,
+        _RECEPTION_COLUMNS,
+        _values(rows, answered_at),
+        shared=len(_SHARED_COLUMNS),
+        counter=counter,
+    )
+
+
+def _values(rows: Sequence[Received], answered_at: datetime) -> list[bulk.Row]:
     answered = to_micros(answered_at)
     values = []
     for row in rows:
@@ -291,8 +306,18 @@ def store(
             (
                 row.seq,
                 row.id,
-                row.source,
                 received,
+                len(row.body),
+                row.sha256,
+                row.digest,
+                row.control_id,
+                row.transport_keys,
+                row.lane,
+                received,
+                row.conflicts_with,
+                row.key,
+                row.body,
+                row.source,
                 answered,
                 row.day,
                 row.kind,
@@ -302,25 +327,13 @@ def store(
                 row.type,
                 row.version,
                 row.charset_declared,
-                len(row.body),
-                row.sha256,
-                row.digest,
-                row.control_id,
                 row.sender,
                 row.peer,
-                row.transport_keys,
-                row.lane,
                 int(row.state),
-                received,
                 row.reason,
-                row.conflicts_with,
-                row.key,
-                row.body,
             )
         )
-    bulk.insert_across(
-        connection, _RECEPTION, (*_RECEIVED_COLUMNS, "key", "body"), values, counter=counter
-    )
+    return values
 
 
 def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
