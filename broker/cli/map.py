@@ -135,7 +135,7 @@ def lines_of(path: Path, mapper: Mapper) -> Iterator[tuple[Line, Reading | None]
         yield _rejected(path, 0, error), None
         return
     for index, one in enumerate(bodies):
-        reading = mapper.read(one, _given(one), coverage=True)
+        reading = mapper.read(one, given(one), coverage=True)
         if reading.failure is not None:
             yield _rejected(path, index, reading.failure), reading
             continue
@@ -159,8 +159,8 @@ def _rejected(path: Path, index: int, error: CarnetError) -> Line:
     )
 
 
-def _given(body: bytes) -> Given:
-    """The same bytes get the same ids each time, so that two runs can be compared."""
+def given(body: bytes) -> Given:
+    """What a message is mapped with outside the broker: the same bytes, the same ids, so that two runs compare."""
     digest = hashlib.sha256(body).hexdigest()
     name = hashlib.sha256((_NAMESPACE + digest).encode()).hexdigest()
     message_id = f"{name[:8]}-{name[8:12]}-7{name[13:16]}-8{name[17:20]}-{name[20:32]}"

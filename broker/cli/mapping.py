@@ -1,19 +1,24 @@
-"""`carnet mapping`: mappings checked, and shown as they take effect."""
+"""`carnet mapping`: mappings checked, tested, and shown as they take effect."""
 
 from __future__ import annotations
 
+import difflib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
+from rich.progress import track
 
-from broker.cli import output, setup
+from broker import golden_tests
+from broker.cli import mapping_diff, output, setup
 from broker.errors import SetupError
-from broker.mapping import catalogue
+from broker.mapping import catalogue, golden_update
 
 group = typer.Typer(
-    no_args_is_help=True, help="Check mappings, and show one as it takes effect after inheritance."
+    no_args_is_help=True,
+    help="Check, test and compare mappings, and show one as it takes effect.",
 )
 
 
@@ -52,6 +57,91 @@ def lint(
     raise typer.Exit(
         output.FOUND if any(p["severity"] == "error" for p in problems) else output.GOOD
     )
+
+
+@group.command("test")
+def run_tests(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]…", help="Default: the folders of the settings."),
+    ] = None,
+    config: setup.Config = None,
+    only: Annotated[
+        str,
+        typer.Option(metavar="GLOB", help="Only the tests whose name fits, like 'oru.tests/*'."),
+    ] = "*",
+    update: Annotated[
+        bool,
+        typer.Option(
+            "--update", help="Write what the messages become now into the files that differ."
+        ),
+    ] = False,
+    json: setup.AsJson = False,
+) -> None:
+    """Map every message that lies beside a mapping in NAME.tests/ and compare it with its .expect.yaml.
+
+        carnet mapping test
+        carnet mapping test my-mappings/ --only 'oru.tests/*'
+        carnet mapping test --update
+
+    A file says some values by their path, the paths that give nothing, the issues, and the populated places that no
+    rule reads; `unread` and `issues` must fit exactly, so that a new loss is a failed test. --update changes only what
+    a file already says, and prints the change: review it as you review code.
+
+    JSON, one line a test: {"test", "file", "good", "differences": [text], "updated"}.
+
+    Exit codes: 0 all good (or updated), 1 differences, 2 usage or set-up.
+    """
+    wanted = folders or setup.read_settings(config).mappings.folders
+    mapping_set = catalogue.load(wanted)
+    cases = [case for case in golden_tests.cases(wanted) if fnmatch(case.name, only)]
+    if not cases:
+        raise SetupError("mapping.test_invalid", where=only, reason="no golden test fits")
+    bad = 0
+    for case in track(
+        cases, "testing", console=output.aside(), transient=True, disable=json or len(cases) < 50
+    ):
+        outcome = golden_tests.run(mapping_set, case)
+        change = _update(outcome) if update and outcome.differences else ""
+        bad += bool(outcome.differences) and not change
+        if json:
+            output.tell(
+                {
+                    "test": case.name,
+                    "file": str(case.expectation),
+                    "good": not outcome.differences,
+                    "differences": outcome.differences,
+                    "updated": bool(change),
+                }
+            )
+        elif change:
+            output.say(escape(change))
+        elif outcome.differences:
+            output.say(f"[bold]{escape(case.name)}[/]  {escape(str(case.expectation))}")
+            for line in outcome.differences:
+                output.say(f"  {escape(line)}")
+    if not json:
+        output.say(f"{len(cases)} tests, {bad} with differences · set {mapping_set.hash[:12]}")
+    raise typer.Exit(output.FOUND if bad else output.GOOD)
+
+
+def _update(outcome: golden_tests.Outcome) -> str:
+    """Rewrite one expectation; returns the difference, or nothing where the file was left as it is."""
+    path = outcome.case.expectation
+    before = path.read_text(encoding="utf-8")
+    try:
+        after = golden_update.updated(before, path.name, outcome.mapped, outcome.rejected)
+    except ValueError as error:
+        output.aside().print(escape(str(error)))
+        return ""
+    path.write_text(after, encoding="utf-8")
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), str(path), str(path), n=1, lineterm=""
+    )
+    return "\n".join(lines)
+
+
+group.command()(mapping_diff.diff)
 
 
 @group.command()

@@ -73,7 +73,7 @@ def differences(expected: Expectation, mapped: Mapped) -> list[str]:
         f"{path}: is there" for path in expected.absent if value_at(documents, path) is not None
     ]
     if expected.issues is not None:
-        out += _issue_differences(expected.issues, mapped.issues)
+        out += issue_differences(expected.issues, mapped.issues)
     if expected.unread is not None:
         out += [f"unread: {path}" for path in mapped.unread if path not in expected.unread]
         out += [f"unread no more: {path}" for path in expected.unread if path not in mapped.unread]
@@ -114,7 +114,8 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
 
 
-def _issue_differences(expected: list[str], issues: list[Issue]) -> list[str]:
+def issue_differences(expected: list[str], issues: list[Issue]) -> list[str]:
+    """Codes that are new or gone, and expected places where none of that code is."""
     found = {issue.code for issue in issues}
     wanted = {line.split(" ")[0] for line in expected}
     out = [f"issue: {code}" for code in sorted(found - wanted)]

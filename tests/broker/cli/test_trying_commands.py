@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
-from tests.broker.cli.command import SAMPLES, carnet
+from tests.broker.cli.command import PROJECT, SAMPLES, carnet
 
 
 def test_a_message_is_mapped_to_one_json_line(tmp_path: Path) -> None:
@@ -70,6 +72,66 @@ def test_the_installed_mappings_have_no_errors() -> None:
 
     assert result.code == 0
     assert result.lines[0]["mappings"]
+
+
+def test_the_golden_tests_of_the_installed_mappings_hold() -> None:
+    result = carnet("mapping", "test", "--json")
+
+    assert result.code == 0
+    assert len(result.lines) >= 16
+    assert all(line["good"] for line in result.lines)
+
+
+def test_a_golden_test_that_fails_names_the_value_and_update_writes_it(tmp_path: Path) -> None:
+    for name in ("tables", "hl7v2"):
+        shutil.copytree(PROJECT / "mappings" / name, tmp_path / name)
+    (expectation,) = tmp_path.rglob("01-a01-admission.expect.yaml")
+    good = expectation.read_text(encoding="utf-8")
+    expectation.write_text(good.replace("patient.sex: female", "patient.sex: male"))
+    test = ("mapping", "test", str(tmp_path), "--only", "adt.tests/*")
+
+    failed = carnet(*test)
+    assert failed.code == 1
+    assert "patient.sex: 'female' instead of 'male'" in failed.out
+    updated = carnet(*test, "--update")
+    assert updated.code == 0
+    assert "-  patient.sex: male\n+  patient.sex: female\n" in updated.out
+    assert expectation.read_text(encoding="utf-8") == good
+
+
+def test_what_a_changed_rule_does_to_messages_is_grouped_by_kind_of_change(tmp_path: Path) -> None:
+    new = tmp_path / "next"
+    shutil.copytree(PROJECT / "mappings", new)
+    changed = new / "hl7v2" / "fr" / "patient.yaml"
+    text = changed.read_text(encoding="utf-8")
+    assert text.count("birth_date:") == 1
+    changed.write_text(re.sub(r"\n *birth_date:.*", "", text), encoding="utf-8")
+    messages = [str(SAMPLES / name) for name in ("01-adt-a01.hl7", "04-oru-utf8.hl7")]
+
+    grouped = carnet("mapping", "diff", "--new", str(new), *messages, "--json")
+    valued = carnet("mapping", "diff", "--new", str(new), *messages, "--values", "--json")
+    same = carnet("mapping", "diff", "--new", str(PROJECT / "mappings"), *messages)
+
+    assert grouped.code == 1
+    found = {(line["kind"], line["path"]): line for line in grouped.lines}
+    assert set(found) == {
+        ("removed", "documents.patient.birth_date.value"),
+        ("added", "unread PID-7"),
+    }
+    assert found["added", "unread PID-7"]["messages"] == 2
+    assert all("old" not in line for line in grouped.lines)
+    lost = [line for line in valued.lines if line["path"].endswith("birth_date.value")]
+    assert [line["message"] for line in lost] == messages
+    assert all(line["old"] for line in lost)
+    assert same.code == 0
+    assert "2 messages, 0 with differences" in same.out
+
+
+def test_a_diff_without_messages_says_how_to_name_them(tmp_path: Path) -> None:
+    result = carnet("mapping", "diff", "--new", str(tmp_path))
+
+    assert result.code == 2
+    assert "--ledger N" in result.err
 
 
 def test_a_mapping_is_shown_as_it_takes_effect() -> None:
