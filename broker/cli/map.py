@@ -123,12 +123,7 @@ def map_(
 
 def lines_of(path: Path, mapper: Mapper) -> Iterator[tuple[Line, Reading | None]]:
     """Every message of a file, mapped or rejected with its reason and place."""
-    try:
-        body = path.read_bytes()
-    except OSError as error:
-        raise SetupError(
-            "usage.file", where=str(path), reason=error.strerror or "cannot be read"
-        ) from error
+    body = setup.bytes_of(path)
     try:
         bodies = mapper.messages_in(body) or [body]
     except ParseError as error:

@@ -128,12 +128,7 @@ def _seen(mapper: Mapper, body: bytes) -> Seen:
 def _of_files(paths: Iterable[Path], mapper: Mapper) -> Iterator[tuple[str, bytes]]:
     """The messages of each file by name and number; a file that holds none is compared as it is."""
     for path in send.files_of(paths):
-        try:
-            body = path.read_bytes()
-        except OSError as error:
-            raise SetupError(
-                "usage.file", where=str(path), reason=error.strerror or "cannot be read"
-            ) from error
+        body = setup.bytes_of(path)
         try:
             bodies = mapper.messages_in(body) or [body]
         except ParseError:

@@ -107,3 +107,13 @@ def _nothing_here() -> SetupError:
         reason="there is no ledger here yet",
         hint="start `carnet serve` once, or `carnet demo` to look around; --config names another installation",
     )
+
+
+def bytes_of(path: Path) -> bytes:
+    """A file named by the user. Raises: SetupError("usage.file")."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SetupError(
+            "usage.file", where=str(path), reason=error.strerror or "cannot be read"
+        ) from error
