@@ -14,7 +14,7 @@ from rich.progress import track
 from broker import golden_tests
 from broker.cli import mapping_diff, output, setup
 from broker.errors import SetupError
-from broker.mapping import catalogue, golden_update
+from broker.mapping import catalogue, golden_update, language_schema
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -142,6 +142,21 @@ def _update(outcome: golden_tests.Outcome) -> str:
 
 
 group.command()(mapping_diff.diff)
+
+
+@group.command()
+def schema() -> None:
+    """Print the JSON Schema of mapping files, for editors: keywords and target fields complete as you type.
+
+        carnet mapping schema > mapping.schema.json
+
+    An editor with the YAML language server takes it from the first line of a mapping:
+
+        # yaml-language-server: $schema=mapping.schema.json
+
+    It knows every keyword and every field of the document model. Paths, conditions, tables and shapes are for lint.
+    """
+    typer.echo(language_schema.text(), nl=False)
 
 
 @group.command()

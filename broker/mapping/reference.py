@@ -1,7 +1,7 @@
-"""The document model as a page and as a JSON Schema, made from the types: `python -m broker.mapping.reference`.
+"""The document model as a page and a JSON Schema, and mapping files as another: `python -m broker.mapping.reference`.
 
-Writes `docs/reference/document-model.md` and `docs/reference/document.schema.json` below the given folder (the
-current one by default); a test holds both current.
+Writes `document-model.md`, `document.schema.json` and `mapping.schema.json` into `docs/reference` below the given
+folder (the current one by default), all made from the code; a test holds them current.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ import msgspec
 
 from broker import document
 from broker.document import Document, Value
+from broker.mapping import language_schema
 from broker.mapping.targets import Target, targets_of
 
 PAGE = "docs/reference/document-model.md"
 SCHEMA = "docs/reference/document.schema.json"
+MAPPING_SCHEMA = "docs/reference/mapping.schema.json"
 _ADDRESS = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -47,8 +49,9 @@ def schema() -> str:
 
 
 def main(root: Path) -> None:
-    """Write both files below `root`."""
-    for name, text in ((PAGE, page()), (SCHEMA, schema())):
+    """Write the files below `root`."""
+    made = ((PAGE, page()), (SCHEMA, schema()), (MAPPING_SCHEMA, language_schema.text()))
+    for name, text in made:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

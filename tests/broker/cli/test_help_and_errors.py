@@ -13,7 +13,7 @@ from tests.broker.cli.command import PROJECT, carnet, same_as_golden
 COMMANDS = (
     "demo", "serve", "gateway", "worker", "courier", "scheduler", "status", "reconcile", "doctor", "send", "simulate",
     "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages keys", "audit tail",
-    "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "record list", "record read", "patient show",
+    "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema", "record list", "record read", "patient show",
     "account show", "account open", "account close", "account oppose",
 )  # fmt: skip
 
