@@ -16,6 +16,7 @@ import msgspec
 from broker import document as model
 from broker.document import Coded, Coding
 from broker.errors import MappingError
+from broker.mapping import checks
 from broker.mapping.closures import (
     Rule,
     Rule3,
@@ -138,6 +139,7 @@ class Compiler:
         pairs, constants = self.pairs(fields, struct, chain, at)
         needed = tuple(t.attribute for t in targets_of(struct).values() if t.needed)
         prefix = _RECORD_PREFIX.get(struct, "")
+        checks.needed_fields(fields, struct, ("id",) if prefix else (), self.problems)
         is_all_constant = frozenset() if loose else constants
 
         def build(run: Run, scope: Any) -> Any:
@@ -324,6 +326,7 @@ class Compiler:
         return self._block_items(item, target, chain, at, key)
 
     def _block_items(self, item: Block, target: Target, chain: Any, at: str, key: Text) -> Rule:
+        checks.one_source(item, self.problems)
         each = item.items.get("each")
         when_ = item.items.get("when")
         if isinstance(each, Text):
@@ -333,6 +336,7 @@ class Compiler:
         elif isinstance(text := item.items.get("from"), Text):
             inner = self._from_all(text, target, chain, item)
         elif isinstance(choices := item.items.get("choose"), Sequence):
+            checks.reachable(choices, self.problems)
             inner = first_true(
                 [self._choice(c, target, chain, at, key, self._items) for c in choices.items]
             )
@@ -421,13 +425,16 @@ class Compiler:
             return self._from_one(item, target, chain, None)
         if not is_rule(item):
             if not target.is_struct:
-                self._add(key.place, "E113", f"'{key.value}' has no fields")
+                self._check_keywords(item)
+                if not item.items:
+                    self._add(key.place, "E113", f"'{key.value}' has no fields")
                 return gives_nothing
             return self.block(item, target.type, chain, at, loose=False)
         return self._block_one(item, target, chain, at, key)
 
     def _block_one(self, item: Block, target: Target, chain: Any, at: str, key: Text) -> Rule:
         self._check_keywords(item)
+        checks.one_source(item, self.problems)
         if isinstance(each := item.items.get("each"), Text):
             items = self._loop(item, each, target, chain, at, key)
             return lambda run, scope: next(iter(items(run, scope)), None)
@@ -454,6 +461,7 @@ class Compiler:
         elif isinstance(template := item.items.get("template"), Text):
             inner = self._template(template, target, chain)
         elif isinstance(choices := item.items.get("choose"), Sequence):
+            checks.reachable(choices, self.problems)
             inner = first_true(
                 [self._choice(c, target, chain, at, key, self._one) for c in choices.items]
             )
@@ -541,6 +549,9 @@ class Compiler:
             self._add(
                 forced.place, "E116", f"unknown shape '{name}'", did_you_mean(name, SHAPE_NAMES)
             )
+        elif forced is not None and SHAPE_NAMES[name] is not target.type:
+            kind = getattr(target.type, "__name__", str(target.type))
+            self._add(forced.place, "E116", f"shape '{name}' makes no {kind}")
         shape = self.source.shape(path, target.type, name)
         if shape is None:
             kind = getattr(target.type, "__name__", str(target.type))
@@ -556,6 +567,7 @@ class Compiler:
                 self._add(table_text.place, "E305", f"unknown table '{table_text.value}'", hint)
                 return shape
             self.used_tables.add(table_text.value)
+            checks.codes_of_table(table, target, table_text.place, self.problems)
             shape = self._translated(shape, table, target, item, text.value)
         if target.codes:
             shape = restricted(shape, target.codes)
@@ -585,14 +597,19 @@ class Compiler:
         if target.type is Coded:
             return Coded(codings=(Coding(code=text),))
         if target.type is bool:
-            return text in {"true", "yes", "Y"}
+            if text not in {"true", "false"}:
+                self._add(place, "E119", f"'{text}' is no truth value", "true or false")
+            return text == "true"
         if target.type is int:
+            if not text.isdigit():
+                self._add(place, "E119", f"'{text}' is no whole number")
             return int(text) if text.isdigit() else 0
         if target.type is not str:
             self._add(place, "E119", f"'{target.name}' cannot be a constant text")
         return text
 
     def _template(self, text: Text, target: Target, chain: Any) -> Rule:
+        checks.braces(text, self.problems)
         pieces = re.split(r"\{([^{}]*)\}", text.value)
         if target.type is not str:
             self._add(text.place, "E119", f"'{target.name}' is no text")

@@ -14,6 +14,7 @@ from typing import Any
 from broker.mapping.groups import Group
 from broker.mapping.hl7v2_fields import COMPONENTS, FIELD_TYPES
 from broker.mapping.paths import Path, PathError
+from broker.mapping.problems import did_you_mean
 from broker.mapping.readers_hl7v2 import (
     NodeTest,
     Selector,
@@ -150,6 +151,7 @@ class _PathParser:
             self.i += 1
 
     def _find_group(self, name: str, chain: Chain, outward: bool) -> tuple[Group, int]:
+        known: list[str] = []
         for hops in range(len(chain) if outward else 1):
             level = chain[len(chain) - 1 - hops]
             inner = self.compiler.top if level.kind == "message" else {}
@@ -157,7 +159,10 @@ class _PathParser:
                 inner = level.group.groups
             if name in inner:
                 return inner[name], hops
-        hint = "declare it under 'groups', or write a segment name in capitals"
+            known += inner
+        hint = did_you_mean(name, known) or (
+            "declare it under 'groups', or write a segment name in capitals"
+        )
         raise self._fail(f"there is no group '{name}' here", hint, "E202")
 
     def _node_filter(

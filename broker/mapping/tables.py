@@ -45,16 +45,22 @@ class Table:
 
 def csv_rows(text: str) -> list[tuple[int, dict[str, str]]]:
     """The rows of a CSV with a header and `#` comment lines, each with its line number."""
+    header, *rows = _cells(text) or [(0, [])]
+    return [(number, dict(zip(header[1], cells, strict=False))) for number, cells in rows]
+
+
+def ragged_rows(text: str) -> list[int]:
+    """The lines of a CSV that have more or fewer cells than its header."""
+    header, *rows = _cells(text) or [(0, [])]
+    return [number for number, cells in rows if len(cells) != len(header[1])]
+
+
+def _cells(text: str) -> list[tuple[int, list[str]]]:
     lines = text.splitlines()
     numbers = [i for i, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    reader = csv.reader(lines[i - 1] for i in numbers)
-    rows = list(reader)
-    if not rows:
-        return []
-    header = [name.strip() for name in rows[0]]
+    rows = csv.reader(lines[i - 1] for i in numbers)
     return [
-        (number, dict(zip(header, [cell.strip() for cell in row], strict=False)))
-        for number, row in zip(numbers[1:], rows[1:], strict=False)
+        (number, [cell.strip() for cell in row]) for number, row in zip(numbers, rows, strict=False)
     ]
 
 
@@ -81,6 +87,9 @@ def parse(text: str, name: str, problems: Problems, place: Place) -> Table | Non
             place, "E303", f"table '{name}' needs columns from,to or source_code,target_code"
         )
         return None
+    for line in ragged_rows(text):
+        message = "the row has not as many cells as the header"
+        problems.add(Place(name, line, 1), "E308", message, "quote a cell that holds a comma")
     rows: dict[tuple[str, str], Row] = {}
     for line, cells in found:
         if is_short:
