@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mistakes import MISTAKES, Mistake
 from broker.mapping.catalogue import examine
 
 GOLDEN = Path(__file__).parent / "golden" / "mistakes.txt"
+PROJECT = Path(__file__).resolve().parents[3]
 
 
 def _told(folder: Path, mistake: Mistake) -> str:
@@ -35,3 +37,15 @@ def test_fifty_mistakes_are_told_as_people_read_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.what)
 def test_no_mistake_goes_unnoticed(tmp_path: Path, mistake: Mistake) -> None:
     assert "^" in _told(tmp_path / "set", mistake)
+
+
+def test_every_code_has_its_paragraph_and_no_other_has_one() -> None:
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for path in sorted((PROJECT / "broker" / "mapping").glob("*.py"))
+    )
+    page = (PROJECT / "docs" / "reference" / "mapping-diagnostics.md").read_text(encoding="utf-8")
+
+    explained = re.findall(r"^### (E\d{3})\n\n\S", page, re.MULTILINE)
+
+    assert explained == sorted(set(re.findall(r'"(E\d{3})"', sources)))
