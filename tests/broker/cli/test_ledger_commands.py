@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
+from sqlalchemy import text
 
 from broker.database.engine import open_engine, reading, writing
 from broker.records import messages_reading
-from tests.broker.cli.command import carnet
+from tests.broker.cli.command import PROJECT, SAMPLES, carnet
 from tests.broker.cli.conftest import Place
 
 
@@ -115,3 +119,32 @@ def test_the_commands_left_the_ledger_as_it_was(place: Place) -> None:
 
     engine.dispose()
     assert (balance.received, balance.closes) == (3, True)
+
+
+def test_a_changed_set_is_compared_over_the_newest_messages_without_their_values(
+    place: Place, tmp_path: Path
+) -> None:
+    mine = Place(tmp_path / "site")
+    shutil.copytree(place.folder, mine.folder)
+    engine = open_engine(mine.url)
+    body = (SAMPLES / "01-adt-a01.hl7").read_bytes()
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE message_body SET body = :body"), {"body": body})
+    engine.dispose()
+    new = tmp_path / "next"
+    shutil.copytree(PROJECT / "mappings", new)
+    patient = new / "hl7v2" / "fr" / "patient.yaml"
+    rules = patient.read_text(encoding="utf-8")
+    patient.write_text(rules.replace("    birth_date: PID-7\n", ""), encoding="utf-8")
+    diff = ("mapping", "diff", "--new", str(new), "--ledger", "10", *mine.config)
+
+    everything = carnet(*diff)
+    of_one = carnet(*diff, "--source", "lab01", "--json")
+    with_values = carnet(*diff, "--values")
+
+    assert everything.code == 1
+    assert "3 messages, 3 with differences" in everything.out
+    found = {line["path"]: line["messages"] for line in of_one.lines}
+    assert found == {"documents.patient.birth_date.value": 2, "unread PID-7": 2}
+    assert with_values.code == 2
+    assert "leave --values out" in with_values.err
