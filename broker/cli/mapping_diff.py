@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +91,7 @@ def diff(
     before, after = (Mapper(one) for one in sets)
     bodies = _of_files(files or [], before)
     if ledger:
-        bodies = _both(bodies, _of_ledger(setup.Ledger(given), ledger, source))
+        bodies = chain(bodies, _of_ledger(setup.Ledger(given), ledger, source))
     groups: Counter[tuple[Kind, str]] = Counter()
     messages: Counter[tuple[Kind, str]] = Counter()
     first: dict[tuple[Kind, str], str] = {}
@@ -147,20 +147,13 @@ def _of_ledger(ledger: setup.Ledger, count: int, source: str | None) -> Iterator
                 connection, source=source, before=before, limit=min(left, _PAGE)
             )
             kept = message_detail.bodies(connection, [line.seq for line in page.lines])
-        for line in islice(page.lines, left):
+        for line in page.lines:
             if line.seq in kept:
                 yield line.id, kept[line.seq]
                 left -= 1
         before = page.before
         if before is None:
             return
-
-
-def _both(
-    one: Iterable[tuple[str, bytes]], other: Iterable[tuple[str, bytes]]
-) -> Iterator[tuple[str, bytes]]:
-    yield from one
-    yield from other
 
 
 def _value(name: str, change: Change, as_json: bool) -> None:

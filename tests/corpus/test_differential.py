@@ -1,8 +1,8 @@
 """What Carnet makes of an HL7v2 message agrees with what python-hl7 reads in it, field by field.
 
 python-hl7 shares no code with us. Every message of the public corpus that it can read is read by both: identifiers,
-names, birth date and sex of the patient; in ORU^R01 also how many OBR and OBX there are, and code, value, unit and
-flags of each OBX. The differences that are right are listed one by one, with the reason, in `differences.tsv`.
+names, birth date and sex of the patient; in ORU^R01 also how many OBR and OBX there are, and code, flags, numeric value
+and its unit of each OBX, and that every other value is there at all. The differences that are right are listed one by one, with the reason, in `differences.tsv`.
 """
 
 from __future__ import annotations
