@@ -202,6 +202,11 @@ REASONS: dict[str, Words] = {
         "La base de données ne peut être écrite ; l'émetteur est invité à réessayer.",
         "Check the database service and its disk.",
     ),
+    "ledger.newer_layout": Words(
+        "A newer version of Carnet received this; its workers make it readable.",
+        "Une version plus récente de Carnet a reçu ce message ; ses processus le rendront lisible.",
+        "Finish the upgrade: start the workers of the new version.",
+    ),
     "queue.unavailable": Words(
         "The queue cannot be reached; work waits in the ledger and is put back.",
         "La file est injoignable ; le travail attend dans le registre et y sera repris.",

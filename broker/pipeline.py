@@ -31,6 +31,7 @@ from broker.records import content, filing, lanes, messages, outbox, patients, t
 from broker.rules import decide
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
+from broker.unpacking import Unpacker
 from broker.values import Lane, State
 
 ENGINE = "1"
@@ -76,6 +77,7 @@ class Pipeline:
         self._render = render
         self._telemetry = telemetry
         self._clock = clock
+        self._unpacker = Unpacker(engine, writer)
 
     def process(self, seqs: Sequence[int]) -> Outcome:
         """Take messages through the whole story, all or none of them.
@@ -83,6 +85,7 @@ class Pipeline:
         Raises: TransientError when the database is away; anything else is the fault of one message of the batch,
         and the caller tries them one at a time.
         """
+        self._unpacker.up_to(max(seqs, default=0))
         with reading(self._engine) as connection:
             opened = messages.claim(connection, seqs)
         hands = [self._read(message) for message in opened if message.state != State.HELD]

@@ -24,13 +24,14 @@ from sqlalchemy import Connection, Engine
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database import partitions, sequences, together
-from broker.database.engine import writing
+from broker.database.engine import is_sqlite, writing
 from broker.envelope import Envelope, Peer, Receipt
 from broker.errors import TransientError
 from broker.events import words
 from broker.glance import Glance
-from broker.records import lanes, messages, partners, tallies
+from broker.records import lanes, messages, partners, receptions, tallies
 from broker.telemetry import Telemetry
+from broker.unpacking import unpack, unpack_some
 from broker.values import MessageId, Seq, State, month_of, sha256, uuid7
 
 OnConflict = Literal["accept", "hold", "refuse"]
@@ -56,14 +57,14 @@ class Arrival:
     identity: tuple[int, int] = (0, 0)
     """What decides on duplicates: who sent it under which id, and with which bytes."""
 
-    def draft(self, day: int) -> messages.Received:
+    def draft(self, day: int) -> receptions.Received:
         """The row as far as it is known without the ledger; its number and its fate are given later."""
         self.sha256 = sha256(self.envelope.body)
         digest = int.from_bytes(self.sha256[:8], "big", signed=True)
-        key = messages.control_key(self.envelope.source, self.glance.control_id, digest)
+        key = receptions.control_key(self.envelope.source, self.glance.control_id, digest)
         self.identity = (key, digest)
         envelope, seen = self.envelope, self.glance
-        return messages.Received(
+        return receptions.Received(
             seq=_NO_NUMBER,
             id=MessageId(uuid7(envelope.received_at)),
             source=envelope.source,
@@ -165,6 +166,7 @@ class Reception:
         with self._beside() as beside:
             stored = self._store_new(batch, drafts, beside, now, wait, reserved)
             if stored is None:
+                unpack(self._engine, self._writer, wait=wait)
                 stored = self._store_sorted_out(batch, drafts, beside, now, wait, reserved)
         rows, receipts = stored
         self._count(batch, rows, _duplicates(batch, receipts))
@@ -180,12 +182,12 @@ class Reception:
     def _store_new(
         self,
         batch: Sequence[Arrival],
-        drafts: Sequence[messages.Received],
+        drafts: Sequence[receptions.Received],
         beside: _Beside,
         now: datetime,
         wait: together.Wait,
         reserved: Callable[[], None],
-    ) -> tuple[Sequence[messages.Received], list[Receipt]] | None:
+    ) -> tuple[Sequence[receptions.Received], list[Receipt]] | None:
         """The common case, each message a new one, in one exchange with the database; None where it is not so."""
         if self._resending or len({draft.key for draft in drafts}) < len(batch):
             return None
@@ -202,7 +204,9 @@ class Reception:
                 numbers = statements.add(
                     *sequences.reservation(connection, _NUMBERS, len(batch), now)
                 )
-                statements.expect_none(*messages.probe_any([arrival.identity for arrival in batch]))
+                statements.expect_none(
+                    *receptions.probe_any([arrival.identity for arrival in batch])
+                )
                 statements.tell(reserved)
                 self._write(
                     connection,
@@ -211,7 +215,6 @@ class Reception:
                     beside,
                     now,
                     reserved=len(batch),
-                    counter=_NUMBERS,
                 )
         except together.ExpectationError:
             self._resending = True
@@ -224,12 +227,12 @@ class Reception:
     def _store_sorted_out(
         self,
         batch: Sequence[Arrival],
-        drafts: Sequence[messages.Received],
+        drafts: Sequence[receptions.Received],
         beside: _Beside,
         now: datetime,
         wait: together.Wait,
         reserved: Callable[[], None],
-    ) -> tuple[Sequence[messages.Received], list[Receipt]]:
+    ) -> tuple[Sequence[receptions.Received], list[Receipt]]:
         """The general case: look first which messages are new, then write those."""
         wanted = [arrival.identity for arrival in batch]
         with together.writing_together(self._engine, wait) as connection:
@@ -237,12 +240,16 @@ class Reception:
                 connection,
                 [
                     sequences.reservation(connection, _NUMBERS, len(batch), now),
-                    messages.probe(connection, wanted),
+                    receptions.probe(connection, wanted),
                 ],
             )
             first = int(numbers[0][0]) - len(batch) + 1
             reserved()
-            known = messages.known(connection, wanted, found)
+            if found:
+                # What another gateway committed in the meantime. No more can come: the lock on the numbers is ours.
+                while unpack_some(connection, self._writer):
+                    pass
+            known = receptions.known(connection, wanted, found)
             rows, receipts = self._sort_out(batch, drafts, known, first)
             self._write(
                 connection,
@@ -251,6 +258,7 @@ class Reception:
                 beside,
                 now,
                 reserved=len(batch),
+                first=first,
             )
         self._resending = bool(known)
         return rows, receipts
@@ -296,7 +304,7 @@ class Reception:
     def _count(
         self,
         batch: Sequence[Arrival],
-        rows: Sequence[messages.Received],
+        rows: Sequence[receptions.Received],
         duplicates: Counter[str],
     ) -> None:
         """Rates and metrics of a commit that was made."""
@@ -306,7 +314,7 @@ class Reception:
             envelope = arrival.envelope
             seconds = (done - envelope.received_at).total_seconds()
             waited.setdefault(envelope.source, []).append(seconds)
-        by_source: dict[str, list[messages.Received]] = {}
+        by_source: dict[str, list[receptions.Received]] = {}
         for row in rows:
             by_source.setdefault(row.source, []).append(row)
         flows: Counter[tuple[str, str]] = Counter()
@@ -331,14 +339,14 @@ class Reception:
     def _sort_out(
         self,
         batch: Sequence[Arrival],
-        drafts: Sequence[messages.Received],
-        known: dict[tuple[int, int], messages.Known],
+        drafts: Sequence[receptions.Received],
+        known: dict[tuple[int, int], receptions.Known],
         first: int,
-    ) -> tuple[list[messages.Received], list[Receipt]]:
+    ) -> tuple[list[receptions.Received], list[Receipt]]:
         """Which arrivals are new, which are duplicates, which collide; in the order they came."""
-        rows: list[messages.Received] = []
+        rows: list[receptions.Received] = []
         receipts: list[Receipt] = []
-        here: dict[tuple[int, int], messages.Received] = {}
+        here: dict[tuple[int, int], receptions.Received] = {}
         ids_here: dict[tuple[str, str], Seq] = {}
         for number, (arrival, row) in enumerate(zip(batch, drafts, strict=True)):
             before = known.get(arrival.identity)
@@ -373,16 +381,16 @@ class Reception:
     def _write(
         self,
         connection: Connection,
-        rows: Sequence[messages.Received],
+        rows: Sequence[receptions.Received],
         duplicates: Counter[str],
         beside: _Beside,
         now: datetime,
         *,
         reserved: int,
-        counter: str | None = None,
+        first: int = 0,
     ) -> None:
-        """Everything one commit leaves in the database."""
-        messages.store(connection, rows, now, counter=counter)
+        """Everything one commit leaves in the database; `first` of the numbers it reserved, 0 while it is not known."""
+        receptions.write(connection, rows, now, self._writer, reserved=reserved, first=first)
         lanes.block(
             connection,
             [
@@ -392,14 +400,12 @@ class Reception:
             ],
         )
         counts = Counter(beside.refused)
-        for row in rows:
-            counts[(row.day, row.source, "received")] += 1
-            counts[(row.day, row.source, tallies.FATES_BY_STATE[row.state])] += 1
         day = messages.day_of(now, self._zone)
         for source, n in duplicates.items():
             counts[(day, source, "duplicate_answered")] += n
         tallies.tally(connection, counts, self._writer)
-        trail.received(connection, len(rows), now, reserved=reserved)
+        if is_sqlite(connection) and rows:
+            trail.received(connection, first, first + reserved - 1, len(rows))
         beside.write(connection, now, self._writer)
 
 

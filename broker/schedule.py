@@ -21,6 +21,7 @@ from broker.database.locks import HeldLock
 from broker.errors import TransientError
 from broker.records import lanes, outbox, tallies
 from broker.telemetry import Telemetry
+from broker.unpacking import unpack
 from broker.worker import INBOUND
 
 SWEEP_GRACE = timedelta(seconds=10)
@@ -54,6 +55,7 @@ class Sweep:
         """Sweep the filing lanes once; returns how many messages were put back."""
         if self._queue.depth(INBOUND):
             return 0
+        unpack(self._engine, "scheduler")
         with reading(self._engine) as connection:
             found = lanes.overdue(connection, self._clock() - self._grace, SWEEP_LIMIT)
         return self._put(INBOUND, [Work(seq, lane) for seq, lane in found])

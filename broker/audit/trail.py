@@ -70,35 +70,32 @@ def write(connection: Connection, entries: Sequence[Entry], now: datetime) -> No
     )
 
 
-def received(connection: Connection, count: int, now: datetime, *, reserved: int) -> None:
-    """Append the entry "received" of each message this transaction stored, in the order of their numbers.
+def received(connection: Connection, first: int, last: int, count: int) -> None:
+    """Append the entry "received" of the messages numbered `first` to `last`, which this transaction wrote.
 
-    It reserved `reserved` numbers of the messages' sequence and stored `count` messages under some of them. The
-    entries are made of those rows by the database: what it was just given is not sent again.
+    They are `count`, in the order of their numbers; other messages there are none between them. The entries are made
+    of the rows by the database: what it was just given is not sent again.
     """
-    if not count:
-        return
-    parameters = (SEQUENCE, sequences.base(now) + count - 1, count)
+    parameters = (SEQUENCE, sequences.base_beside(first) + count - 1, count)
     if is_sqlite(connection):
         cursor = connection.connection.cursor()
         cursor.execute(f"{bulk.RESERVE_SQLITE} RETURNING value", parameters)
-        (last,) = cursor.fetchone() or (0,)
-        cursor.execute(_RECEIVED_SQLITE, (int(last) - count, reserved))
+        (highest,) = cursor.fetchone() or (0,)
+        cursor.execute(_RECEIVED_SQLITE, (int(highest) - count, first, last))
         cursor.close()
         return
-    bulk.execute(connection, _RECEIVED_POSTGRESQL, (*parameters, count, reserved))
+    bulk.execute(connection, _RECEIVED_POSTGRESQL, (*parameters, count, first, last))
 
 
 _RECEIVED = (
     "INSERT INTO audit_entry (n, at, act, actor_kind, actor, subject, control_id, outcome) "
     "SELECT {before} + row_number() OVER (ORDER BY m.seq), m.received_at, 'received', 'machine', m.source, {id}, "
-    "m.control_id, m.reason FROM message m WHERE m.seq > {last} - {reserved} AND m.seq <= {last}"
+    "m.control_id, m.reason FROM message m WHERE m.seq BETWEEN {first} AND {last}"
 )
-_LAST = "(SELECT value FROM counter WHERE name = 'message')"
-_RECEIVED_SQLITE = _RECEIVED.format(before="?", id="m.id", last=_LAST, reserved="?")
+_RECEIVED_SQLITE = _RECEIVED.format(before="?", id="m.id", first="?", last="?")
 _RECEIVED_POSTGRESQL = f"WITH c AS ({bulk.RESERVE_POSTGRESQL} RETURNING value) " + _RECEIVED.format(  # noqa: S608 - constants only
     before="(SELECT value FROM c) - %s::bigint",
     id="CAST(m.id AS text)",
-    last=_LAST,
-    reserved="%s::bigint",
+    first="%s::bigint",
+    last="%s::bigint",
 )

@@ -218,6 +218,7 @@ class Senders:
 def settled(site: Site, ledger: setup.Ledger, wanted: int, deadline: float) -> Iterator[int]:
     """Yield how many messages are settled, until `wanted` were received and nothing moves any more, or the deadline."""
     while True:
+        ledger.catch_up()
         with reading(ledger.engine) as connection:
             balance = messages_reading.balance(connection)
             owed = sum(one.owed for one in outbox.backlog(connection).values())

@@ -17,6 +17,7 @@ from broker.database.engine import open_engine
 from broker.errors import SetupError
 from broker.records.messages import day_of
 from broker.settings import Settings
+from broker.unpacking import unpack
 
 DEFAULT_FILE = Path("carnet.toml")
 DEFAULT_DATA = Path("data")
@@ -50,6 +51,11 @@ class Ledger:
         _expect_file(given.database.url)
         self.engine = open_engine(given.database.url)
         self._expect_revision()
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Make what was received meanwhile readable. Raises: TransientError."""
+        unpack(self.engine, "command")
 
     def today(self) -> int:
         """The site's calendar day, as 20261123."""

@@ -103,6 +103,20 @@ message = Table(
     ),
 )
 
+# What one commit of intake received, packed (see `records.receptions`), until somebody needs its messages. Only on
+# PostgreSQL are there ever rows.
+reception = Table(
+    "reception",
+    metadata,
+    Column("first_seq", Big, primary_key=True, autoincrement=False),
+    Column("last_seq", Big, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("layout", SmallInteger, nullable=False),
+    Column("own", Text, nullable=False),
+    Column("alike", Text, nullable=False),
+    Column("bodies", LargeBinary, nullable=False),
+)
+
 # The bytes as received, apart from the row that changes.
 message_body = Table(
     "message_body",

@@ -8,12 +8,17 @@ from sqlalchemy import Connection
 
 from broker.database.bulk import RESERVE_POSTGRESQL, RESERVE_SQLITE
 from broker.database.engine import is_sqlite
-from broker.values import first_seq, month_of
+from broker.values import SEQ_MONTH_SHIFT, first_seq, month_of
 
 
 def base(now: datetime) -> int:
     """The lowest number of the month of `now`."""
     return first_seq(month_of(now)) + 1
+
+
+def base_beside(number: int) -> int:
+    """The lowest number of the month that `number`, of whatever sequence, was given in."""
+    return first_seq(number >> SEQ_MONTH_SHIFT) + 1
 
 
 def reserve(connection: Connection, name: str, count: int, now: datetime) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, select, text
 from broker.database.engine import is_sqlite
 from broker.database.schema import control
 from broker.database.types import from_micros
-from broker.records import messages
+from broker.records import receptions
 from broker.records.tallies import BESIDE, FATES_BY_STATE
 from broker.values import SETTLED, MessageId, Seq, State
 
@@ -208,7 +208,7 @@ def by_control_id(
     names = [source] if source is not None else _sources(connection)
     if not names:
         return []
-    keys = [messages.control_key(name, control_id, 0) for name in names]
+    keys = [receptions.control_key(name, control_id, 0) for name in names]
     found = select(control.c.seq).where(control.c.key.in_(keys)).limit(limit)
     lines = by_seq(connection, [row.seq for row in connection.execute(found)])
     return sorted(lines, key=lambda line: -line.seq)

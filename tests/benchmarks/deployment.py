@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from broker.contracts import QueueOptions
 from broker.database.engine import open_engine, reading
 from broker.records import tallies
+from broker.unpacking import unpack
 from tests.queues.place import delete_all
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,12 @@ class Deployment:
             for (_day, _source, fate), count in tallies.fates(connection).items():
                 found[fate] = found.get(fate, 0) + count
         return found
+
+    def unpack(self) -> float:
+        """Make the rows of all that was received (see `broker.unpacking`); returns the seconds it took."""
+        begun = time.monotonic()
+        unpack(self._engine, "benchmark")
+        return time.monotonic() - begun
 
     def settle(self, messages: int) -> float:
         """Wait until `messages` are settled in all; returns the instant (time.monotonic) at which they were seen to be.

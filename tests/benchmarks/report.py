@@ -21,7 +21,7 @@ _OUT = Console(width=None if Console().is_terminal else _WIDTH)
 _PROGRESS = Console(stderr=True)
 _MEDIANS = (
     "answers_per_second", "filed_per_second", "p50_ms", "p95_ms", "p99_ms", "yardstick",
-    "accepted_ratio", "filed_ratio", "cpu_us_per_message",
+    "unpacked_per_second", "accepted_ratio", "filed_ratio", "cpu_us_per_message",
 )  # fmt: skip
 _FLOOR_OF = {"sqlite": "sqlite_commits", "postgres": "postgres_commits"}
 _GROWTH_FACTOR, _GROWTH_MIB = 1.03, 4.0
@@ -163,7 +163,7 @@ def _cells_table(figure: str, cells: Sequence[Row], floors: dict[str, float]) ->
     table = Table(title=figure)
     for name in ("set-up", "kind", "conns", "accepted/s", "filed/s", "least-most", "p50 ms", "p99 ms"):  # fmt: skip
         table.add_column(name, justify="left" if name in ("set-up", "kind") else "right")
-    for name in ("yardstick/s", "of yardstick", "x commits"):
+    for name in ("yardstick/s", "of yardstick", "x commits", "unpacked/s"):
         table.add_column(name, justify="right")
     for cell in cells:
         is_filed = "filed_per_second" in cell
@@ -182,6 +182,9 @@ def _cells_table(figure: str, cells: Sequence[Row], floors: dict[str, float]) ->
             f"{cell['yardstick']:,.0f}" if "yardstick" in cell else "",
             f"{ratio:.1%}" if ratio is not None else "",
             f"{main / floor:.2f}" if floor else "",
+            f"{cell['unpacked_per_second']:,.0f}"
+            if cell["set_up"] == "postgres" and not is_filed
+            else "",
         )
     return table
 

@@ -99,6 +99,8 @@ class Bench:
         row = self._load(carnet.address, kind, connections, seconds)
         if is_filed:
             last = carnet.settle(settled(before) + row["answers"])
+        else:
+            row["unpacked_per_second"] = row["answers"] / carnet.unpack()
         after = carnet.fates()
         grown = {
             fate: n - before.get(fate, 0) for fate, n in after.items() if n != before.get(fate, 0)

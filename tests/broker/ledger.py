@@ -28,7 +28,8 @@ from broker.database.schema import (
     tally_day,
 )
 from broker.database.types import to_micros
-from broker.records.messages import control_key, day_of
+from broker.records.messages import day_of
+from broker.records.receptions import control_key
 from broker.records.tallies import FATES_BY_STATE
 from broker.values import State, first_seq, month_of, uuid7
 

@@ -19,6 +19,7 @@ from broker.envelope import Envelope, Receipt
 from broker.intake import Intake, Limits, OnConflict
 from broker.records import tallies
 from broker.telemetry import Telemetry
+from broker.unpacking import unpack
 from broker.values import State
 from tests.broker import ledger
 
@@ -63,6 +64,7 @@ class Site:
     def fates(self) -> dict[str, int]:
         """The balance, over all days and sources."""
         found: dict[str, int] = {}
+        unpack(self.engine, "test")
         with reading(self.engine) as connection:
             for (_, _, fate), n in tallies.fates(connection).items():
                 found[fate] = found.get(fate, 0) + n
@@ -70,6 +72,7 @@ class Site:
 
     def rows(self) -> list[tuple[int, str, int]]:
         """(seq, control id, state) of the ledger, in order."""
+        unpack(self.engine, "test")
         with reading(self.engine) as connection:
             rows = connection.execute(
                 text("SELECT seq, control_id, state FROM message ORDER BY seq")

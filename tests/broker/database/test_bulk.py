@@ -21,7 +21,6 @@ from broker.database.schema import (
     content,
     counter,
     message_body,
-    source_now,
     tally_day,
 )
 from broker.errors import TransientError
@@ -131,84 +130,6 @@ def test_what_is_there_stays_or_is_replaced_as_asked(engine: Engine, write: Writ
     with reading(engine) as connection:
         found = connection.execute(text("SELECT name, value FROM counter ORDER BY name")).all()
     assert [tuple(row) for row in found if len(row.name) == 1] == [("a", 1), ("b", 7), ("c", 3)]
-
-
-def test_tables_that_share_rows_take_their_columns(engine: Engine, write: Writing) -> None:
-    base = sequences.base(NOW)
-    with write(engine) as connection:
-        bulk.insert_across(
-            connection,
-            {message_body: ("seq", "body"), tally_day: ("day", "source", "fate", "writer", "n")},
-            ("seq", "day", "source", "fate", "writer", "n", "body"),
-            [(base, 1, "lab", "filed", "w", 5, b"one"), (base + 1, 2, "lab", "filed", "w", 6, b"")],
-        )
-
-    with reading(engine) as connection:
-        bodies = connection.execute(text("SELECT seq, body FROM message_body ORDER BY seq")).all()
-        counts = connection.execute(text("SELECT day, n FROM tally_day ORDER BY day")).all()
-    assert [(row[0], bytes(row[1])) for row in bodies] == [(base, b"one"), (base + 1, b"")]
-    assert [tuple(row) for row in counts] == [(1, 5), (2, 6)]
-
-
-def test_what_rows_have_in_common_reaches_each_of_them(engine: Engine, write: Writing) -> None:
-    base = sequences.base(NOW)
-    common = (("lab", None, "a", 5), ("ward", "x", "b", 6))
-    places = ("source", "error_code", "writer", "connections")
-
-    with write(engine) as connection:
-        bulk.insert_across(
-            connection,
-            {message_body: ("seq", "body"), source_now: ("received_at", *places)},
-            ("seq", "received_at", "body", *places),
-            [(base, 1, b"one", *common[0]), (base + 1, 2, b"", *common[1])],
-            shared=len(places),
-        )
-        bulk.insert_across(
-            connection,
-            {message_body: ("seq", "body"), source_now: ("received_at", "writer", "source")},
-            ("seq", "received_at", "body", "writer", "source"),
-            [(base + 2, 3, b"three", "c", "lab"), (base + 3, 4, b"four", "d", "lab")],
-            shared=1,
-        )
-
-    with reading(engine) as connection:
-        bodies = connection.execute(text("SELECT body FROM message_body ORDER BY seq")).all()
-        rows = connection.execute(
-            text(
-                "SELECT writer, source, error_code, connections, received_at "
-                "FROM source_now ORDER BY writer"
-            )
-        ).all()
-    assert [bytes(row[0]) for row in bodies] == [b"one", b"", b"three", b"four"]
-    assert [tuple(row) for row in rows] == [
-        ("a", "lab", None, 5, 1),
-        ("b", "ward", "x", 6, 2),
-        ("c", "lab", None, 0, 3),
-        ("d", "lab", None, 0, 4),
-    ]
-
-
-def test_rows_take_the_numbers_just_reserved_without_knowing_them(
-    engine: Engine, write: Writing
-) -> None:
-    for _ in range(2):
-        with write(engine) as connection:
-            (numbers,) = together.ask(
-                connection, [sequences.reservation(connection, "message", 3, NOW)]
-            )
-            bulk.insert_across(
-                connection,
-                {message_body: ("seq", "body")},
-                ("seq", "body"),
-                [(place, b"%d" % place) for place in range(3)],
-                counter="message",
-            )
-        last = int(numbers[0][0])
-
-    with reading(engine) as connection:
-        found = connection.execute(text("SELECT seq, body FROM message_body ORDER BY seq")).all()
-    assert [row[0] for row in found] == list(range(last - 5, last + 1))
-    assert [bytes(row[1]) for row in found] == [b"0", b"1", b"2"] * 2
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_the_next_one_works(
