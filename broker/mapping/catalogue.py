@@ -292,8 +292,8 @@ def _entries(file: MappingFile, compiler: Compiler, problems: Problems) -> tuple
             problems.add(file.place, "E122", f"mapping '{file.name}' makes no document")
             return ()
         root = compiler.source.root
-        pairs, _ = compiler.pairs(file.document, Document, root, "")
-        return (Entry("document", tuple(pairs)),)
+        values, _ = compiler.values(file.document, Document, root, "")
+        return (Entry("document", values),)
     return tuple(_entry(block, file, compiler, problems) for block in file.documents)
 
 
@@ -317,20 +317,20 @@ def _entry(block: Block, file: MappingFile, compiler: Compiler, problems: Proble
     embedded = text("embedded")
     if embedded is None:
         merged = merge_fields(file.document, own, problems) or own
-        pairs, _ = compiler.pairs(merged, Document, chain, "")
-        return Entry(name.value if name else "", tuple(pairs), scopes, test, is_optional)
+        values, _ = compiler.values(merged, Document, chain, "")
+        return Entry(name.value if name else "", values, scopes, test, is_optional)
     plain, appended = _without_plus(own)
-    common, _ = compiler.pairs(file.document or Block(block.place), Document, chain, "")
-    pairs, _ = compiler.pairs(plain, Document, chain, "")
+    common, _ = compiler.values(file.document or Block(block.place), Document, chain, "")
+    values, _ = compiler.values(plain, Document, chain, "")
     path = compiler.path(embedded, chain)
     return Entry(
         name.value if name else "",
-        tuple(pairs),
+        values,
         scopes,
         test,
         is_optional,
         embedded=path,
-        common=tuple(common),
+        common=common,
         appended=appended,
     )
 

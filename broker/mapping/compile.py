@@ -45,9 +45,10 @@ from broker.mapping.closures import (
     within,
     without_repeats,
 )
-from broker.mapping.conditions import ConditionError, Operand, Test, compile_condition
+from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, compile_condition
+from broker.mapping.fused import FieldRule, Values, gather, remembered_rule, remembered_test
 from broker.mapping.language import RULE_KEYWORDS
-from broker.mapping.paths import Path, PathError, SourceFormat
+from broker.mapping.paths import Path, PathError, Shape, SourceFormat
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -81,6 +82,7 @@ SHAPE_NAMES: dict[str, Any] = {
     "integer": int,
     "boolean": bool,
 }
+_TRANSLATION = frozenset(("from", "table", "unmapped", "default", "distinct", "comment"))
 _LEAF_SOURCES = ("from", "first_of", "constant", "template", "choose")
 
 
@@ -94,6 +96,8 @@ class Compiler:
     unmapped: str = "keep"
     rules: list[RuleInfo] = field(default_factory=list)
     used_tables: set[str] = field(default_factory=set)
+    of_fields: dict[Rule, FieldRule] = field(default_factory=dict)
+    """The rules that read one field and no more, for `fused.gather`."""
 
     def condition(self, text: Text, chain: Any) -> Test:
         """A `when`, `applies_when` or similar; an always-false test after noting a problem."""
@@ -103,12 +107,13 @@ class Compiler:
                 compiled = self.source.path(path, chain)
             except PathError as error:
                 raise ConditionError(str(error), offset + error.offset, error.hint) from error
-            alls = compiled.all
+            alls, read = compiled.all, compiled.direct
             return Operand(
                 compiled.texts,
                 present_test(alls),
                 null_test(alls),
                 lambda run, scope: not alls(run, scope),
+                as_it_is if read is None else lambda test: remembered_test(test, read),
             )
 
         try:
@@ -136,18 +141,14 @@ class Compiler:
         """
         if struct is model.Attachment and "content" in fields.items:
             return self._content(fields, chain, at)
-        pairs, constants = self.pairs(fields, struct, chain, at)
+        values_of, constants = self.values(fields, struct, chain, at)
         needed = tuple(t.attribute for t in targets_of(struct).values() if t.needed)
         prefix = _RECORD_PREFIX.get(struct, "")
         checks.needed_fields(fields, struct, ("id",) if prefix else (), self.problems)
         is_all_constant = frozenset() if loose else constants
 
         def build(run: Run, scope: Any) -> Any:
-            values = {}
-            for attribute, rule in pairs:
-                value = rule(run, scope)
-                if value is not None:
-                    values[attribute] = value
+            values = values_of(run, scope)
             if not values or (is_all_constant and is_all_constant.issuperset(values)):
                 return None
             for attribute in needed:
@@ -165,7 +166,7 @@ class Compiler:
         for name, key in fields.keys.items():
             if name != "content":
                 others.put(key, fields.items[name])
-        pairs, _ = self.pairs(others, model.Attachment, chain, at)
+        values_of, _ = self.values(others, model.Attachment, chain, at)
         target = Target("content", "content", model.Attachment, many=False, needed=True)
         key = fields.keys["content"]
         content = self._finished(
@@ -179,15 +180,15 @@ class Compiler:
             found = content(run, scope)
             if found is None:
                 return None
-            said = {name: value for name, rule in pairs if (value := rule(run, scope)) is not None}
+            said = values_of(run, scope)
             return msgspec.structs.replace(found, **said) if said else found
 
         return build
 
-    def pairs(
+    def values(
         self, fields: Block, struct: type[msgspec.Struct], chain: Any, at: str
-    ) -> tuple[list[tuple[str, Rule]], frozenset[str]]:
-        """(attribute, rule) for each target field of a block, and which of them are constants."""
+    ) -> tuple[Values, frozenset[str]]:
+        """The values of a block's target fields by attribute, and which of them are constants."""
         targets = targets_of(struct)
         pairs: list[tuple[str, Rule]] = []
         constants = set()
@@ -209,7 +210,7 @@ class Compiler:
             pairs.append((target.attribute, self.rule(item, target, chain, where, key)))
             if is_constant(item):
                 constants.add(target.attribute)
-        return pairs, frozenset(constants)
+        return gather(pairs, self.of_fields), frozenset(constants)
 
     # -- rules
 
@@ -228,11 +229,27 @@ class Compiler:
                     return found or None
                 return tuple(without_repeats(found)) if distinct else tuple(found)
 
-            return self._finished(many, item, target, at)
+            return self._remembered(self._finished(many, item, target, at), item, chain)
         text = simple_source(item)
         if text is not None:
             return self._simple(text, item, target, chain, at)
-        return self._finished(self._one(item, target, chain, at, key), item, target, at)
+        one = self._one(item, target, chain, at, key)
+        return self._remembered(self._finished(one, item, target, at), item, chain)
+
+    def _remembered(self, rule: Rule, item: Item, chain: Any) -> Rule:
+        """A rule that translates one field, as one that remembers its translations."""
+        if not isinstance(item, Block) or not set(item.items) <= _TRANSLATION:
+            return rule
+        text = item.items.get("from")
+        if "table" not in item.items or not isinstance(text, Text):
+            return rule
+        number = len(self.rules) - 1
+        path = self.path(text, chain)
+        return (
+            rule
+            if path is None or path.direct is None
+            else remembered_rule(rule, path.direct, number)
+        )
 
     def _simple(self, text: Text, item: Item, target: Target, chain: Any, at: str) -> Rule:
         """The common rule, one path into one value: read, shaped and finished in one closure."""
@@ -269,6 +286,8 @@ class Compiler:
             run.trail.append((number, run.at))
             return value
 
+        if path.direct is not None and path.every is None and fallback is None and not needed:
+            self.of_fields[simple] = FieldRule(path.direct, _taker(path, shape, info, place, at))
         return simple
 
     def _simple_many(self, item: Item, target: Target, chain: Any, at: str) -> Rule | None:
@@ -284,12 +303,14 @@ class Compiler:
         shape = self._shaped(path, text, target, block)
         alls, number, source = path.all, info.number, info.source
         distinct = block is not None and is_true(block, "distinct")
+        every = path.every
 
-        def simple(run: Run, scope: Any) -> Any:
+        def items(run: Run, found: list[Any], scope: Any) -> Any:
+            """The list of what `alls` found; None or a Null where it holds nothing."""
             out: list[Any] = []
             null = None
             issues = len(run.issues)
-            for raw in alls(run, scope):
+            for raw in found:
                 value = DELETED if raw == '""' else shape(run, raw, scope)
                 if value is None:
                     continue
@@ -302,15 +323,27 @@ class Compiler:
             if not out:
                 if null is not None:
                     note_null(run, at, null)
-                elif needed:
+                return null
+            run.trail.append((number, run.at))
+            return tuple(without_repeats(out)) if distinct else tuple(out)
+
+        def simple(run: Run, scope: Any) -> Any:
+            value = items(run, alls(run, scope), scope)
+            if value is None:
+                if needed:
                     miss(run, needed, info, place)
                 elif fallback is not None:
                     run.trail.append((number, run.at))
                     return fallback
-                return None
-            run.trail.append((number, run.at))
-            return tuple(without_repeats(out)) if distinct else tuple(out)
+            return None if value.__class__ is Null else value
 
+        if path.direct is not None and every is not None and fallback is None and not needed:
+
+            def take(run: Run, raw: Any, scope: Any) -> Any:
+                value = items(run, every(run, raw), scope)
+                return None if value.__class__ is Null else value
+
+            self.of_fields[simple] = FieldRule(path.direct, take)
         return simple
 
     def _items(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> Rule:
@@ -682,6 +715,34 @@ class Compiler:
 
     def _add(self, place: Place, code: str, message: str, hint: str = "") -> None:
         self.problems.add(place, code, message, hint)
+
+
+def _taker(
+    path: Path, shape: Shape, info: RuleInfo, place: str, at: str
+) -> Callable[[Run, str, Any], Any]:
+    """What a simple rule does with the text of its field, which is there."""
+    narrow, number, source = path.narrow, info.number, info.source
+
+    def take(run: Run, raw: Any, scope: Any) -> Any:
+        raw = narrow(run, raw)
+        if raw is None:
+            return None
+        if raw == '""':
+            run.cleared.append(indexed(at, run))
+            return None
+        issues = len(run.issues)
+        value = shape(run, raw, scope)
+        if len(run.issues) != issues:
+            locate(run, issues, place, source, at)
+        if value is None:
+            return None
+        if value.__class__ is Null:
+            note_null(run, at, value)
+            return None
+        run.trail.append((number, run.at))
+        return value
+
+    return take
 
 
 _RECORD_PREFIX: dict[type, str] = {

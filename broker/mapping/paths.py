@@ -14,6 +14,20 @@ Shape = Callable[[Any, Any, Any], Any]
 """(run, raw, scope) -> a value of the model, None (nothing) or Null (nothing, and why)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the first segment of a name, so many scopes outward (HL7v2)."""
+
+    hops: int
+    segment: str
+    number: int
+
+
+def as_it_is(_run: Any, raw: Any) -> Any:
+    """The value that was found, whole."""
+    return raw
+
+
 class PathError(ValueError):
     """A path that does not parse or cannot be read from its scope; `offset` from 0."""
 
@@ -26,7 +40,11 @@ class PathError(ValueError):
 
 @dataclass(slots=True)
 class Path:
-    """A compiled path. `type` is the source's own data type, `texts` its values as a condition sees them."""
+    """A compiled path. `type` is the source's own data type, `texts` its values as a condition sees them.
+
+    direct: the one field the path reads, where it reads but one; of its text `narrow` makes what `one` gives, or
+        `every`, where the path is of all repetitions, what `all` gives
+    """
 
     text: str
     one: One
@@ -37,6 +55,9 @@ class Path:
     type: str = ""
     level: int = 0
     detail: Any = None
+    direct: Field | None = None
+    narrow: Callable[[Any, Any], Any] = as_it_is
+    every: Callable[[Any, Any], list[Any]] | None = None
 
 
 class SourceFormat(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 
 from broker.mapping.groups import Group
 from broker.mapping.hl7v2_fields import COMPONENTS, FIELD_TYPES
-from broker.mapping.paths import Path, PathError
+from broker.mapping.paths import Field, Path, PathError
 from broker.mapping.problems import did_you_mean
 from broker.mapping.readers_hl7v2 import (
     NodeTest,
@@ -25,9 +25,11 @@ from broker.mapping.readers_hl7v2 import (
     first_of,
     indexed,
     kept_nodes,
+    narrowed,
     node_test,
     parts_of,
     repetition_scopes,
+    repetitions_in,
     repetitions_of,
     segments_of,
     step_into,
@@ -251,10 +253,14 @@ class _PathParser:
         alls = parts_of(reps, component, subcomponent)
         single = selector is None and repetition is None and not every_segment
         one = first_of(alls)
+        read: Field | None = None
+        every = None
         depth = 2 if subcomponent else 1 if component else 0
         texts = texts_of(alls, depth)
         if single and not (name in {"MSH", "FHS", "BHS"} and field <= 2):
             one = direct(nodes, hops, name, field, component, subcomponent)
+            if nodes is None:
+                read = Field(hops, name, field)
             texts = direct_texts(one, depth)
         if (
             nodes is None
@@ -264,6 +270,8 @@ class _PathParser:
             and (selector is None or selector.every)
         ):
             alls = every_direct(hops, name, field, every_segment)
+            if not every_segment:
+                read, every = Field(hops, name, field), repetitions_in
             one, texts = first_of(alls), texts_of(alls, depth)
         outer = self.chain if nodes is not None else chain
         inner = (*outer, Level("repetition", name, None, kind, component=bool(component)))
@@ -277,6 +285,9 @@ class _PathParser:
             kind,
             depth,
             (name, field, component),
+            read,
+            narrowed(component, subcomponent),
+            every,
         )
 
     def _owner(self, name: str, chain: Chain, at: int) -> int:

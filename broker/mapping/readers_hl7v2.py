@@ -286,6 +286,33 @@ def direct(
     return inside
 
 
+def narrowed(component: int, subcomponent: int) -> Callable[[Any, str], str | None]:
+    """What `direct` makes of a field's text: its first repetition, or a part of that; None when it is blank."""
+    if component:
+
+        def part(run: Any, raw: str) -> str | None:
+            if run.repetition in raw:
+                raw = raw.split(run.repetition, 1)[0]
+            raw = part_of(run, raw, component, subcomponent)
+            return None if not raw or (raw[0] <= " " and raw.isspace()) else raw
+
+        return part
+
+    def whole(run: Any, raw: str) -> str | None:
+        if run.repetition in raw:
+            raw = raw.split(run.repetition, 1)[0]
+        return None if not raw or (raw[0] <= " " and raw.isspace()) else raw
+
+    return whole
+
+
+def repetitions_in(run: Any, raw: str) -> list[str]:
+    """The repetitions of a field's text that are not blank."""
+    if run.repetition in raw:
+        return [r for r in raw.split(run.repetition) if r and not r.isspace()]
+    return [raw] if raw[0] > " " or not raw.isspace() else []
+
+
 def every_direct(
     hops: int, name: str, field: int, every_segment: bool
 ) -> Callable[[Any, Any], list[str]]:
@@ -301,10 +328,7 @@ def every_direct(
         for segment in found:
             fields = segment.fields
             if len(fields) > field and (raw := fields[field]):
-                if run.repetition in raw:
-                    out += [r for r in raw.split(run.repetition) if r and not r.isspace()]
-                elif raw[0] > " " or not raw.isspace():
-                    out.append(raw)
+                out += repetitions_in(run, raw)
             if not every_segment:
                 break
         return out
