@@ -287,7 +287,11 @@ class Compiler:
             return value
 
         if path.direct is not None and path.every is None and fallback is None and not needed:
-            self.of_fields[simple] = FieldRule(path.direct, _taker(path, shape, info, place, at))
+            take = _taker(path, shape, info, place, at)
+            if target.type is str and not target.codes and path.direct.component < 2:
+                table = block is not None and "table" in block.items
+                take = take if table else _plain_taker(take, info)
+            self.of_fields[simple] = FieldRule(path.direct, take)
         return simple
 
     def _simple_many(self, item: Item, target: Target, chain: Any, at: str) -> Rule | None:
@@ -743,6 +747,21 @@ def _taker(
         return value
 
     return take
+
+
+def _plain_taker(
+    take: Callable[[Run, str, Any], Any], info: RuleInfo
+) -> Callable[[Run, str, Any], Any]:
+    """`take` of a text, which a field of letters and digits alone is as it stands."""
+    number = info.number
+
+    def plain(run: Run, raw: str, scope: Any) -> Any:
+        if raw.isalnum() and run.is_standard:
+            run.trail.append((number, run.at))
+            return raw
+        return take(run, raw, scope)
+
+    return plain
 
 
 _RECORD_PREFIX: dict[type, str] = {

@@ -16,11 +16,12 @@ Shape = Callable[[Any, Any, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the first segment of a name, so many scopes outward (HL7v2)."""
+    """A field of the first segment of a name, so many scopes outward (HL7v2); `component` 0 is the whole of it."""
 
     hops: int
     segment: str
     number: int
+    component: int = 0
 
 
 def as_it_is(_run: Any, raw: Any) -> Any:

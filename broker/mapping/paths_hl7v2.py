@@ -260,7 +260,7 @@ class _PathParser:
         if single and not (name in {"MSH", "FHS", "BHS"} and field <= 2):
             one = direct(nodes, hops, name, field, component, subcomponent)
             if nodes is None:
-                read = Field(hops, name, field)
+                read = Field(hops, name, field, component)
             texts = direct_texts(one, depth)
         if (
             nodes is None

@@ -51,7 +51,7 @@ class Hl7v2Source:
         if shapes is None:
             return None
         shape = shapes.get(path.type) or shapes[""]
-        if wanted in _REPEATING:
+        if wanted in _REPEATING or path.type == "HD":
             return self._remembered(wanted, shape, level)
         return lambda run, raw, _scope: shape(run, raw, level)
 
