@@ -47,6 +47,7 @@ from broker.mapping.closures import (
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, compile_condition
 from broker.mapping.language import RULE_KEYWORDS
+from broker.mapping.lines import is_text, joined, lines_of
 from broker.mapping.paths import Path, PathError, SourceFormat
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
@@ -124,6 +125,18 @@ class Compiler:
         except PathError as error:
             self._add(within(text.place, error.offset), error.code, str(error), error.hint)
             return None
+
+    def _read(
+        self, text: Text, target: Target, item: Block | None, chain: Any, is_one: bool
+    ) -> Path | None:
+        """A path whose value goes into a field of one value, or into a list."""
+        path = self.path(text, chain)
+        if path is None:
+            return None
+        if is_one and path.is_every and is_text(item):
+            return lines_of(path)
+        checks.repetitions(path, text, target, is_one, self.problems)
+        return path
 
     # -- blocks of target fields
 
@@ -240,7 +253,7 @@ class Compiler:
         if block is not None:
             self._check_keywords(block)
         info, fallback, needed, place = self._ending(item, target, at)
-        path = self.path(text, chain)
+        path = self._read(text, target, block, chain, is_one=True)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, block)
@@ -278,7 +291,7 @@ class Compiler:
             return None
         block = item if isinstance(item, Block) else None
         info, fallback, needed, place = self._ending(item, target, at)
-        path = self.path(text, chain)
+        path = self._read(text, target, block, chain, is_one=False)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, block)
@@ -503,7 +516,7 @@ class Compiler:
     # -- reading
 
     def _from_one(self, text: Text, target: Target, chain: Any, item: Block | None) -> Rule:
-        path = self.path(text, chain)
+        path = self._read(text, target, item, chain, is_one=True)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, item)
@@ -520,7 +533,7 @@ class Compiler:
         return read
 
     def _from_all(self, text: Text, target: Target, chain: Any, item: Block | None) -> Rule:
-        path = self.path(text, chain)
+        path = self._read(text, target, item, chain, is_one=False)
         if path is None:
             return gives_no_items
         shape = self._shaped(path, text, target, item)
@@ -553,6 +566,8 @@ class Compiler:
             kind = getattr(target.type, "__name__", str(target.type))
             self._add(forced.place, "E116", f"shape '{name}' makes no {kind}")
         shape = self.source.shape(path, target.type, name)
+        if shape is not None and path.is_lines:
+            shape = joined(shape)
         if shape is None:
             kind = getattr(target.type, "__name__", str(target.type))
             message = f"no shape from {path.type or 'this path'} to {kind}"

@@ -26,7 +26,12 @@ class PathError(ValueError):
 
 @dataclass(slots=True)
 class Path:
-    """A compiled path. `type` is the source's own data type, `texts` its values as a condition sees them."""
+    """A compiled path. `type` is the source's own data type, `texts` its values as a condition sees them.
+
+    is_every: it asks for all repetitions by name (`[*]`)
+    is_first_of_many: the field may repeat, and the path does not say which repetition it wants
+    is_lines: its one raw value is the list of all
+    """
 
     text: str
     one: One
@@ -37,6 +42,9 @@ class Path:
     type: str = ""
     level: int = 0
     detail: Any = None
+    is_every: bool = False
+    is_first_of_many: bool = False
+    is_lines: bool = False
 
 
 class SourceFormat(Protocol):

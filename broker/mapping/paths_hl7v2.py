@@ -249,7 +249,8 @@ class _PathParser:
         chosen = choose_segments(find, selector, every_segment)
         reps = repetitions_of(chosen, name, field, repetition)
         alls = parts_of(reps, component, subcomponent)
-        single = selector is None and repetition is None and not every_segment
+        is_first = repetition is None or repetition.index == 1
+        single = selector is None and is_first and not every_segment
         one = first_of(alls)
         depth = 2 if subcomponent else 1 if component else 0
         texts = texts_of(alls, depth)
@@ -277,6 +278,8 @@ class _PathParser:
             kind,
             depth,
             (name, field, component),
+            is_every=repetition is not None and repetition.every,
+            is_first_of_many=repetition is None and _repeats(name, field),
         )
 
     def _owner(self, name: str, chain: Chain, at: int) -> int:
@@ -379,6 +382,11 @@ class _PathParser:
             kind,
             depth,
         )
+
+
+def _repeats(name: str, field: int) -> bool:
+    types = FIELD_TYPES.get(name, "").split()
+    return name[0] != "Z" and len(types) >= field and types[field - 1].endswith("*")
 
 
 def _closing(text: str, start: int) -> int:
