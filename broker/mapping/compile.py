@@ -95,6 +95,7 @@ class Compiler:
     unmapped: str = "keep"
     rules: list[RuleInfo] = field(default_factory=list)
     used_tables: set[str] = field(default_factory=set)
+    alternatives: set[Any] = field(default_factory=set)
 
     def condition(self, text: Text, chain: Any) -> Test:
         """A `when`, `applies_when` or similar; an always-false test after noting a problem."""
@@ -367,6 +368,7 @@ class Compiler:
 
     def _first_of_items(self, item: Block, target: Target, chain: Any, key: Text) -> Rule:
         paths = item.items["first_of"]
+        self._note_alternatives(paths, chain)
         rules = [
             self._from_all(inner, target, chain, item)
             for inner in (paths.items if isinstance(paths, Sequence) else [])
@@ -375,6 +377,13 @@ class Compiler:
         if not rules:
             self._add(key.place, "E112", "'first_of' is a list of paths")
         return first_value(rules)
+
+    def _note_alternatives(self, paths: Item, chain: Any) -> None:
+        """What is read only where the path before it gives nothing: coverage tells it from what is never read."""
+        for text in paths.items[1:] if isinstance(paths, Sequence) else ():
+            path = self.path(text, chain) if isinstance(text, Text) else None
+            if path is not None and isinstance(path.detail, tuple):
+                self.alternatives.add(path.detail)
 
     def _loop(
         self, item: Block, each: Text, target: Target, chain: Any, at: str, key: Text
@@ -461,6 +470,7 @@ class Compiler:
         elif isinstance(text := item.items.get("from"), Text):
             inner = self._from_one(text, target, chain, item)
         elif isinstance(paths := item.items.get("first_of"), Sequence):
+            self._note_alternatives(paths, chain)
             rules = [
                 self._from_one(inner_text, target, chain, item)
                 if isinstance(inner_text, Text)

@@ -69,6 +69,7 @@ class PathCompiler:
         self.top = top
         self.started = {name: group for group in _all(top) for name in group.starts}
         self.reads: set[tuple[str, int, int]] = set()
+        self.repeating: set[tuple[str, int]] = set()
 
     def compile(self, text: str, chain: Chain) -> Path:
         """Raises PathError with the offset of what is wrong."""
@@ -250,6 +251,8 @@ class _PathParser:
         reps = repetitions_of(chosen, name, field, repetition)
         alls = parts_of(reps, component, subcomponent)
         is_first = repetition is None or repetition.index == 1
+        if not is_first:
+            self.compiler.repeating.add((name, field))
         single = selector is None and is_first and not every_segment
         one = first_of(alls)
         depth = 2 if subcomponent else 1 if component else 0

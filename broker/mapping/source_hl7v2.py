@@ -70,6 +70,7 @@ class Hl7v2Source:
         try:
             segment = self.path(head, chain).one
             self.compiler.reads |= {("OBX", 2, 0), ("OBX", 6, 0)}
+            self.compiler.repeating.add(("OBX", 5))
         except PathError:
             return None
         units = self.units
