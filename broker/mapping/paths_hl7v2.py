@@ -34,6 +34,7 @@ from broker.mapping.readers_hl7v2 import (
     texts_of,
 )
 from broker.mapping.run import Node
+from broker.mapping.types_hl7v2 import component_type
 
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?![A-Za-z0-9_])")
 _NUMBER = re.compile(r"\d+")
@@ -270,6 +271,8 @@ class _PathParser:
             alls = every_direct(hops, name, field, every_segment)
             one, texts = first_of(alls), texts_of(alls, depth)
         outer = self.chain if nodes is not None else chain
+        if component:
+            kind = "" if subcomponent else component_type(kind, component)
         inner = (*outer, Level("repetition", name, None, kind, component=bool(component)))
         return Path(
             self.text,
@@ -374,7 +377,9 @@ class _PathParser:
         depth = min(
             2, (1 if level.component else 0) + (2 if subcomponent else 1 if component else 0)
         )
-        kind = level.type if not component else ""
+        kind = level.type
+        if component:
+            kind = "" if subcomponent else component_type(kind, component)
         return Path(
             self.text,
             first_of(alls),

@@ -49,7 +49,7 @@ class Hl7v2Source:
         if wanted is ResultValue:
             return self._result(path)
         shapes = SHAPES.get(wanted)
-        if shapes is None or (level == 0 and not can_be(path.type, wanted)):
+        if shapes is None or not can_be(path.type, wanted):
             return None
         shape = shapes.get(path.type) or shapes[""]
         if wanted in _REPEATING:
