@@ -19,8 +19,9 @@ from broker.document import (
 )
 from broker.errors import MappingError, ParseError
 from broker.mapping.closures import RuleInfo
-from broker.mapping.coverage import Reads, unread
+from broker.mapping.coverage import Reads, unread, watched
 from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
+from broker.mapping.extras import extras
 from broker.mapping.fused import Values, no_values
 from broker.mapping.paths import Path, SourceFormat
 from broker.mapping.run import ENGINE, Context, Mapped, Run
@@ -57,7 +58,7 @@ class Compiled:
     source: SourceFormat
     entries: tuple[Entry, ...]
     rules: tuple[RuleInfo, ...] = ()
-    reads: Reads = field(default_factory=dict)
+    reads: Reads = field(default_factory=Reads)
     ignored: frozenset[str] = frozenset()
     zone: Zone = PARIS
     decimal_comma: bool = False
@@ -89,6 +90,8 @@ class Mapper:
 
     def apply(self, parsed: Any, context: Context, coverage: bool) -> Mapped:
         """See `MappingSet.apply`."""
+        if coverage and parsed.format_name == "hl7v2":
+            parsed = watched(parsed)
         run = Run(parsed, context, self._systems)
         compiled = self.select(run, parsed)
         run.zone = compiled.zone
@@ -105,6 +108,9 @@ class Mapper:
         found: list[str] = []
         if coverage or compiled.keep_unread:
             found = self._unread(run, parsed, compiled)
+        if compiled.keep_unread and compiled.format == "hl7v2":
+            kept = extras(parsed, compiled.reads, compiled.ignored)
+            made[0].document = msgspec.structs.replace(made[0].document, extras=kept)
         return Mapped(
             mapping=compiled.name,
             version=compiled.version,

@@ -20,7 +20,7 @@ from broker.mapping import tables as csv_tables
 from broker.mapping.apply import Compiled, Entry, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
-from broker.mapping.coverage import reads_of
+from broker.mapping.coverage import Reads, reads_of
 from broker.mapping.inherit import flatten, merge_fields
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.paths import SourceFormat
@@ -227,9 +227,10 @@ class _Loader:
         chooser = Compiler(selector, tables, self.problems)
         applies = chooser.condition(file.applies_when, selector.root)
         entries = _entries(file, compiler, self.problems)
-        reads = source.compiler.reads if isinstance(source, Hl7v2Source) else set()
-        if isinstance(selector, Hl7v2Source):
-            reads |= selector.compiler.reads
+        reads = Reads()
+        if isinstance(source, Hl7v2Source) and isinstance(selector, Hl7v2Source):
+            places = source.compiler.reads | selector.compiler.reads
+            reads = reads_of(places, source.compiler.repeating, compiler.alternatives)
         return Compiled(
             name=file.name,
             version=file.version,
@@ -240,7 +241,7 @@ class _Loader:
             source=source,
             entries=entries,
             rules=tuple(compiler.rules),
-            reads=reads_of(reads),
+            reads=reads,
             ignored=frozenset(file.ignore),
             zone=self._zone(file),
             decimal_comma=_default(file, "decimal_comma") == "accept",

@@ -9,6 +9,8 @@ from collections.abc import Collection
 
 import msgspec
 
+from broker.document import ResultValue
+from broker.mapping.paths import Path
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.strict_yaml import Block, Sequence, Text
 from broker.mapping.tables import Table
@@ -26,6 +28,28 @@ def one_source(rule: Block, problems: Problems) -> None:
             "E123",
             f"'{name}' beside '{given[0]}': a rule has one source",
             "use first_of for several, or default for a fallback",
+        )
+
+
+def repetitions(path: Path, text: Text, target: Target, is_one: bool, problems: Problems) -> None:
+    """All repetitions do not fit a field with one value; that only the first is read is to be said."""
+    if path.is_every and is_one:
+        problems.add(
+            text.place,
+            "E127",
+            f"'{text.value}' gives several values, the field takes one",
+            f"write {text.value.replace('[*]', '[1]')} for the first, or 'as: text' for lines",
+        )
+    elif path.is_first_of_many and target.type is not ResultValue:
+        field, _, rest = text.value.rpartition("/")[2].partition(".")
+        head = text.value[: len(text.value) - len(field) - len(rest) - bool(rest)]
+        tail = f".{rest}" if rest else ""
+        several = "" if is_one else f", {head}{field}[*]{tail} for all"
+        problems.warn(
+            text.place,
+            "W310",
+            f"{field} repeats; only the first repetition is read",
+            f"write {head}{field}[1]{tail} if intended{several}",
         )
 
 

@@ -48,6 +48,7 @@ from broker.mapping.closures import (
 from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, compile_condition
 from broker.mapping.fused import FieldRule, Values, gather, remembered_rule, remembered_test
 from broker.mapping.language import RULE_KEYWORDS
+from broker.mapping.lines import is_text, joined, lines_of
 from broker.mapping.paths import Path, PathError, Shape, SourceFormat
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
@@ -98,6 +99,7 @@ class Compiler:
     used_tables: set[str] = field(default_factory=set)
     of_fields: dict[Rule, FieldRule] = field(default_factory=dict)
     """The rules that read one field and no more, for `fused.gather`."""
+    alternatives: set[Any] = field(default_factory=set)
 
     def condition(self, text: Text, chain: Any) -> Test:
         """A `when`, `applies_when` or similar; an always-false test after noting a problem."""
@@ -129,6 +131,18 @@ class Compiler:
         except PathError as error:
             self._add(within(text.place, error.offset), error.code, str(error), error.hint)
             return None
+
+    def _read(
+        self, text: Text, target: Target, item: Block | None, chain: Any, is_one: bool
+    ) -> Path | None:
+        """A path whose value goes into a field of one value, or into a list."""
+        path = self.path(text, chain)
+        if path is None:
+            return None
+        if is_one and path.is_every and is_text(item):
+            return lines_of(path)
+        checks.repetitions(path, text, target, is_one, self.problems)
+        return path
 
     # -- blocks of target fields
 
@@ -257,7 +271,7 @@ class Compiler:
         if block is not None:
             self._check_keywords(block)
         info, fallback, needed, place = self._ending(item, target, at)
-        path = self.path(text, chain)
+        path = self._read(text, target, block, chain, is_one=True)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, block)
@@ -301,7 +315,7 @@ class Compiler:
             return None
         block = item if isinstance(item, Block) else None
         info, fallback, needed, place = self._ending(item, target, at)
-        path = self.path(text, chain)
+        path = self._read(text, target, block, chain, is_one=False)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, block)
@@ -391,6 +405,7 @@ class Compiler:
 
     def _first_of_items(self, item: Block, target: Target, chain: Any, key: Text) -> Rule:
         paths = item.items["first_of"]
+        self._note_alternatives(paths, chain)
         rules = [
             self._from_all(inner, target, chain, item)
             for inner in (paths.items if isinstance(paths, Sequence) else [])
@@ -399,6 +414,13 @@ class Compiler:
         if not rules:
             self._add(key.place, "E112", "'first_of' is a list of paths")
         return first_value(rules)
+
+    def _note_alternatives(self, paths: Item, chain: Any) -> None:
+        """What is read only where the path before it gives nothing: coverage tells it from what is never read."""
+        for text in paths.items[1:] if isinstance(paths, Sequence) else ():
+            path = self.path(text, chain) if isinstance(text, Text) else None
+            if path is not None and isinstance(path.detail, tuple):
+                self.alternatives.add(path.detail)
 
     def _loop(
         self, item: Block, each: Text, target: Target, chain: Any, at: str, key: Text
@@ -485,6 +507,7 @@ class Compiler:
         elif isinstance(text := item.items.get("from"), Text):
             inner = self._from_one(text, target, chain, item)
         elif isinstance(paths := item.items.get("first_of"), Sequence):
+            self._note_alternatives(paths, chain)
             rules = [
                 self._from_one(inner_text, target, chain, item)
                 if isinstance(inner_text, Text)
@@ -540,7 +563,7 @@ class Compiler:
     # -- reading
 
     def _from_one(self, text: Text, target: Target, chain: Any, item: Block | None) -> Rule:
-        path = self.path(text, chain)
+        path = self._read(text, target, item, chain, is_one=True)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, item)
@@ -557,7 +580,7 @@ class Compiler:
         return read
 
     def _from_all(self, text: Text, target: Target, chain: Any, item: Block | None) -> Rule:
-        path = self.path(text, chain)
+        path = self._read(text, target, item, chain, is_one=False)
         if path is None:
             return gives_no_items
         shape = self._shaped(path, text, target, item)
@@ -590,6 +613,8 @@ class Compiler:
             kind = getattr(target.type, "__name__", str(target.type))
             self._add(forced.place, "E116", f"shape '{name}' makes no {kind}")
         shape = self.source.shape(path, target.type, name)
+        if shape is not None and path.is_lines:
+            shape = joined(shape)
         if shape is None:
             kind = getattr(target.type, "__name__", str(target.type))
             message = f"no shape from {path.type or 'this path'} to {kind}"

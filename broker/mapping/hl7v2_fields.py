@@ -2,7 +2,7 @@
 
 Long because it is a table.
 Facts of the standard: HL7 v2.5.1, with the fields and segments that versions 2.7 and 2.8.2 added (as tabulated by
-hl7apy 1.3.5, MIT licence), and the French Z segments of IHE PAM France 2.11. `*` marks a field that may repeat,
+hl7apy 1.3.5, MIT licence), OBX-27 to OBX-33 of 2.9, and the French Z segments of IHE PAM France 2.11. `*` marks a field that may repeat,
 `-` a number never used. Long because it is a table.
 """
 
@@ -158,8 +158,8 @@ FIELD_TYPES: dict[str, str] = {
         "CE* CWE IS CWE EI EI CX* EIP"
     ),
     "OBX": (
-        "SI ID CE ST varies* CE ST IS* NM ID* ID TS ST TS CE XCN* CE* EI* TS - - - XON* "
-        "XAD* XCN* ID* CWE CWE* ID* ID*"
+        "SI ID CE ST varies* CE ST IS* NM ID* ID TS ST TS CE XCN* CE* EI* TS CWE* EI CNE XON* "
+        "XAD* XCN* ID* CWE CWE* ID ID ID CWE* EIP*"
     ),
     "ODS": "ID CE* CE* ST*",
     "ODT": "CE CE* ST",
@@ -320,9 +320,11 @@ FIELD_TYPES: dict[str, str] = {
     "VTQ": "ST ID CE CE QSC*",
     "ZBE": "EI* DTM DTM ID ID ID XON XON CWE",
     "ZFA": "ID DTM DTM ID ID ID ID ID ID DTM ID DTM",
-    "ZFD": "NA NM ID ID ID DTM DTM",
-    "ZFM": "CWE CWE DTM DTM",
-    "ZFV": "XON DTM CWE* CWE DTM",
+    "ZFD": "NA NM ID ID ID DTM ID DT",
+    "ZFM": "IS IS IS IS",
+    "ZFP": "IS IS",
+    "ZFS": "SI EI TS TS ID CWE CNE FT",
+    "ZFV": "DLD CE IS TS TS XAD* CX CX* IS",
 }
 
 COMPONENTS: dict[str, int] = {

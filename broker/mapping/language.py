@@ -144,15 +144,7 @@ def _file(root: Block, path: Path, problems: Problems) -> MappingFile | None:
     groups = root.items.get("groups")
     file.groups = groups if isinstance(groups, Block) else None
     file.namespaces = {k: v.value for k, v in _texts(root, "namespaces", problems).items()}
-    file.defaults = _texts(root, "defaults", problems)
-    for default, text in file.defaults.items():
-        if default not in DEFAULT_KEYS:
-            problems.add(
-                text.place,
-                "E101",
-                f"unknown default '{default}'",
-                did_you_mean(default, DEFAULT_KEYS),
-            )
+    file.defaults = _defaults(root, problems)
     document = root.items.get("document")
     file.document = document if isinstance(document, Block) else None
     file.documents = _entries(root, problems)
@@ -186,6 +178,15 @@ def _texts(root: Block, key: str, problems: Problems) -> dict[str, Text]:
         else:
             problems.add(value.place, "E105", f"'{name}' is a text")
     return out
+
+
+def _defaults(root: Block, problems: Problems) -> dict[str, Text]:
+    block = root.items.get("defaults")
+    for name, key in (block.keys if isinstance(block, Block) else {}).items():
+        if name not in DEFAULT_KEYS:
+            hint = did_you_mean(name, DEFAULT_KEYS)
+            problems.add(key.place, "E101", f"unknown default '{name}'", hint)
+    return _texts(root, "defaults", problems)
 
 
 def _list(root: Block, key: str, problems: Problems) -> list[Item]:

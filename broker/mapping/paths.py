@@ -45,6 +45,9 @@ class Path:
 
     direct: the one field the path reads, where it reads but one; of its text `narrow` makes what `one` gives, or
         `every`, where the path is of all repetitions, what `all` gives
+    is_every: it asks for all repetitions by name (`[*]`)
+    is_first_of_many: the field may repeat, and the path does not say which repetition it wants
+    is_lines: its one raw value is the list of all
     """
 
     text: str
@@ -59,6 +62,9 @@ class Path:
     direct: Field | None = None
     narrow: Callable[[Any, Any], Any] = as_it_is
     every: Callable[[Any, Any], list[Any]] | None = None
+    is_every: bool = False
+    is_first_of_many: bool = False
+    is_lines: bool = False
 
 
 class SourceFormat(Protocol):

@@ -36,6 +36,7 @@ from broker.mapping.readers_hl7v2 import (
     texts_of,
 )
 from broker.mapping.run import Node
+from broker.mapping.types_hl7v2 import component_type
 
 _SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?![A-Za-z0-9_])")
 _NUMBER = re.compile(r"\d+")
@@ -71,6 +72,7 @@ class PathCompiler:
         self.top = top
         self.started = {name: group for group in _all(top) for name in group.starts}
         self.reads: set[tuple[str, int, int]] = set()
+        self.repeating: set[tuple[str, int]] = set()
 
     def compile(self, text: str, chain: Chain) -> Path:
         """Raises PathError with the offset of what is wrong."""
@@ -251,7 +253,10 @@ class _PathParser:
         chosen = choose_segments(find, selector, every_segment)
         reps = repetitions_of(chosen, name, field, repetition)
         alls = parts_of(reps, component, subcomponent)
-        single = selector is None and repetition is None and not every_segment
+        is_first = repetition is None or repetition.index == 1
+        if not is_first:
+            self.compiler.repeating.add((name, field))
+        single = selector is None and is_first and not every_segment
         one = first_of(alls)
         read: Field | None = None
         every = None
@@ -274,6 +279,8 @@ class _PathParser:
                 read, every = Field(hops, name, field), repetitions_in
             one, texts = first_of(alls), texts_of(alls, depth)
         outer = self.chain if nodes is not None else chain
+        if component:
+            kind = "" if subcomponent else component_type(kind, component)
         inner = (*outer, Level("repetition", name, None, kind, component=bool(component)))
         return Path(
             self.text,
@@ -288,6 +295,8 @@ class _PathParser:
             read,
             narrowed(component, subcomponent),
             every,
+            is_every=repetition is not None and repetition.every,
+            is_first_of_many=repetition is None and _repeats(name, field),
         )
 
     def _owner(self, name: str, chain: Chain, at: int) -> int:
@@ -379,7 +388,9 @@ class _PathParser:
         depth = min(
             2, (1 if level.component else 0) + (2 if subcomponent else 1 if component else 0)
         )
-        kind = level.type if not component else ""
+        kind = level.type
+        if component:
+            kind = "" if subcomponent else component_type(kind, component)
         return Path(
             self.text,
             first_of(alls),
@@ -390,6 +401,11 @@ class _PathParser:
             kind,
             depth,
         )
+
+
+def _repeats(name: str, field: int) -> bool:
+    types = FIELD_TYPES.get(name, "").split()
+    return name[0] != "Z" and len(types) >= field and types[field - 1].endswith("*")
 
 
 def _closing(text: str, start: int) -> int:

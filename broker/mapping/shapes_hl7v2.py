@@ -168,6 +168,15 @@ def ei(run: Any, raw: str, level: int) -> Identifier | None:
     return _identifier(run, _get(run, p, 0), _get(run, p, 1), _get(run, p, 2), "")
 
 
+def eip(run: Any, raw: str, level: int) -> Identifier | None:
+    """EIP: the placer's EI or, without one, the filler's; each is written with subcomponents."""
+    for part in parts(run, raw, level)[:2]:
+        found = ei(run, part, level + 1)
+        if found is not None:
+            return found
+    return None
+
+
 def hd(run: Any, raw: str, level: int) -> Identifier | None:
     """HD: an application or facility named by namespace, universal id, or both."""
     p = parts(run, raw, level)
@@ -266,6 +275,23 @@ def xcn(run: Any, raw: str, level: int) -> Person | None:
     namespace, universal = _authority(run, p[8]) if len(p) > 8 else ("", "")
     found = _identifier(run, leaf(run, p[0]), namespace, universal, _get(run, p, 12))
     name = _name(leaves(run, raw, level, 10), 1, 9) if len(p) > 1 else None
+    if found is None and name is None:
+        return None
+    return Person(identifiers=(found,) if found else (), name=name)
+
+
+def ndl(run: Any, raw: str, level: int) -> Person | None:
+    """NDL: its first component is a CNN with subcomponents; many senders write an XCN there instead."""
+    first = raw if level else raw.split(run.component, 1)[0]
+    return cnn(run, first, 1) if run.subcomponent in first else xcn(run, raw, level)
+
+
+def cnn(run: Any, raw: str, level: int) -> Person | None:
+    """CNN: id, name (2 to 6), degree, source table, authority (9, 10)."""
+    p = [leaf(run, part) for part in parts(run, raw, level)]
+    p += [""] * (11 - len(p))
+    found = _identifier(run, p[0], p[8], p[9], "")
+    name = _name([*p[:6], ""], 1, 6)
     if found is None and name is None:
         return None
     return Person(identifiers=(found,) if found else (), name=name)
@@ -675,7 +701,7 @@ SHAPES: dict[type, dict[str, Typed]] = {
         "": cx,
         "CX": cx,
         "EI": ei,
-        "EIP": ei,
+        "EIP": eip,
         "HD": hd,
         "XON": xon_identifier,
         "XCN": xcn_identifier,
@@ -686,7 +712,7 @@ SHAPES: dict[type, dict[str, Typed]] = {
     },
     Coded: {"": coded},
     PersonName: {"": xpn, "XPN": xpn, "XCN": ppn, "PPN": ppn},
-    Person: {"": xcn, "XPN": xpn_person},
+    Person: {"": xcn, "XPN": xpn_person, "NDL": ndl, "CNN": cnn},
     Organization: {"": xon, "HD": hd_organization},
     Address: {"": xad},
     Telecom: {"": xtn},

@@ -12,6 +12,7 @@ from broker.mapping.readers_hl7v2 import text_of
 from broker.mapping.run import Node, remembered
 from broker.mapping.shapes_hl7v2 import SHAPES, Typed, free, leaf, result_value
 from broker.mapping.tables import Table
+from broker.mapping.types_hl7v2 import can_be
 
 _REPEATING = (Coded, When, Person, Organization, Range, Location)
 
@@ -48,7 +49,7 @@ class Hl7v2Source:
         if wanted is ResultValue:
             return self._result(path)
         shapes = SHAPES.get(wanted)
-        if shapes is None:
+        if shapes is None or not can_be(path.type, wanted):
             return None
         shape = shapes.get(path.type) or shapes[""]
         if wanted in _REPEATING or path.type == "HD":
@@ -63,12 +64,13 @@ class Hl7v2Source:
     def _result(self, path: Path) -> Shape | None:
         """OBX-5 reads its neighbours OBX-2 (type) and OBX-6 (unit)."""
         head, mark, _ = path.text.rpartition("-5")
-        if not mark:
+        if not mark or path.detail[0] != "OBX":
             return None
         chain = path.chain[:-1]
         try:
             segment = self.path(head, chain).one
             self.compiler.reads |= {("OBX", 2, 0), ("OBX", 6, 0)}
+            self.compiler.repeating.add(("OBX", 5))
         except PathError:
             return None
         units = self.units

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 HEAD = "mapping: site\nversion: 1.0.0\nlanguage: 1\nfrom: hl7v2\napplies_when: MSH-9.1 = 'ADT'\n"
-GOOD = HEAD + "document:\n  title: PID-3\n"
+GOOD = HEAD + "document:\n  title: PID-18\n"
 SEX = "from,to\nM,male\nF,female\n"
 BASE = (
     "mapping: base\nversion: 1.0.0\nlanguage: 1\nfrom: hl7v2\n"
-    "document:\n  title: PID-5.1\n  patient:\n    names: PID-5[*]\n"
+    "document:\n  title: PID-18\n  patient:\n    names: PID-5[*]\n"
 )
 
 
@@ -24,7 +24,7 @@ class Mistake:
 
 def _rules(what: str, rules: str, **files: str) -> Mistake:
     named = {name.replace("_", "."): text for name, text in files.items()}
-    rest = "" if "document" in rules or "extends" in rules else "document:\n  title: PID-3\n"
+    rest = "" if "document" in rules or "extends" in rules else "document:\n  title: PID-18\n"
     return Mistake(what, HEAD + rules + rest, {"sex.csv": SEX, **named})
 
 
@@ -39,12 +39,12 @@ GROUPS = (
 
 MISTAKES = [
     # YAML
-    Mistake("a tab instead of blanks", HEAD + "document:\n\ttitle: PID-3\n"),
+    Mistake("a tab instead of blanks", HEAD + "document:\n\ttitle: PID-18\n"),
     _rules("a colon inside a plain text", "document:\n  title: = Report: final\n"),
     _rules("a path with brackets in flow style", "document: {authors: [PID-3[*]]}\n"),
-    _rules("the same key twice", "document:\n  title: PID-3\n  title: PID-4\n"),
-    _rules("an anchor", "document: &rules\n  title: PID-3\n"),
-    _rules("a tag", "document:\n  title: !!str PID-3\n"),
+    _rules("the same key twice", "document:\n  title: PID-18\n  title: PID-19\n"),
+    _rules("an anchor", "document: &rules\n  title: PID-18\n"),
+    _rules("a tag", "document:\n  title: !!str PID-18\n"),
     Mistake("two documents in a file", HEAD + "---\nmapping: other\n"),
     Mistake("a list instead of keys", "- mapping: site\n"),
     # the head of a file
@@ -52,7 +52,7 @@ MISTAKES = [
     Mistake("no version", GOOD.replace("version: 1.0.0\n", "")),
     Mistake("a language of tomorrow", GOOD.replace("language: 1", "language: 2")),
     Mistake("an unknown format", GOOD.replace("from: hl7v2", "from: hl7")),
-    _rules("an unknown key of the file", "documnet:\n  title: PID-3\n"),
+    _rules("an unknown key of the file", "documnet:\n  title: PID-18\n"),
     _rules("an unknown default", "defaults:\n  time_zone: Europe/Paris\n"),
     _rules("a timezone that is none", "defaults:\n  timezone: Paris\n"),
     Mistake("a condition that ends early", GOOD.replace("= 'ADT'", "= ")),
@@ -60,31 +60,37 @@ MISTAKES = [
     Mistake("a condition with two equal signs", GOOD.replace("=", "==")),
     _rules("an ignored path without a reason", "ignore:\n  - path: PID-1\n"),
     # target fields and keywords
-    _rules("an unknown field of the document", "document:\n  titel: PID-3\n"),
+    _rules("an unknown field of the document", "document:\n  titel: PID-18\n"),
     _rules("an unknown field inside", "document:\n  patient:\n    birthdate: PID-7\n"),
-    _rules("an unknown keyword", "document:\n  title:\n    form: PID-3\n"),
+    _rules("an unknown keyword", "document:\n  title:\n    form: PID-18\n"),
     _rules("a keyword among fields", "document:\n  patient:\n    when: PID-7 is present\n    birth_date: PID-7\n"),
-    _rules("a list for a field that has one value", "document:\n  title:\n    - PID-3\n    - PID-4\n"),
-    _rules("fields of a text", "document:\n  title:\n    fields:\n      value: PID-3\n"),
+    _rules("a list for a field that has one value", "document:\n  title:\n    - PID-18\n    - PID-19\n"),
+    _rules("fields of a text", "document:\n  title:\n    fields:\n      value: PID-18\n"),
     _rules("a loop without fields", "document:\n  reports:\n    each: OBR\n"),
     _rules("a constant that is no code", "document:\n  kind: = report\n"),
     _rules("a code of another field", "document:\n  status: = cancel\n"),
     _rules("NO, which YAML would make false, as a code", "document:\n  status: = NO\n"),
     _rules("a word for a truth value", "document:\n  patient:\n    deceased: = perhaps\n"),
-    _rules("an unknown shape", "document:\n  title:\n    from: PID-3\n    as: name\n"),
+    _rules("an unknown shape", "document:\n  title:\n    from: PID-18\n    as: name\n"),
     _rules("a shape that does not fit", "document:\n  patient:\n    birth_date:\n      from: PID-7\n      as: address\n"),
     _rules("a needed field left out", "document:\n  relations:\n    each: TXA\n    fields:\n      target: TXA-13\n"),
     _rules("a template that does not close", 'document:\n  title:\n    template: "{PID-3 report"\n'),
     _rules("unmapped with an unknown word", TABLE + "document:\n  patient:\n    sex:\n      from: PID-8\n      table: sex\n      unmapped: ignore\n"),
-    _rules("required with an unknown word", "document:\n  title:\n    from: PID-3\n    required: maybe\n"),
+    _rules("required with an unknown word", "document:\n  title:\n    from: PID-18\n    required: maybe\n"),
     _rules("a rule with no source", "document:\n  title:\n    default: x\n"),
-    _rules("two sources in one rule", "document:\n  title:\n    from: PID-3\n    constant: x\n"),
-    _rules("a choice that is never reached", "document:\n  title:\n    choose:\n      - constant: a\n      - when: PID-3 is present\n        constant: b\n"),
+    _rules("two sources in one rule", "document:\n  title:\n    from: PID-18\n    constant: x\n"),
+    _rules("a choice that is never reached", "document:\n  title:\n    choose:\n      - constant: a\n      - when: PID-18 is present\n        constant: b\n"),
     # paths
     _rules("a field that the segment does not have", "document:\n  title: PID-88\n"),
     _rules("a component that the type does not have", "document:\n  created_at: PID-7.9\n"),
     _rules("a segment in small letters", "document:\n  title: pid-3\n"),
     _rules("a bracket that is not closed", "document:\n  authors: PID-3[*\n"),
+    _rules("all repetitions for a field that has one value", "document:\n  title: PID-3[*]\n"),
+    _rules("all repetitions in first_of for one value", "document:\n  patient:\n    birth_date:\n      first_of:\n        - PID-7\n        - PID-3[*].7\n"),
+    _rules("only the first repetition of many", "document:\n  patient:\n    names: PID-5\n"),
+    _rules("a name where a date belongs", "document:\n  patient:\n    birth_date: PID-5[1]\n"),
+    _rules("a date where a person belongs", "document:\n  event:\n    operator: EVN-2\n"),
+    _rules("a result value from another segment", "document:\n  observations:\n    each: OBX[*]\n    fields:\n      value: PID-5[1]\n"),
     _rules("an index of zero", "document:\n  title: PID-3[0]\n"),
     _rules("a segment of a group from outside", GROUPS + "document:\n  title: OBX-5\n"),
     _rules("a group that is not declared", GROUPS + "document:\n  reports:\n    each: ordre\n    fields:\n      code: OBR-4\n"),
@@ -104,6 +110,6 @@ MISTAKES = [
     _extends("a mapping from another format", "", BASE.replace("hl7v2", "cda")),
     _extends("an override of what is not inherited", "document:\n  patient:\n    fields:\n      sex: PID-8\n  reports:\n    fields:\n      code: OBR-4\n"),
     _extends("removing what is not inherited", "remove:\n  - patient.phones\n"),
-    _extends("appending to what is not inherited", "document:\n  authors+: PV1-7\n"),
-    Mistake("one name for two mappings", HEAD + "document:\n  title: PID-3\n", {"other.yaml": HEAD + "document:\n  title: PID-4\n"}),
+    _extends("appending to what is not inherited", "document:\n  authors+: PV1-7[1]\n"),
+    Mistake("one name for two mappings", HEAD + "document:\n  title: PID-18\n", {"other.yaml": HEAD + "document:\n  title: PID-19\n"}),
 ]  # fmt: skip
