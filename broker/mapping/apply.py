@@ -21,7 +21,7 @@ from broker.errors import MappingError, ParseError
 from broker.mapping.closures import Rule, RuleInfo
 from broker.mapping.coverage import Reads, unread
 from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
-from broker.mapping.paths import Path, SourceFormat
+from broker.mapping.paths import Path, SourceFormat, TreeFormat
 from broker.mapping.run import ENGINE, Context, Mapped, Run
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
@@ -94,8 +94,10 @@ class Mapper:
         run.zone = compiled.zone
         run.decimal_comma = compiled.decimal_comma
         run.midnight_is_unknown = compiled.midnight_is_unknown
-        if coverage and compiled.format != "hl7v2":
-            run.seen = set()
+        source, reads = compiled.source, None
+        if isinstance(source, TreeFormat) and (coverage or compiled.keep_unread):
+            parsed, reads = source.traced(parsed)
+            run.message = parsed
         root = compiled.source.start(run, parsed)
         made = self._run_entries(run, root, compiled, context)
         if not made and not all(entry.allow_none for entry in compiled.entries):
@@ -104,7 +106,7 @@ class Mapper:
             )
         found: list[str] = []
         if coverage or compiled.keep_unread:
-            found = self._unread(run, parsed, compiled)
+            found = self._unread(parsed, compiled, reads)
         return Mapped(
             mapping=compiled.name,
             version=compiled.version,
@@ -270,11 +272,10 @@ class Mapper:
             values["attachments"] = (attachment, *values.get("attachments", ()))
         return self._document(run, values, tuple(run.issues[since:]), compiled, context, number)
 
-    def _unread(self, run: Run, parsed: Any, compiled: Compiled) -> list[str]:
-        if compiled.format == "hl7v2":
-            return unread(parsed, compiled.reads, compiled.ignored)
-        lister = getattr(compiled.source, "unread", None)
-        return list(lister(run, parsed, compiled.ignored)) if lister is not None else []
+    def _unread(self, parsed: Any, compiled: Compiled, reads: Any) -> list[str]:
+        if isinstance(compiled.source, TreeFormat):
+            return list(dict.fromkeys(compiled.source.unread(parsed, reads, compiled.ignored)))
+        return unread(parsed, compiled.reads, compiled.ignored)
 
 
 def _values(run: Run, scope: Any, pairs: Pairs) -> dict[str, Any]:
