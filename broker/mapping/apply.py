@@ -23,7 +23,7 @@ from broker.mapping.coverage import Reads, unread, watched
 from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
 from broker.mapping.extras import extras
 from broker.mapping.fused import Values, no_values
-from broker.mapping.paths import Path, SourceFormat
+from broker.mapping.paths import Path, SourceFormat, TreeFormat
 from broker.mapping.run import ENGINE, Context, Mapped, Run
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
@@ -97,8 +97,10 @@ class Mapper:
         run.zone = compiled.zone
         run.decimal_comma = compiled.decimal_comma
         run.midnight_is_unknown = compiled.midnight_is_unknown
-        if coverage and compiled.format != "hl7v2":
-            run.seen = set()
+        source, reads = compiled.source, None
+        if isinstance(source, TreeFormat) and (coverage or compiled.keep_unread):
+            parsed, reads = source.traced(parsed)
+            run.message = parsed
         root = compiled.source.start(run, parsed)
         made = self._run_entries(run, root, compiled, context)
         if not made and not all(entry.allow_none for entry in compiled.entries):
@@ -107,7 +109,7 @@ class Mapper:
             )
         found: list[str] = []
         if coverage or compiled.keep_unread:
-            found = self._unread(run, parsed, compiled)
+            found = self._unread(parsed, compiled, reads)
         if compiled.keep_unread and compiled.format == "hl7v2":
             kept = extras(parsed, compiled.reads, compiled.ignored)
             made[0].document = msgspec.structs.replace(made[0].document, extras=kept)
@@ -276,11 +278,10 @@ class Mapper:
             values["attachments"] = (attachment, *values.get("attachments", ()))
         return self._document(run, values, tuple(run.issues[since:]), compiled, context, number)
 
-    def _unread(self, run: Run, parsed: Any, compiled: Compiled) -> list[str]:
-        if compiled.format == "hl7v2":
-            return unread(parsed, compiled.reads, compiled.ignored)
-        lister = getattr(compiled.source, "unread", None)
-        return list(lister(run, parsed, compiled.ignored)) if lister is not None else []
+    def _unread(self, parsed: Any, compiled: Compiled, reads: Any) -> list[str]:
+        if isinstance(compiled.source, TreeFormat):
+            return list(dict.fromkeys(compiled.source.unread(parsed, reads, compiled.ignored)))
+        return unread(parsed, compiled.reads, compiled.ignored)
 
 
 def _source(found: Source | None, message: Any, format_name: str, context: Context) -> Source:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 One = Callable[[Any, Any], Any]
 """(run, scope) -> the first raw value, or None."""
@@ -85,4 +85,17 @@ class SourceFormat(Protocol):
     @property
     def root(self) -> Any:
         """The static scopes of the outermost level."""
+        ...
+
+
+@runtime_checkable
+class TreeFormat(Protocol):
+    """A source format whose coverage is found by noting what is read of a message: CDA and FHIR."""
+
+    def traced(self, message: Any) -> tuple[Any, Any]:
+        """The message made to note what is read of it, and the notes: for coverage of formats that are trees."""
+        ...
+
+    def unread(self, message: Any, reads: Any, ignored: frozenset[str]) -> Iterable[str]:
+        """Populated places of a traced message that no rule read; a place as often as it is met."""
         ...

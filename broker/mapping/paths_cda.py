@@ -220,8 +220,6 @@ def _attribute(
 ) -> Callable[[Any, Any], list[Any]]:
     def values(run: Any, scope: Any) -> list[Any]:
         found = elements(run, scope)
-        if run.seen is not None:
-            run.seen.update(map(id, found))
         return [v for e in found if (v := e.get(name))]
 
     return values

@@ -192,14 +192,12 @@ def _resources(kind: str) -> Step:
 def _member(name: str) -> Step:
     aside = f"_{name}"
 
-    def member(run: Any, found: list[At]) -> list[At]:
+    def member(_run: Any, found: list[At]) -> list[At]:
         out: list[At] = []
         for at in found:
             value = at.value
             if not isinstance(value, dict):
                 continue
-            if run.seen is not None:
-                run.seen.add(id(value))
             inner = value.get(name)
             kind = ""
             if inner is None:
@@ -217,11 +215,11 @@ def _member(name: str) -> Step:
 
 def _choice(value: dict[str, Any], name: str) -> tuple[Any, str]:
     length = len(name)
-    for key, inner in value.items():
+    for key in value:
         if key[:length] == name and key[length : length + 1].isupper():
             kind = key[length:]
             if kind in _CHOICES:
-                return inner, kind
+                return value.get(key), kind
     return None, ""
 
 

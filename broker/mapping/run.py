@@ -105,11 +105,9 @@ class Run:
         "index",
         "is_standard",
         "issues",
-        "kept",
         "message",
         "midnight_is_unknown",
         "repetition",
-        "seen",
         "subcomponent",
         "systems",
         "trail",
@@ -132,8 +130,6 @@ class Run:
         self.ids: dict[str, Any] | None = None
         self.decimal_comma = False
         self.midnight_is_unknown = False
-        self.seen: set[int] | None = None
-        self.kept: list[Any] = []
         self.component = "^"
         self.repetition = "~"
         self.subcomponent = "\0"

@@ -36,6 +36,7 @@ from broker.document import (
     Telecom,
     When,
 )
+from broker.mapping.coverage_cda import Traced
 from broker.mapping.paths_cda import V3
 from broker.mapping.run import Null
 from broker.mapping.values import base64_bytes, hl7_when, number, text_range
@@ -73,6 +74,11 @@ def children(element: Any, name: str) -> list[Any]:
 def child(element: Any, name: str) -> Any:
     """The first child of a name, or None."""
     return next(element.iterchildren(q(name)), None)
+
+
+def verbatim(element: Any) -> Any:
+    """The lxml element to be written out as it is; in coverage mode all of it counts as read."""
+    return element.verbatim() if isinstance(element, Traced) else element
 
 
 def words(element: Any) -> str:
@@ -497,7 +503,7 @@ def attachment(run: Any, element: Any) -> Any:
 def text(_run: Any, element: Any) -> Any:
     """ST, or the verbatim fragment of a narrative; else what the element says in an attribute."""
     if element.tag == q("text") and (len(element) or element.getparent().tag == q("section")):
-        fragment = etree.tostring(element, encoding="unicode", with_tail=False)
+        fragment = etree.tostring(verbatim(element), encoding="unicode", with_tail=False)
         return fragment if words(element) or len(element) else None
     return words(element) or element.get("value") or element.get("code") or None
 

@@ -1,17 +1,17 @@
-"""The CDA source of the engine: paths over elements, shapes, and what no rule reached."""
+"""The CDA source of the engine: paths over elements, and shapes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from broker.document import Coded, Coding, Identifier, When
+from broker.mapping.coverage_cda import Reads, traced, unread
 from broker.mapping.paths import Path, Shape
 from broker.mapping.paths_cda import compile_path
 from broker.mapping.shapes_cda import SHAPES, or_null, plain_text
 from broker.mapping.tables import Table
 from broker.mapping.values import hl7_when
-
-_STRUCTURE = frozenset({"templateId", "realmCode", "typeId"})
 
 
 class CdaSource:
@@ -23,11 +23,18 @@ class CdaSource:
         self.namespaces = namespaces
         self.units = units
 
-    def start(self, run: Any, message: Any) -> Any:
+    def start(self, _run: Any, message: Any) -> Any:
         """The ClinicalDocument element."""
-        if run.seen is not None:
-            run.kept = list(message.root.iter())  # lxml reuses the id of an element it let go
         return message.root
+
+    def traced(self, message: Any) -> tuple[Any, Any]:
+        """The message with elements that take note, and the notes."""
+        reads: Reads = {}
+        return traced(message, reads), reads
+
+    def unread(self, message: Any, reads: Any, ignored: frozenset[str]) -> Iterator[str]:
+        """Places no rule read; see `coverage_cda`."""
+        return unread(message, reads, ignored)
 
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a CDA path. Raises PathError."""
@@ -41,35 +48,7 @@ class CdaSource:
         if shape is None:
             return None
         made = or_null(shape)
-
-        def shaped(run: Any, element: Any, _scope: Any) -> Any:
-            if run.seen is not None:
-                run.seen.update(map(id, element.iter()))
-            return made(run, element)
-
-        return shaped
-
-    def unread(self, run: Any, message: Any, ignored: frozenset[str]) -> list[str]:
-        """Elements no rule reached, each at the top of its subtree."""
-        out: dict[str, None] = {}
-        seen = run.seen or set()
-        for element in message.root:
-            _unread(element, "", seen, out)
-        return [path for path in out if path not in ignored]
-
-
-def _unread(element: Any, above: str, seen: set[int], out: dict[str, None]) -> None:
-    if not isinstance(element.tag, str):
-        return
-    name = element.tag.rpartition("}")[2]
-    if name in _STRUCTURE or id(element) in seen:
-        return
-    path = f"{above}/{name}" if above else name
-    if len(element) and any(id(e) in seen for e in element.iter()):
-        for inner in element:
-            _unread(inner, path, seen, out)
-    else:
-        out[path] = None
+        return lambda run, element, _scope: made(run, element)
 
 
 def _from_attribute(wanted: Any) -> Shape | None:
