@@ -9,7 +9,7 @@ from typing import Any
 from broker.document import Document, Issue
 from broker.errors import MappingError, ParseError, PermanentError
 from broker.mapping.catalogue import MappingSet
-from broker.mapping.run import Context, Mapped, ids_from
+from broker.mapping.run import Context, Coverage, Mapped, ids_from
 from broker.parsing import cda, fhir, hl7v2, media, xdm, xdm_header
 
 Parsed = Any
@@ -68,7 +68,7 @@ class Mapper:
             return hl7v2.split_messages(body)
         return fhir.split(body) if kind == "fhir-r4" else [body]
 
-    def read(self, body: bytes, given: Given, *, coverage: bool = False) -> Reading:
+    def read(self, body: bytes, given: Given, *, coverage: Coverage = False) -> Reading:
         """Parse and map one message. A message that cannot be read is a Reading with a `failure`, never a raise."""
         kind = media.recognise(body, given.media)
         reading = Reading(format=kind)
@@ -97,7 +97,7 @@ class Mapper:
         body: bytes,
         given: Given,
         reading: Reading,
-        coverage: bool,
+        coverage: Coverage,
         first_id: int = 0,
     ) -> None:
         document_id = ids_from(given.message_id)
@@ -123,7 +123,9 @@ class Mapper:
         reading.charset_used = getattr(parsed, "charset_used", "")
         reading.mapped = mapped
 
-    def _read_archive(self, body: bytes, given: Given, reading: Reading, coverage: bool) -> None:
+    def _read_archive(
+        self, body: bytes, given: Given, reading: Reading, coverage: Coverage
+    ) -> None:
         """Each document of an archive by its own format; one of no format of ours by the archive's metadata."""
         archive = xdm.parse(body)
         for document in archive.documents:

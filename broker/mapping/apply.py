@@ -19,12 +19,12 @@ from broker.document import (
 )
 from broker.errors import MappingError, ParseError
 from broker.mapping.closures import RuleInfo
-from broker.mapping.coverage import Reads, unread, watched
+from broker.mapping.coverage import Reads, Suspects, unread, unread_fast, watched
 from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
 from broker.mapping.extras import extras
 from broker.mapping.fused import Values, no_values
 from broker.mapping.paths import Path, SourceFormat, TreeFormat
-from broker.mapping.run import ENGINE, Context, Mapped, Run
+from broker.mapping.run import ENGINE, Context, Coverage, Mapped, Run
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
 
@@ -60,6 +60,7 @@ class Compiled:
     rules: tuple[RuleInfo, ...] = ()
     reads: Reads = field(default_factory=Reads)
     ignored: frozenset[str] = frozenset()
+    suspects: Suspects = field(default_factory=lambda: Suspects(Reads(), ()))
     zone: Zone = PARIS
     decimal_comma: bool = False
     midnight_is_unknown: bool = False
@@ -88,9 +89,10 @@ class Mapper:
             for c in mappings.values()
         }
 
-    def apply(self, parsed: Any, context: Context, coverage: bool) -> Mapped:
+    def apply(self, parsed: Any, context: Context, coverage: Coverage) -> Mapped:
         """See `MappingSet.apply`."""
-        if coverage and parsed.format_name == "hl7v2":
+        is_full = coverage is True
+        if is_full and parsed.format_name == "hl7v2":
             parsed = watched(parsed)
         run = Run(parsed, context, self._systems)
         compiled = self.select(run, parsed)
@@ -98,7 +100,7 @@ class Mapper:
         run.decimal_comma = compiled.decimal_comma
         run.midnight_is_unknown = compiled.midnight_is_unknown
         source, reads = compiled.source, None
-        if isinstance(source, TreeFormat) and (coverage or compiled.keep_unread):
+        if isinstance(source, TreeFormat) and (is_full or compiled.keep_unread):
             parsed, reads = source.traced(parsed)
             run.message = parsed
         root = compiled.source.start(run, parsed)
@@ -108,7 +110,9 @@ class Mapper:
                 "mapping.no_document", where=compiled.name, reason="no document entry applied"
             )
         found: list[str] = []
-        if coverage or compiled.keep_unread:
+        if coverage == "fast" and not isinstance(source, TreeFormat):
+            found = unread_fast(parsed, compiled.suspects, compiled.ignored)
+        elif is_full or compiled.keep_unread:
             found = self._unread(parsed, compiled, reads)
         if compiled.keep_unread and compiled.format == "hl7v2":
             kept = extras(parsed, compiled.reads, compiled.ignored)

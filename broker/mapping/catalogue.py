@@ -20,12 +20,12 @@ from broker.mapping import tables as csv_tables
 from broker.mapping.apply import Compiled, Entry, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
-from broker.mapping.coverage import Reads, reads_of
+from broker.mapping.coverage import Reads, Suspects, reads_of
 from broker.mapping.inherit import flatten, merge_fields
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.paths import SourceFormat
 from broker.mapping.problems import Place, Problems
-from broker.mapping.run import Context, Mapped
+from broker.mapping.run import Context, Coverage, Mapped
 from broker.mapping.source_cda import CdaSource
 from broker.mapping.source_fhir import FhirSource
 from broker.mapping.source_hl7v2 import Hl7v2Source
@@ -54,10 +54,10 @@ class MappingSet:
     mapper: Mapper = field(repr=False)
     warnings: tuple[str, ...] = ()
 
-    def apply(self, parsed: Any, context: Context, *, coverage: bool = False) -> Mapped:
+    def apply(self, parsed: Any, context: Context, *, coverage: Coverage = False) -> Mapped:
         """Map one parsed message (its `format_name` says which mappings are tried).
 
-        coverage: also list the populated source paths that no rule reads; it costs time.
+        coverage: also list the populated source paths that no rule reads (see `run.Coverage`); it costs time.
         Raises: MappingError `mapping.none`, `mapping.ambiguous`, `mapping.required`, `mapping.unmapped_code`,
         `mapping.no_document`, `mapping.too_many_values`, `embedded.patient_mismatch`; with the place, no value.
         """
@@ -243,6 +243,7 @@ class _Loader:
             rules=tuple(compiler.rules),
             reads=reads,
             ignored=frozenset(file.ignore),
+            suspects=Suspects(reads, frozenset(file.ignore)),
             zone=self._zone(file),
             decimal_comma=_default(file, "decimal_comma") == "accept",
             midnight_is_unknown=_default(file, "midnight_is_unknown") == "true",

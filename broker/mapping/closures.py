@@ -5,7 +5,7 @@ For `compile`, which decides which of them a rule needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from broker.document import Coded, Coding
 from broker.errors import MappingError
 from broker.mapping.conditions import Test
 from broker.mapping.language import RULE_KEYWORDS
+from broker.mapping.paths import Root
 from broker.mapping.problems import Place
 from broker.mapping.run import Null, Run
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -75,6 +76,34 @@ def source_text(item: Item) -> str:
         if name in item.items:
             return source_text(item.items[name])
     return ""
+
+
+def roots_of(item: Item, root_of: Callable[[Text], Root | None]) -> set[Root] | None:
+    """What a rule's paths begin with: where none of it is there, the rule gives nothing. None where that is not so."""
+    if isinstance(item, Text):
+        if item.value.startswith("= "):
+            return None
+        root = root_of(item)
+        return None if root is None else {root}
+    if isinstance(item, Sequence):
+        return _all_roots(item.items, root_of)
+    if isinstance(each := item.items.get("each"), Text):
+        return roots_of(each, root_of)
+    if isinstance(text := item.items.get("from"), Text):
+        return roots_of(text, root_of)
+    if isinstance(paths := item.items.get("first_of"), Sequence):
+        return _all_roots(paths.items, root_of)
+    return None
+
+
+def _all_roots(items: Iterable[Item], root_of: Callable[[Text], Root | None]) -> set[Root] | None:
+    found: set[Root] = set()
+    for item in items:
+        roots = roots_of(item, root_of)
+        if roots is None:
+            return None
+        found |= roots
+    return found
 
 
 def table_text(item: Item) -> str:

@@ -37,6 +37,7 @@ from broker.mapping.closures import (
     null_test,
     present_test,
     restricted,
+    roots_of,
     simple_source,
     source_text,
     table_text,
@@ -46,10 +47,10 @@ from broker.mapping.closures import (
     without_repeats,
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, compile_condition
-from broker.mapping.fused import FieldRule, Values, gather, remembered_rule, remembered_test
+from broker.mapping.fused import FieldRule, Known, Values, gather, remembered_rule, remembered_test
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
-from broker.mapping.paths import Path, PathError, Shape, SourceFormat
+from broker.mapping.paths import Path, PathError, Root, Shape, SourceFormat
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -97,8 +98,7 @@ class Compiler:
     unmapped: str = "keep"
     rules: list[RuleInfo] = field(default_factory=list)
     used_tables: set[str] = field(default_factory=set)
-    of_fields: dict[Rule, FieldRule] = field(default_factory=dict)
-    """The rules that read one field and no more, for `fused.gather`."""
+    known: Known = field(default_factory=Known)
     alternatives: set[Any] = field(default_factory=set)
 
     def condition(self, text: Text, chain: Any) -> Test:
@@ -224,7 +224,7 @@ class Compiler:
             pairs.append((target.attribute, self.rule(item, target, chain, where, key)))
             if is_constant(item):
                 constants.add(target.attribute)
-        return gather(pairs, self.of_fields), frozenset(constants)
+        return gather(pairs, self.known), frozenset(constants)
 
     # -- rules
 
@@ -243,12 +243,27 @@ class Compiler:
                     return found or None
                 return tuple(without_repeats(found)) if distinct else tuple(found)
 
-            return self._remembered(self._finished(many, item, target, at), item, chain)
+            return self._rooted(self._finished(many, item, target, at), item, chain)
         text = simple_source(item)
         if text is not None:
             return self._simple(text, item, target, chain, at)
         one = self._one(item, target, chain, at, key)
-        return self._remembered(self._finished(one, item, target, at), item, chain)
+        return self._rooted(self._finished(one, item, target, at), item, chain)
+
+    def _rooted(self, rule: Rule, item: Item, chain: Any) -> Rule:
+        """The rule, remembering where it can; what it needs to be there is noted."""
+        quick = self._remembered(rule, item, chain)
+        is_ended = isinstance(item, Block) and ("default" in item.items or "required" in item.items)
+        roots = None if is_ended else roots_of(item, lambda text: self._root(text, chain))
+        if roots:
+            self.known.rooted[quick] = tuple(sorted(roots, key=lambda root: root.name))
+        return quick
+
+    def _root(self, text: Text, chain: Any) -> Root | None:
+        try:
+            return self.source.path(text.value, chain).root
+        except PathError:
+            return None
 
     def _remembered(self, rule: Rule, item: Item, chain: Any) -> Rule:
         """A rule that translates one field, as one that remembers its translations."""
@@ -259,11 +274,9 @@ class Compiler:
             return rule
         number = len(self.rules) - 1
         path = self.path(text, chain)
-        return (
-            rule
-            if path is None or path.direct is None
-            else remembered_rule(rule, path.direct, number)
-        )
+        if path is None or path.direct is None:
+            return rule
+        return remembered_rule(rule, path.direct, number)
 
     def _simple(self, text: Text, item: Item, target: Target, chain: Any, at: str) -> Rule:
         """The common rule, one path into one value: read, shaped and finished in one closure."""
@@ -305,7 +318,7 @@ class Compiler:
             if target.type is str and not target.codes and path.direct.component < 2:
                 table = block is not None and "table" in block.items
                 take = take if table else _plain_taker(take, info)
-            self.of_fields[simple] = FieldRule(path.direct, take)
+            self.known.of_fields[simple] = FieldRule(path.direct, take)
         return simple
 
     def _simple_many(self, item: Item, target: Target, chain: Any, at: str) -> Rule | None:
@@ -361,7 +374,9 @@ class Compiler:
                 value = items(run, every(run, raw), scope)
                 return None if value.__class__ is Null else value
 
-            self.of_fields[simple] = FieldRule(path.direct, take)
+            self.known.of_fields[simple] = FieldRule(path.direct, take)
+        elif path.root is not None and fallback is None and not needed:
+            self.known.rooted[simple] = (path.root,)
         return simple
 
     def _items(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> Rule:

@@ -16,6 +16,11 @@ from broker.mapping.hl7v2_fields import FIELD_TYPES
 Place = tuple[str, int, int]
 """Segment, field, component; component 0 is the whole field."""
 
+Suspect = tuple[int, str, frozenset[int] | None]
+"""A field number, its path, and the components of it that are read (None: not one)."""
+
+_MOST_FIELDS = 128
+
 
 @dataclass(frozen=True, slots=True)
 class Reads:
@@ -45,6 +50,54 @@ def reads_of(
         frozenset(repeating),
         frozenset((segment, number) for segment, number, _ in alternatives),
     )
+
+
+class Suspects(dict[str, tuple[Suspect, ...]]):
+    """By segment name, the fields that a rule reads in part or not at all; worked out when a segment is first met.
+
+    For fast mode, which looks at nothing else: what a mapping reads whole needs no look.
+    """
+
+    def __init__(self, reads: Reads, ignored: Collection[str]) -> None:
+        super().__init__()
+        self._reads = reads
+        self._ignored = ignored
+
+    def __missing__(self, name: str) -> tuple[Suspect, ...]:
+        read = {} if name in self._ignored else self._reads.components.get(name, {})
+        numbers = () if name in self._ignored else range(1, _MOST_FIELDS)
+        self[name] = found = tuple(
+            (number, f"{name}-{number}", read.get(number))
+            for number in numbers
+            if 0 not in read.get(number, ())
+            and not _is_structure(name, number)
+            and f"{name}-{number}" not in self._ignored
+        )
+        return found
+
+
+def unread_fast(message: Any, suspects: Suspects, ignored: Collection[str]) -> list[str]:
+    """As `unread`, by what the mapping reads at all; repetitions beyond those that are read are not told."""
+    separators = message.separators
+    mark = separators.component
+    found: dict[str, None] = {}
+    for segment in message.segments:
+        fields = segment.fields
+        count = len(fields)
+        for number, path, components in suspects[segment.name]:
+            if number >= count:
+                break
+            raw = fields[number]
+            if not raw:
+                continue
+            if components is None:
+                if raw.isalnum() or _populated(raw, separators):
+                    found[path] = None
+            elif mark in raw or 1 not in components:
+                for component, _ in _components(raw, separators):
+                    if component not in components:
+                        found[f"{path}.{component}"] = None
+    return [path for path in found if path not in ignored]
 
 
 class Watched(list[str]):

@@ -6,12 +6,12 @@ Most fields a mapping knows of are empty in most messages, so what an absent val
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from broker.mapping.closures import Rule
-from broker.mapping.paths import Field
+from broker.mapping.paths import Field, Root
 from broker.mapping.run import Run
 
 Values = Callable[[Run, Any], dict[str, Any]]
@@ -26,23 +26,33 @@ class FieldRule:
     take: Callable[[Run, str, Any], Any]
 
 
-def gather(pairs: Sequence[tuple[str, Rule]], of_fields: Mapping[Rule, FieldRule]) -> Values:
-    """The values of a block. A rule that `of_fields` knows must give nothing where its field is empty."""
+@dataclass(slots=True)
+class Known:
+    """What the compiler knows of its rules, beside that they can be called."""
+
+    of_fields: dict[Rule, FieldRule] = field(default_factory=dict)
+    """Rules that look at one field and no more; they give nothing where it is empty."""
+    rooted: dict[Rule, tuple[Root, ...]] = field(default_factory=dict)
+    """Rules that give nothing, and have nothing to say, where none of these segments and groups is there."""
+
+
+def gather(pairs: Sequence[tuple[str, Rule]], known: Known) -> Values:
+    """The values of a block."""
     segments: dict[tuple[int, str], list[tuple[int, str, Any]]] = defaultdict(list)
     others = []
     for attribute, rule in pairs:
-        known = of_fields.get(rule)
-        if known is None:
-            others.append((attribute, rule))
+        alone = known.of_fields.get(rule)
+        if alone is None:
+            others.append((attribute, rule, known.rooted.get(rule, ())))
         else:
-            read = known.field
-            segments[read.hops, read.segment].append((read.number, attribute, known.take))
+            read = alone.field
+            segments[read.hops, read.segment].append((read.number, attribute, alone.take))
     plans = [
         (hops, segment, sorted(takes, key=lambda take: take[0]))
         for (hops, segment), takes in segments.items()
     ]
-    if not plans:
-        return _one_by_one(others)
+    if not plans and not any(roots for _, _, roots in others):
+        return _one_by_one((attribute, rule) for attribute, rule, _ in others)
 
     def values(run: Run, scope: Any) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -62,13 +72,27 @@ def gather(pairs: Sequence[tuple[str, Rule]], of_fields: Mapping[Rule, FieldRule
                 raw = fields[number]
                 if raw and (value := take(run, raw, scope)) is not None:
                     found[attribute] = value
-        for attribute, rule in others:
+        for attribute, rule, roots in others:
+            if roots and not _any_there(roots, scope):
+                continue
             value = rule(run, scope)
             if value is not None:
                 found[attribute] = value
         return found
 
     return values
+
+
+def _any_there(roots: tuple[Root, ...], scope: Any) -> bool:
+    for root in roots:
+        at = scope
+        hops = root.hops
+        while hops:
+            at = at.parent
+            hops -= 1
+        if root.name in (at.groups if root.is_group else at.segments):
+            return True
+    return False
 
 
 def _one_by_one(pairs: Iterable[tuple[str, Rule]]) -> Values:

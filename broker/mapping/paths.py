@@ -24,6 +24,15 @@ class Field:
     component: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The segment or group a path begins with, so many scopes outward: where it is not, the path gives nothing (HL7v2)."""
+
+    hops: int
+    name: str
+    is_group: bool
+
+
 def as_it_is(_run: Any, raw: Any) -> Any:
     """The value that was found, whole."""
     return raw
@@ -62,6 +71,7 @@ class Path:
     direct: Field | None = None
     narrow: Callable[[Any, Any], Any] = as_it_is
     every: Callable[[Any, Any], list[Any]] | None = None
+    root: Root | None = None
     is_every: bool = False
     is_first_of_many: bool = False
     is_lines: bool = False

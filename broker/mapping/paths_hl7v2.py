@@ -13,7 +13,7 @@ from typing import Any
 
 from broker.mapping.groups import Group
 from broker.mapping.hl7v2_fields import COMPONENTS, FIELD_TYPES
-from broker.mapping.paths import Field, Path, PathError
+from broker.mapping.paths import Field, Path, PathError, Root
 from broker.mapping.problems import did_you_mean
 from broker.mapping.readers_hl7v2 import (
     NodeTest,
@@ -89,6 +89,7 @@ class _PathParser:
         self.text = text
         self.chain = chain
         self.i = 0
+        self.root: Root | None = None
 
     def path(self) -> Path:
         if self.text.startswith("."):
@@ -147,6 +148,8 @@ class _PathParser:
             self.i += len(name)
             selector = self._selector()
             chain = (*chain[: len(chain) - hops], Level("group", name, group))
+            if nodes is None:
+                self.root = Root(hops, name, is_group=True)
             nodes = step_into(nodes, hops, name, self._node_filter(selector, chain))
             if not self.text.startswith("/", self.i):
                 if self.i < len(self.text):
@@ -213,6 +216,7 @@ class _PathParser:
             "group",
             0,
             hops,
+            root=self.root,
         )
 
     # -- segments and fields
@@ -228,6 +232,8 @@ class _PathParser:
         hops = self._owner(name, chain, at)
         level = chain[len(chain) - 1 - hops]
         listed = level.kind == "group" and level.group is not None and name in level.group.contains
+        if nodes is None:
+            self.root = Root(hops, name, is_group=False)
         find = segments_of(nodes, hops, name)
         if self.i >= len(self.text):
             return self._whole_segment(find, name, selector)
@@ -295,6 +301,7 @@ class _PathParser:
             read,
             narrowed(component, subcomponent),
             every,
+            root=self.root,
             is_every=repetition is not None and repetition.every,
             is_first_of_many=repetition is None and _repeats(name, field),
         )
@@ -366,6 +373,7 @@ class _PathParser:
             scopes,
             inner,
             "segment",
+            root=self.root,
         )
 
     # -- inside a repetition

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from broker.document import Attachment, Document, Issue
 from broker.errors import MappingError
@@ -15,6 +15,10 @@ from broker.mapping.values import PARIS, Zone
 ENGINE = "1"
 MAX_VALUES = 50_000
 MAX_REPETITIONS = 64
+
+
+Coverage = bool | Literal["fast"]
+"""What is listed of a message's unread places: none (False), all (True), or of HL7v2 what the mapping never reads."""
 
 
 class Null:
