@@ -15,7 +15,7 @@ from random import Random
 import uvloop
 from sqlalchemy import Engine
 
-from broker import installation, plugins
+from broker import installation, mapping_sets, plugins
 from broker.contracts import Queue, QueueOptions, Source
 from broker.database import migrate
 from broker.database.engine import open_engine
@@ -259,7 +259,8 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
 
     return Pipeline(
         engine,
-        mapper_of(settings),
+        mapping_sets.at_start(engine, settings.mappings.folders, writer, utc_now()),
+        mapping_sets.Watch(engine, settings.site.data_folder / "mapping-sets", utc_now),
         decide.load(settings.rules.folder),
         routing.load(settings.routes),
         writer=writer,

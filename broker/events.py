@@ -126,6 +126,15 @@ EVENTS: dict[str, Event] = _catalogue(
         "queue_unavailable", "warning", "the queue is away; work stays in the ledger", ("topic",)
     ),
     Event("queue_back", "info", "the queue is back", ("topic",)),
+    Event("mapping_activated", "info", "a mapping set was proved and made the active one"),
+    Event("mapping_set_used", "info", "a worker took up the active mapping set"),
+    Event(
+        "mapping_set_refused",
+        "error",
+        "a worker cannot load the active mapping set and goes on with the one it has",
+        ("code",),
+    ),
+    Event("released", "info", "held messages were released", ("reason",)),
     Event(
         "database_unavailable", "error", "the database is away; senders are told to come back", ()
     ),
@@ -329,6 +338,36 @@ REASONS: dict[str, Words] = {
         "A code is not in its table, and the mapping refuses such messages.",
         "Un code n'est pas dans sa table, et le mapping refuse ces messages.",
         "Add the code to the table the reason names.",
+    ),
+    "mapping.code_held": Words(
+        "A code is not in its table, and the mapping waits for its translation.",
+        "Un code n'est pas dans sa table, et le mapping attend sa traduction.",
+        "`carnet codes list` shows the codes; `carnet codes map` translates one and releases what waits.",
+    ),
+    "table.unknown": Words(
+        "There is no such table in the mapping folders.",
+        "Cette table n'existe pas dans les dossiers de mappings.",
+        "`carnet codes list` names tables as they are wanted.",
+    ),
+    "table.translated": Words(
+        "The code has a row in its table already.",
+        "Ce code a déjà une ligne dans sa table.",
+        "Change that row in the file, then `carnet mapping activate`.",
+    ),
+    "table.columns": Words(
+        "The table has no column for what the row says.",
+        "La table n'a pas de colonne pour cette ligne.",
+        "Give the table the long header, or leave the systems out.",
+    ),
+    "conceptmap.invalid": Words(
+        "The file is no FHIR ConceptMap that can be read.",
+        "Ce fichier n'est pas une ConceptMap FHIR lisible.",
+        "The place says which element is wrong.",
+    ),
+    "mapping.tests_failed": Words(
+        "A golden test of the mapping set does not hold; the set was not activated.",
+        "Un test de référence du jeu de mappings échoue ; le jeu n'a pas été activé.",
+        "`carnet mapping test` shows every difference.",
     ),
     "mapping.too_many_values": Words(
         "The message produced more values than any real one does.",

@@ -9,7 +9,8 @@ from typing import Any
 from broker.document import Document, Issue
 from broker.errors import MappingError, ParseError, PermanentError
 from broker.mapping.catalogue import MappingSet
-from broker.mapping.run import Context, Coverage, Mapped, ids_from
+from broker.mapping.closures import HELD
+from broker.mapping.run import Context, Coverage, Mapped, Unmapped, ids_from
 from broker.parsing import cda, fhir, hl7v2, media, xdm, xdm_header
 
 Parsed = Any
@@ -33,7 +34,7 @@ class Reading:
     """What a message says, or why it cannot be read: exactly one of `documents` and `failure` is of use.
 
     `repairs` are the tolerated defects by name, `attachments` content by SHA-256 (hex), `unread` populated places
-    that no rule reads.
+    that no rule reads, `unmapped` codes that no table has.
     """
 
     format: str
@@ -42,6 +43,7 @@ class Reading:
     version: str = ""
     issues: list[Issue] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    unmapped: list[Unmapped] = field(default_factory=list, repr=False)
     repairs: tuple[str, ...] = ()
     charset_used: str = ""
     attachments: dict[str, bytes] = field(default_factory=dict, repr=False)
@@ -118,6 +120,7 @@ class Mapper:
         reading.mapping, reading.version = mapped.mapping, mapped.version
         reading.issues += mapped.issues
         reading.unread += mapped.unread
+        reading.unmapped += mapped.unmapped
         reading.attachments.update(mapped.attachments)
         reading.repairs += tuple(getattr(parsed, "repairs", ()))
         reading.charset_used = getattr(parsed, "charset_used", "")
@@ -148,6 +151,11 @@ class Mapper:
                 ]
         if not reading.documents:
             raise ParseError("xdm.empty", where="IHE_XDM", reason="no document in the archive")
+
+
+def held_at(issues: Iterable[Issue]) -> str | None:
+    """The place of a code that the message has to wait for; None where there is none."""
+    return next((issue.source_path for issue in issues if issue.code == HELD), None)
 
 
 def errors_of(issues: Iterable[Issue]) -> list[Issue]:

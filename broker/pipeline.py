@@ -24,10 +24,12 @@ from broker.contracts import Work
 from broker.database import sequences
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, encode
-from broker.errors import CarnetError
+from broker.errors import CarnetError, SetupError
 from broker.identity import matching
-from broker.mapper import Given, Mapper, Reading, errors_of
-from broker.records import content, filing, lanes, messages, outbox, patients, tallies
+from broker.mapper import Given, Mapper, Reading, errors_of, held_at
+from broker.mapping.run import Coverage
+from broker.mapping_sets import Watch
+from broker.records import content, coverage, filing, lanes, messages, outbox, patients, tallies
 from broker.rules import decide
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
@@ -36,6 +38,13 @@ from broker.values import Lane, State
 
 ENGINE = "1"
 """Version of the engine a message was processed by, kept in its row."""
+
+CODE_HELD = "mapping.code_held"
+"""Why a message waits whose code is to be translated first."""
+
+_SEEN_EVERY = timedelta(seconds=5)
+_TREES_LOOKED_AT = 16
+"""One in so many CDA and FHIR messages is looked at for what no rule reads: there it costs as much as reading."""
 
 Render = Callable[[str, Document, Mapping[str, bytes]], tuple[str, bytes] | None]
 """Renders a document for a destination: (media, bytes), or None where the message's own bytes are sent."""
@@ -57,6 +66,7 @@ class Pipeline:
         self,
         engine: Engine,
         mapper: Mapper,
+        sets: Watch,
         rules: decide.Rules,
         routing: Routing,
         *,
@@ -69,6 +79,7 @@ class Pipeline:
     ) -> None:
         self._engine = engine
         self._mapper = mapper
+        self._sets = sets
         self._rules = rules
         self._routing = routing
         self._writer = writer
@@ -78,6 +89,31 @@ class Pipeline:
         self._telemetry = telemetry
         self._clock = clock
         self._unpacker = Unpacker(engine, writer)
+        self._seen = coverage.Seen()
+        self._written = clock()
+
+    def renew(self, *, at_once: bool = False) -> bool:
+        """Take up the active mapping set, whole, from the next message on; True where it is another one.
+
+        Between batches, on the worker's thread. A set that cannot be loaded changes nothing.
+        """
+        try:
+            mapper = self._sets.newer(self._mapper.set_hash, at_once=at_once)
+        except SetupError as error:
+            self._telemetry.emit("mapping_set_refused", code=error.code)
+            return False
+        if mapper is not None:
+            self._mapper = mapper
+            self._telemetry.emit("mapping_set_used", set=mapper.set_hash[:12])
+        return mapper is not None
+
+    def note_seen(self, *, at_once: bool = False) -> None:
+        """Write what was seen since the last time, every few seconds. A crash loses the counts of those seconds."""
+        now = self._clock()
+        if self._seen and (at_once or now - self._written >= _SEEN_EVERY):
+            seen, self._seen, self._written = self._seen, coverage.Seen(), now
+            with writing(self._engine) as connection:
+                coverage.write(connection, seen, now)
 
     def process(self, seqs: Sequence[int]) -> Outcome:
         """Take messages through the whole story, all or none of them.
@@ -88,7 +124,11 @@ class Pipeline:
         self._unpacker.up_to(max(seqs, default=0))
         with reading(self._engine) as connection:
             opened = messages.claim(connection, seqs)
-        hands = [self._read(message) for message in opened if message.state != State.HELD]
+        going = [message for message in opened if message.state != State.HELD]
+        hands = [self._read(message) for message in going]
+        if any(hand.reason == CODE_HELD for hand in hands) and self.renew(at_once=True):
+            # Whoever translated the code released this message: it is the new set that has to read it.
+            hands = [self._read(message) for message in going]
         begun = perf_counter()
         with writing(self._engine) as connection:
             outcome = self._settle(connection, hands, self._clock())
@@ -122,18 +162,28 @@ class Pipeline:
             received_at=message.received_at.isoformat(),
             sha256=message.sha256.hex(),
         )
-        hand = InHand(
-            message, self._mapper.read(message.body, given, coverage=False), self._clock()
-        )
-        failure = hand.reading.failure
+        reading = self._mapper.read(message.body, given, coverage=_coverage(message))
+        hand = InHand(message, reading, self._clock())
+        self._count(hand)
+        failure = reading.failure
         if failure is not None:
             hand.end(State.PARKED, failure.code, failure.where)
+        elif (place := held_at(reading.issues)) is not None:
+            hand.end(State.HELD, CODE_HELD, place)
         elif errors := errors_of(hand.reading.issues):
             hand.end(State.PARKED, f"mapping.{errors[0].code}", errors[0].source_path)
         elif not hand.documents:
             hand.end(State.FILTERED, "mapping.no_document")
         hand.step("map", (perf_counter_ns() - begun) // 1000, hand.reason or "")
         return hand
+
+    def _count(self, hand: InHand) -> None:
+        """What a message says and no rule reads, and codes no table has: for the engineer's lists."""
+        reading, source = hand.reading, hand.message.source
+        if reading.mapping and _coverage(hand.message):
+            self._seen.message(source, reading.mapping, reading.version, set(reading.unread))
+        for one in reading.unmapped:
+            self._seen.code(source, one.table, one.system, one.code, one.display)
 
     # --- one transaction ----------------------------------------------------------------------------------------
 
@@ -142,6 +192,7 @@ class Pipeline:
         hands = [hand for hand in hands if hand.message.seq in mine]
         ready, waiting = self._in_order(connection, hands)
         people = self._identify(connection, ready, now)
+        ready, waiting = _behind_held(ready, waiting)
         self._decide(ready, people, now)
         self._file(connection, ready, now)
         owed = self._owe(connection, ready, now)
@@ -472,6 +523,32 @@ class Pipeline:
 
 _KEYED = (State.FILED, State.DELIVERED_ONLY, State.FILTERED, State.HELD, State.PARKED)
 _INTENTS = {"replace": "replace", "delete": "delete", "cancel": "delete"}
+
+
+def _coverage(message: messages.Open) -> Coverage:
+    """Every HL7v2 message is looked at in the fast way; of the others a sample, wholly."""
+    if message.format == "hl7v2":
+        return "fast"
+    return message.seq % _TREES_LOOKED_AT == 0
+
+
+def _behind_held(
+    ready: Sequence[InHand], waiting: Sequence[InHand]
+) -> tuple[list[InHand], list[InHand]]:
+    """Whoever is held in this batch holds those of its lane that came after it."""
+    held: set[int] = set()
+    going: list[InHand] = []
+    stopped = list(waiting)
+    for hand in ready:
+        lane = hand.message.lane
+        if lane and lane in held:
+            hand.end(State.WAITING, "lane.behind")
+            stopped.append(hand)
+            continue
+        if hand.verdict == State.HELD:
+            held.add(lane)
+        going.append(hand)
+    return going, stopped
 
 
 def _said(hand: InHand) -> list[patients.ConsentSaid]:

@@ -47,6 +47,7 @@ FIELDS: Mapping[str, re.Pattern[str] | None] = {
     "code": _TOKEN,
     "reason": _TOKEN,
     "where": _PLACE,
+    "set": _TOKEN,
     "peer": _PEER,
     "error": _TOKEN,
     "at": _PLACE,

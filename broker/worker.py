@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from broker.contracts import Lease, Queue
@@ -20,7 +21,12 @@ class Worker:
     """Runs until `stop` is set; what is leased is finished first."""
 
     def __init__(
-        self, pipeline: Pipeline, queue: Queue, telemetry: Telemetry, *, batch: int
+        self,
+        pipeline: Pipeline,
+        queue: Queue,
+        telemetry: Telemetry,
+        *,
+        batch: int,
     ) -> None:
         self._pipeline = pipeline
         self._queue = queue
@@ -34,9 +40,13 @@ class Worker:
                 lease = self._queue.take(INBOUND, self._batch, _WAIT)
                 if lease is not None:
                     self.work(lease)
+                self._pipeline.note_seen()
+                self._pipeline.renew()
                 self._back()
             except TransientError as error:
                 self._gone(error, stop)
+        with suppress(TransientError):
+            self._pipeline.note_seen(at_once=True)
 
     def work(self, lease: Lease) -> None:
         """Process one lease: as a batch, and where the batch fails, in halves down to the one message at fault."""

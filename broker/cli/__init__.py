@@ -16,6 +16,7 @@ import typer
 from broker.cli import (
     account,
     audit,
+    codes,
     decide,
     demo,
     doctor,
@@ -111,6 +112,6 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
 }
 _GROUPS: dict[str, dict[str, typer.Typer]] = {
     LOOK: {"messages": messages.group, "audit": audit.group},
-    TRY: {"mapping": mapping.group},
+    TRY: {"mapping": mapping.group, "codes": codes.group},
     RECORDS: {"record": record.group, "patient": patient.group, "account": account.group},
 }

@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from broker.audit import trail
 from broker.cli import output, people, setup
+from broker.cli.people import By
 from broker.database.engine import reading, writing
 from broker.records import accounts, patients
 
@@ -19,7 +20,6 @@ group = typer.Typer(
     help="A patient's space: show, open, close it, or note an opposition to filing.",
 )
 
-By = Annotated[str, typer.Option(envvar="CARNET_OPERATOR", help="Who says so, for the trail.")]
 Channel = Annotated[str, typer.Option(help="How it was said: phone, letter, counter, message.")]
 
 

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from broker import golden_tests
-from broker.cli import mapping_diff, output, setup
+from broker.cli import mapping_coverage, mapping_diff, mapping_sets_command, output, setup
 from broker.errors import SetupError
 from broker.mapping import catalogue, golden_update, language_schema
 
@@ -142,6 +142,9 @@ def _update(outcome: golden_tests.Outcome) -> str:
 
 
 group.command()(mapping_diff.diff)
+group.command()(mapping_sets_command.activate)
+group.command()(mapping_sets_command.sets)
+group.command()(mapping_coverage.coverage)
 
 
 @group.command()

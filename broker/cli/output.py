@@ -41,12 +41,12 @@ FATE_WORDS = {
 
 def screen() -> Console:
     """Standard output, for results."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    return Console(file=sys.stdout, emoji=False, highlight=False, soft_wrap=True)
 
 
 def aside() -> Console:
     """Standard error, for progress and remarks."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, emoji=False, highlight=False, soft_wrap=True)
 
 
 def say(text: str = "") -> None:
@@ -73,7 +73,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     for row in rows:
         drawn.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
     width = None if sys.stdout.isatty() else WIDE
-    Console(file=sys.stdout, highlight=False, width=width).print(drawn)
+    Console(file=sys.stdout, emoji=False, highlight=False, width=width).print(drawn)
 
 
 def failure(error: CarnetError) -> None:

@@ -37,6 +37,7 @@ As = Annotated[
         show_default=False,
     ),
 ]
+By = Annotated[str, typer.Option(envvar="CARNET_OPERATOR", help="Who says so, for the trail.")]
 Motive = Annotated[str, typer.Option(help="Why, where a reason is asked for; it is kept.")]
 
 

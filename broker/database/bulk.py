@@ -52,10 +52,19 @@ def add_counts(
     rows: Iterable[Row],
     *,
     count: str = "n",
+    latest: Sequence[str] = (),
+    first: Sequence[str] = (),
 ) -> None:
-    """Add to counters: `columns` is the primary key and then `count`. Rows are sorted here, so writers never cross."""
-    keys = ", ".join(f'"{name}"' for name in columns if name != count)
-    action = f' ON CONFLICT ({keys}) DO UPDATE SET "{count}" = "{table.name}"."{count}" + excluded."{count}"'
+    """Add to counters: `columns` is the primary key, `count`, and what stands beside it. Rows are sorted here, so
+    writers never cross.
+
+    Of columns beside the count, those in `latest` take the new value, those in `first` keep the old one.
+    """
+    beside = {count, *latest, *first}
+    keys = ", ".join(f'"{name}"' for name in columns if name not in beside)
+    sets = [f'"{count}" = "{table.name}"."{count}" + excluded."{count}"']
+    sets += [f'"{name}" = excluded."{name}"' for name in latest]
+    action = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(sets)}"
     _insert(connection, table, columns, sorted(rows), action)
 
 

@@ -287,6 +287,45 @@ attempt = Table(
     Column("answer", LargeBinary),
 )
 
+# --- mappings ---------------------------------------------------------------------------------------------------
+
+# Sets that were proved and used, as they were: what a document names can be looked at and run again.
+mapping_set = Table(
+    "mapping_set",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("activated_at", Instant, nullable=False),
+    Column("activated_by", String, nullable=False),
+    Column("files", LargeBinary, nullable=False),
+)
+
+# What messages say and no rule reads: places and counts, never values. The empty path counts the messages looked at.
+coverage = Table(
+    "coverage",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("mapping", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("path", String, primary_key=True),
+    Column("n", Big, nullable=False),
+    Column("first_seen", Instant, nullable=False),
+    Column("last_seen", Instant, nullable=False),
+)
+
+# Codes that a table did not have, to be worked through.
+unmapped_code = Table(
+    "unmapped_code",
+    metadata,
+    Column("source", String, primary_key=True),
+    Column("code_table", String, primary_key=True),
+    Column("system", String, primary_key=True),
+    Column("code", String, primary_key=True),
+    Column("display", String, nullable=False),
+    Column("n", Big, nullable=False),
+    Column("first_seen", Instant, nullable=False),
+    Column("last_seen", Instant, nullable=False),
+)
+
 # --- the records ------------------------------------------------------------------------------------------------
 
 patient = Table(

@@ -125,6 +125,7 @@ class Mapper:
             attachments=run.attachments,
             unread=found,
             provenance=[one.trail for one in made],
+            unmapped=run.unmapped,
         )
 
     def select(self, run: Run, parsed: Any) -> Compiled:
@@ -243,6 +244,7 @@ class Mapper:
             inner, inner_mapping.source.start(inner, parsed), inner_mapping, context
         )
         run.attachments.update(inner.attachments)
+        run.unmapped += inner.unmapped
         run.issues += [issue for issue in inner.issues if issue not in run.issues]
         parent = made[0].document.id if made else ""
         out = []

@@ -18,7 +18,7 @@ from broker.mapping.conditions import Test
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.paths import Root
 from broker.mapping.problems import Place
-from broker.mapping.run import Null, Run
+from broker.mapping.run import Null, Run, Unmapped
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
 from broker.mapping.tables import Table
 
@@ -212,13 +212,26 @@ def translated_code(shape: Rule3, table: Table, policy: str, source: str) -> Rul
     return translated
 
 
-def unmapped(run: Run, policy: str, table: Table, source: str, kept: Any) -> Any:
+HELD = "unmapped-code-held"
+"""Issue of a code whose rule says `unmapped: hold`: the message waits until somebody has translated it."""
+
+
+def unmapped(
+    run: Run, policy: str, table: Table, source: str, kept: Any, coding: Coding | None = None
+) -> Any:
+    """What becomes of a code that a table does not have; in any case it is put on the work-list."""
+    known = coding or Coding(code=kept)
+    system = known.system or known.system_as_received
+    run.unmapped.append(Unmapped(table.file, system, known.code, known.display))
     if policy == "reject":
         raise MappingError(
             "mapping.unmapped_code",
             where=source,
             reason=f"a code that table {table.file} does not have",
         )
+    if policy == "hold":
+        run.issue("warning", HELD, detail=table.file)
+        return kept
     run.issue("information", "unmapped-code", detail=table.file)
     if policy == "drop":
         return None
@@ -243,7 +256,7 @@ def translated_coded(shape: Rule3, table: Table, policy: str, source: str) -> Ru
                     translated_by=table.file,
                 )
                 return Coded(codings=(*value.codings, added), text=value.text)
-        kept = unmapped(run, policy, table, source, value)
+        kept = unmapped(run, policy, table, source, value, value.codings[0])
         if isinstance(kept, str):
             added = Coding(code=kept, role="translation", translated_by=table.file)
             return Coded(codings=(*value.codings, added), text=value.text)

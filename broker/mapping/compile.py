@@ -656,10 +656,13 @@ class Compiler:
         policy_text = item.items.get("unmapped")
         policy = policy_text.value if isinstance(policy_text, Text) else ""
         policy = policy or table.unmapped or self.unmapped
-        if policy not in {"keep", "drop", "reject"} and not policy.startswith("use "):
+        if policy not in {"keep", "drop", "reject", "hold"} and not policy.startswith("use "):
             place = policy_text.place if policy_text else item.place
             self._add(
-                place, "E118", f"unmapped: '{policy}' is unknown", "keep, drop, reject or use CODE"
+                place,
+                "E118",
+                f"unmapped: '{policy}' is unknown",
+                "keep, drop, reject, hold or use CODE",
             )
         if target.type is Coded:
             return remembered(translated_coded(shape, table, policy, source), {})

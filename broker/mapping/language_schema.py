@@ -102,7 +102,7 @@ _RULE: dict[str, tuple[str, Schema]] = {
     "table": ("The table that translates the code.", _TEXT),
     "unmapped": (
         "What to do with a code that no row has.",
-        {"anyOf": [{"enum": ["keep", "drop", "reject"]}, {"type": "string", "pattern": "^use "}]},
+        {"anyOf": [{"enum": ["keep", "drop", "reject", "hold"]}, {"type": "string", "pattern": "^use "}]},
     ),
     "default": ("Used where the result is missing, not where it is null.", _TEXT),
     "required": (

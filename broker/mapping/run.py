@@ -67,9 +67,22 @@ def ids_from(message_id: str) -> Callable[[int], str]:
     return document_id
 
 
+@dataclass(frozen=True, slots=True)
+class Unmapped:
+    """A code that a table does not have: what an engineer is to translate. Not for logs."""
+
+    table: str
+    system: str
+    code: str
+    display: str = ""
+
+
 @dataclass(slots=True)
 class Mapped:
-    """What a message became. `provenance[i]` belongs to `documents[i]`: (rule number, loop indexes) pairs."""
+    """What a message became. `provenance[i]` belongs to `documents[i]`: (rule number, loop indexes) pairs.
+
+    unread: populated source paths that no rule reads, where they were asked for
+    """
 
     mapping: str
     version: str
@@ -78,6 +91,7 @@ class Mapped:
     attachments: dict[str, bytes] = field(repr=False)
     unread: list[str]
     provenance: list[list[tuple[int, tuple[int, ...]]]]
+    unmapped: list[Unmapped] = field(default_factory=list, repr=False)
 
 
 class Node:
@@ -116,6 +130,7 @@ class Run:
         "systems",
         "trail",
         "unescape",
+        "unmapped",
         "zone",
     )
 
@@ -133,6 +148,7 @@ class Run:
         self.index: dict[tuple[int, str], dict[str, list[Node]]] = {}
         self.ids: dict[str, Any] | None = None
         self.decimal_comma = False
+        self.unmapped: list[Unmapped] = []
         self.midnight_is_unknown = False
         self.component = "^"
         self.repetition = "~"

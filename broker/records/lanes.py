@@ -66,6 +66,17 @@ def block(
     bulk.insert_missing(connection, lane, columns, rows)
 
 
+def unhold(connection: Connection, lanes: Collection[int]) -> None:
+    """Note that the heads of held lanes go on: what waits behind them is freed when they are settled."""
+    wanted = sorted(number for number in lanes if number)
+    if wanted:
+        connection.execute(
+            lane.update()
+            .where(lane.c.kind == "filing", lane.c.destination == "", lane.c.lane.in_(wanted))
+            .values(state="waiting", reason=None)
+        )
+
+
 def free(connection: Connection, lanes: Collection[int]) -> list[tuple[int, Lane]]:
     """Forget the blocks of lanes whose head is settled and return their waiting messages, oldest first.
 

@@ -1,0 +1,209 @@
+"""`carnet codes`: codes that no table has, translated one by one or by a FHIR ConceptMap."""
+
+from __future__ import annotations
+
+import json as json_text
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from broker import app, mapping_sets
+from broker.audit import trail
+from broker.cli import output, setup
+from broker.cli.people import By
+from broker.contracts import Work
+from broker.database.engine import reading, writing
+from broker.errors import CarnetError, MappingError, SetupError, TransientError
+from broker.mapping import code_tables
+from broker.pipeline import CODE_HELD
+from broker.records import coverage, holds
+from broker.worker import INBOUND
+
+group = typer.Typer(
+    no_args_is_help=True,
+    help="Codes that no table has: list them, translate them, take tables from FHIR ConceptMaps.",
+)
+
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="As `carnet codes list` names it.")]
+
+
+@group.command("list")
+def list_(
+    table: Annotated[str | None, typer.Option(help="Only the codes of this table.")] = None,
+    config: setup.Config = None,
+    json: setup.AsJson = False,
+) -> None:
+    """List the codes that messages brought and a table did not have, the most frequent first.
+
+        carnet codes list
+        carnet codes list --table mappings/tables/units-to-ucum.csv
+
+    What happens to such a code meanwhile is the mapping's `unmapped`: kept, dropped, refused, or `hold`: then the
+    message and its patient's later ones wait for the translation.
+
+    JSON, one line a code: {"source", "table", "system", "code", "display", "n", "first_seen", "last_seen"}.
+
+    Exit codes: 0 none, 1 there are some, 2 usage or set-up.
+    """
+    ledger = setup.open_ledger(config)
+    with reading(ledger.engine) as connection:
+        found = coverage.codes(connection, table=table)
+        waiting = holds.held(connection, CODE_HELD)
+    if json:
+        for one in found:
+            output.tell(one)
+    else:
+        output.table(
+            "",
+            ("table", "system", "code", "display", "#times", "source", "first seen", "last seen"),
+            [
+                (one.table, one.system, one.code, one.display, f"{one.n:,}", one.source,
+                 f"{one.first_seen:%Y-%m-%d}", f"{one.last_seen:%Y-%m-%d}")
+                for one in found
+            ],
+        )  # fmt: skip
+        output.aside().print(f"{len(found)} codes; {len(waiting)} messages wait for a translation")
+    raise typer.Exit(output.FOUND if found else output.GOOD)
+
+
+@group.command("map")
+def map_(
+    table: TableName,
+    code: Annotated[str, typer.Argument(help="The sender's code.")],
+    target: Annotated[str, typer.Argument(help="What it stands for.")],
+    system: Annotated[str, typer.Option(help="The sender's code system; empty: any.")] = "",
+    to_system: Annotated[str, typer.Option(help="The code system of the target.")] = "",
+    display: Annotated[str, typer.Option(help="The target's name.")] = "",
+    comment: Annotated[str, typer.Option(help="Why, for who reviews the table.")] = "",
+    config: setup.Config = None,
+    by: By = "operator",
+    json: setup.AsJson = False,
+) -> None:
+    """Translate a code: add it to its table, activate the set, and let the messages go on that wait for it.
+
+        carnet codes map mappings/tables/units-to-ucum.csv "mill/mm3" "10*6/uL"
+        carnet codes map sites/chu/tables/lab.csv GLU 2345-7 --to-system http://loinc.org --display Glucose
+
+    The row is written at the end of the table's file, for git and its reviewers. Where lint or a golden test does not
+    hold any more, the file is left as it was and nothing changes. Messages are released in the order they came.
+
+    JSON: {"table", "code", "target", "set", "released"}.
+
+    Exit codes: 0 translated, 2 usage, set-up, or a set that does not hold.
+    """
+    ledger = setup.open_ledger(config)
+    path = _file_of(ledger, table)
+    row = code_tables.Translation(code, target, system, to_system, display, comment=comment)
+    before = path.read_text(encoding="utf-8")
+    try:
+        after = code_tables.with_row(before, row)
+    except MappingError as error:
+        raise SetupError(error.code, where=f"{table} {error.where}", reason=error.reason) from error
+    now = datetime.now(UTC)
+    path.write_text(after, encoding="utf-8")
+    try:
+        done = mapping_sets.activate(ledger.engine, ledger.settings.mappings.folders, by, now)
+    except CarnetError:
+        path.write_text(before, encoding="utf-8")
+        raise
+    released = _release(ledger, table, code, by, now)
+    if json:
+        output.tell(
+            {"table": table, "code": code, "target": target, "set": done.hash, "released": released}
+        )
+    else:
+        output.say(
+            f"{escape(code)} is {escape(target)} from now on · set {done.hash[:12]} is active · "
+            f"{released} messages released"
+        )
+
+
+@group.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="CONCEPTMAP.json", help="A FHIR ConceptMap.")],
+) -> None:
+    """Print a FHIR ConceptMap as a table, for a file that a mapping names under `tables`.
+
+        carnet codes import ConceptMap-lab.json > mappings/sites/chu/tables/lab.csv
+
+    Codes that match nothing are left out; of several targets the first is taken.
+
+    Exit codes: 0 printed, 2 the file is no ConceptMap.
+    """
+    try:
+        resource: Any = json_text.loads(setup.bytes_of(file))
+        if not isinstance(resource, dict):
+            raise MappingError("conceptmap.invalid", where="resource", reason="not a JSON object")
+        typer.echo(code_tables.from_concept_map(resource), nl=False)
+    except (ValueError, MappingError) as error:
+        where = f"{file} {error.where}" if isinstance(error, MappingError) else str(file)
+        reason = error.reason if isinstance(error, MappingError) else "not JSON"
+        raise SetupError("conceptmap.invalid", where=where, reason=reason) from error
+
+
+@group.command("export")
+def export(
+    file: Annotated[Path, typer.Argument(metavar="TABLE.csv", help="A table file.")],
+    url: Annotated[str, typer.Option(help="Canonical URL of the ConceptMap.")] = "",
+) -> None:
+    """Print a table as a FHIR R4 ConceptMap.
+
+        carnet codes export mappings/tables/units-to-ucum.csv --url https://chu.example/fhir/ConceptMap/units
+
+    Exit codes: 0 printed, 2 the file cannot be read.
+    """
+    text = setup.bytes_of(file).decode("utf-8")
+    name = "".join(part.capitalize() for part in file.stem.replace("_", "-").split("-"))
+    found = code_tables.to_concept_map(text, url=url or f"urn:carnet:table:{file.stem}", name=name)
+    typer.echo(json_text.dumps(found, indent=2, ensure_ascii=False))
+
+
+def _file_of(ledger: setup.Ledger, table: str) -> Path:
+    """The file a table's name stands for: the folder's name, and the path in it."""
+    folder, _, rest = table.partition("/")
+    for root in ledger.settings.mappings.folders:
+        path = (root / rest).resolve()
+        if root.resolve().name == folder and path.is_relative_to(root.resolve()) and path.is_file():
+            return path
+    raise SetupError(
+        "table.unknown",
+        where=table,
+        reason="no such table in the mapping folders",
+        hint="`carnet codes list` names tables as they are wanted here",
+    )
+
+
+def _release(ledger: setup.Ledger, table: str, code: str, by: str, now: datetime) -> int:
+    """Let the messages go on that wait for a translation; those that wait for another one will wait again."""
+    with writing(ledger.engine) as connection:
+        coverage.forget_codes(connection, table, [code])
+        found = holds.release(connection, holds.held(connection, CODE_HELD), now, "command")
+        trail.write(
+            connection,
+            [
+                trail.Entry(
+                    act="released",
+                    at=now,
+                    actor_kind="operator",
+                    actor=by,
+                    subject=one.id,
+                    outcome=CODE_HELD,
+                )
+                for one in found
+            ],
+            now,
+        )
+    try:
+        queue = app.open_queue(ledger.settings)
+        try:
+            queue.put(INBOUND, [Work(one.seq, one.lane) for one in found])
+        finally:
+            queue.close()
+    except TransientError:
+        output.aside().print(
+            "the queue is away: the sweep puts the released messages back when it is there"
+        )
+    return len(found)

@@ -1,0 +1,76 @@
+"""Messages that wait for a person: found by the reason they are held for, and released in the order they came.
+
+A released message is received again as far as its lane is concerned: the pipeline takes it from the beginning, and
+those that wait behind it follow.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from broker.database import bulk
+from broker.database.schema import message
+from broker.database.types import to_micros
+from broker.records import lanes, tallies
+from broker.values import Lane, Seq, State
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A held message."""
+
+    seq: Seq
+    id: str
+    source: str
+    day: int
+    lane: Lane
+
+
+def held(connection: Connection, reason: str, *, limit: int = 10_000) -> list[Held]:
+    """The messages held for a reason, oldest first."""
+    m = message.c
+    rows = connection.execute(
+        select(m.seq, m.id, m.source, m.day, m.lane)
+        .where(m.state == int(State.HELD), m.state < 10, m.reason == reason)
+        .order_by(m.seq)
+        .limit(limit)
+    )
+    return [Held(Seq(r.seq), str(r.id), r.source, r.day, Lane(r.lane)) for r in rows]
+
+
+def release(connection: Connection, found: list[Held], now: datetime, writer: str) -> list[Held]:
+    """Let held messages be taken up again; returns those that were still held, oldest first.
+
+    The caller writes the trail, and puts them to the queue after the commit; the sweep would, too, a little later.
+    """
+    rows = [(one.seq, int(State.RECEIVED), to_micros(now), None, None) for one in found]
+    columns = ("state", "state_since", "reason", "reason_place")
+    still = _still_held(connection, found)
+    bulk.update_rows(
+        connection,
+        message,
+        "seq",
+        columns,
+        [row for row in rows if row[0] in still],
+        where=f"t.state = {int(State.HELD)} AND t.state < 10",
+    )
+    released = [one for one in found if one.seq in still]
+    counts: Counter[tuple[int, str, str]] = Counter()
+    for one in released:
+        counts[(one.day, one.source, "held")] -= 1
+        counts[(one.day, one.source, "in_flight")] += 1
+    tallies.tally(connection, counts, writer)
+    lanes.unhold(connection, {one.lane for one in released})
+    return released
+
+
+def _still_held(connection: Connection, found: list[Held]) -> set[int]:
+    m = message.c
+    statement = select(m.seq).where(
+        m.seq.in_([one.seq for one in found]), m.state == int(State.HELD), m.state < 10
+    )
+    return {row.seq for row in connection.execute(statement.with_for_update())}
