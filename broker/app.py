@@ -260,7 +260,7 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
     return Pipeline(
         engine,
         mapping_sets.at_start(engine, settings.mappings.folders, writer, utc_now()),
-        mapping_sets.Watch(engine, settings.site.data_folder / "mapping-sets", utc_now),
+        mapping_sets.Watch(engine, mapping_sets.sets_folder(settings.site.data_folder), utc_now),
         decide.load(settings.rules.folder),
         routing.load(settings.routes),
         writer=writer,

@@ -127,6 +127,11 @@ class Watch:
         return Mapper(catalogue.load(unpacked(files, self._folder / active.hash[:16])))
 
 
+def sets_folder(data_folder: Path) -> Path:
+    """Where sets that were fetched from the ledger are unpacked, each under the beginning of its hash."""
+    return data_folder / "mapping-sets"
+
+
 def packed(folders: Sequence[Path]) -> bytes:
     """The files of the folders as a zip, the same bytes for the same files: `<place>/<folder name>/<path>`."""
     out = io.BytesIO()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
@@ -19,27 +19,33 @@ from broker.errors import ParseError, SetupError
 from broker.mapper import Mapper
 from broker.mapping import catalogue
 from broker.mapping.comparison import Change, Kind, Seen, changes
-from broker.records import message_detail, messages_reading
+from broker.mapping_sets import sets_folder, unpacked
+from broker.records import mapping_sets, message_detail, messages_reading
+from broker.settings import Settings
 
 _PAGE = 200
 
 
 def diff(
-    new: Annotated[
-        list[Path],
-        typer.Option(
-            "--new", metavar="FOLDER", help="The changed mappings; once for each folder of the set."
-        ),
-    ],
     files: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[FILE]…", help="Messages; a folder stands for all below it."),
     ] = None,
     config: setup.Config = None,
+    new: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--new",
+            metavar="FOLDER",
+            help="The changed mappings; once for each folder of the set. Default: the folders of the settings.",
+        ),
+    ] = None,
     old: Annotated[
         list[Path] | None,
         typer.Option(
-            "--old", metavar="FOLDER", help="What to compare with. Default: the folders in use."
+            "--old",
+            metavar="FOLDER",
+            help="What to compare with. Default: the set that is active, else the folders of the settings.",
         ),
     ] = None,
     ledger: Annotated[
@@ -64,7 +70,8 @@ def diff(
     Nothing is filed or sent. Without --values no value of a message is shown, only paths and counts; of messages from
     the ledger values are never shown.
 
-        carnet mapping diff --new next/mappings --ledger 5000
+        carnet mapping diff --ledger 5000
+        carnet mapping diff --new next/mappings partner-files/
         carnet mapping diff --old mappings --new next/mappings partner-files/ --values
 
     JSON, one line a kind of change: {"kind": "added" | "removed" | "changed", "path", "messages", "times", "first"};
@@ -87,7 +94,16 @@ def diff(
             hint="leave --values out, or compare files",
         )
     given = setup.read_settings(config)
-    sets = [catalogue.load(folders) for folders in (old or given.mappings.folders, new)]
+    if old is None and new is None and not setup.has_ledger(given):
+        raise SetupError(
+            "usage.diff",
+            where="carnet mapping diff",
+            reason="nothing runs here yet to compare the folders with",
+            hint="name the changed folder with --new",
+        )
+    sets = [
+        catalogue.load(folders) for folders in (old or in_use(given), new or given.mappings.folders)
+    ]
     before, after = (Mapper(one) for one in sets)
     bodies = _of_files(files or [], before)
     if ledger:
@@ -116,6 +132,18 @@ def diff(
         hashes = " → ".join(one.hash[:12] for one in sets)
         output.say(f"{compared} messages, {touched} with differences · {hashes}")
     raise typer.Exit(output.FOUND if touched else output.GOOD)
+
+
+def in_use(given: Settings) -> Sequence[Path]:
+    """The folders of the set that is active; those of the settings where none ever was."""
+    if setup.has_ledger(given):
+        ledger = setup.Ledger(given)
+        with reading(ledger.engine) as connection:
+            active = mapping_sets.active(connection)
+            files = mapping_sets.files(connection, active.hash) if active is not None else None
+        if active is not None and files is not None:
+            return unpacked(files, sets_folder(given.site.data_folder) / active.hash[:16])
+    return given.mappings.folders
 
 
 def _seen(mapper: Mapper, body: bytes) -> Seen:

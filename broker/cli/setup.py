@@ -82,6 +82,15 @@ class Ledger:
             )
 
 
+def has_ledger(given: Settings) -> bool:
+    """Whether the settings name a database that is there and was set up."""
+    try:
+        Ledger(given)
+    except SetupError:
+        return False
+    return True
+
+
 def open_ledger(config: Path | None) -> Ledger:
     """The ledger of the settings. Raises SetupError when there is none yet."""
     return Ledger(read_settings(config))
