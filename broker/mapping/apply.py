@@ -18,16 +18,16 @@ from broker.document import (
     Source,
 )
 from broker.errors import MappingError, ParseError
-from broker.mapping.closures import Rule, RuleInfo
+from broker.mapping.closures import RuleInfo
 from broker.mapping.coverage import Reads, unread, watched
 from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
 from broker.mapping.extras import extras
 from broker.mapping.paths import Path, SourceFormat
+from broker.mapping.presence import Fill, no_values
 from broker.mapping.run import ENGINE, Context, Mapped, Run
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
 
-Pairs = tuple[tuple[str, Rule], ...]
 _SELECTED_BY = {"hl7v2": "MSH-9", "cda": "ClinicalDocument/templateId", "fhir-r4": "resourceType"}
 
 
@@ -36,12 +36,12 @@ class Entry:
     """One kind of document a mapping makes. For an embedded one, `common` reads the envelope around it."""
 
     name: str
-    pairs: Pairs
+    fill: Fill
     scopes: Callable[[Any, Any], list[Any]] | None = None
     test: Callable[[Any, Any], bool] | None = None
     allow_none: bool = False
     embedded: Path | None = None
-    common: Pairs = ()
+    common: Fill = no_values
     appended: frozenset[str] = frozenset()
 
 
@@ -90,9 +90,11 @@ class Mapper:
 
     def apply(self, parsed: Any, context: Context, coverage: bool) -> Mapped:
         """See `MappingSet.apply`."""
-        if coverage and parsed.format_name == "hl7v2":
+        is_watched = coverage and parsed.format_name == "hl7v2"
+        if is_watched:
             parsed = watched(parsed)
         run = Run(parsed, context, self._systems)
+        run.is_watched = is_watched
         compiled = self.select(run, parsed)
         run.zone = compiled.zone
         run.decimal_comma = compiled.decimal_comma
@@ -162,7 +164,7 @@ class Mapper:
                 if entry.embedded is not None:
                     made += self._embedded(run, scope, entry, compiled, context, made)
                 else:
-                    values = _values(run, scope, entry.pairs)
+                    values = entry.fill(run, scope)
                     issues = tuple(run.issues[since:])
                     made.append(self._document(run, values, issues, compiled, context, len(made)))
         return made
@@ -215,8 +217,8 @@ class Mapper:
             return []
         since = len(run.issues)
         data, media = content_of(run, raw, path.level)
-        envelope = _values(run, scope, entry.common)
-        over = _values(run, scope, entry.pairs)
+        envelope = entry.common(run, scope)
+        over = entry.fill(run, scope)
         parser = context.parsers.get("cda")
         parsed = None
         if data is not None and parser is not None and looks_like_cda(data):
@@ -281,15 +283,6 @@ class Mapper:
             return unread(parsed, compiled.reads, compiled.ignored)
         lister = getattr(compiled.source, "unread", None)
         return list(lister(run, parsed, compiled.ignored)) if lister is not None else []
-
-
-def _values(run: Run, scope: Any, pairs: Pairs) -> dict[str, Any]:
-    values = {}
-    for attribute, rule in pairs:
-        value = rule(run, scope)
-        if value is not None:
-            values[attribute] = value
-    return values
 
 
 def _source(found: Source | None, message: Any, format_name: str, context: Context) -> Source:

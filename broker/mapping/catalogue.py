@@ -24,6 +24,7 @@ from broker.mapping.coverage import Reads, reads_of
 from broker.mapping.inherit import flatten, merge_fields
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.paths import SourceFormat
+from broker.mapping.presence import filled
 from broker.mapping.problems import Place, Problems
 from broker.mapping.run import Context, Mapped
 from broker.mapping.source_cda import CdaSource
@@ -294,7 +295,7 @@ def _entries(file: MappingFile, compiler: Compiler, problems: Problems) -> tuple
             return ()
         root = compiler.source.root
         pairs, _ = compiler.pairs(file.document, Document, root, "")
-        return (Entry("document", tuple(pairs)),)
+        return (Entry("document", filled(pairs)),)
     return tuple(_entry(block, file, compiler, problems) for block in file.documents)
 
 
@@ -319,19 +320,19 @@ def _entry(block: Block, file: MappingFile, compiler: Compiler, problems: Proble
     if embedded is None:
         merged = merge_fields(file.document, own, problems) or own
         pairs, _ = compiler.pairs(merged, Document, chain, "")
-        return Entry(name.value if name else "", tuple(pairs), scopes, test, is_optional)
+        return Entry(name.value if name else "", filled(pairs), scopes, test, is_optional)
     plain, appended = _without_plus(own)
     common, _ = compiler.pairs(file.document or Block(block.place), Document, chain, "")
     pairs, _ = compiler.pairs(plain, Document, chain, "")
     path = compiler.path(embedded, chain)
     return Entry(
         name.value if name else "",
-        tuple(pairs),
+        filled(pairs),
         scopes,
         test,
         is_optional,
         embedded=path,
-        common=tuple(common),
+        common=filled(common),
         appended=appended,
     )
 

@@ -131,21 +131,6 @@ def first_true(choices: list[tuple[Test, Rule]]) -> Rule:
     return choose
 
 
-def concatenated(rules: list[Rule]) -> Rule:
-    def concatenated(run: Run, scope: Any) -> Any:
-        out: list[Any] = []
-        null = None
-        for rule in rules:
-            value = rule(run, scope)
-            if value.__class__ is Null:
-                null = value
-            elif value:
-                out += value
-        return out or null
-
-    return concatenated
-
-
 def without_repeats(values: list[Any]) -> list[Any]:
     out: list[Any] = []
     keys: list[Any] = []

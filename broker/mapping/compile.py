@@ -21,7 +21,6 @@ from broker.mapping.closures import (
     Rule,
     Rule3,
     RuleInfo,
-    concatenated,
     first_true,
     first_value,
     gives_no_items,
@@ -49,6 +48,7 @@ from broker.mapping.conditions import ConditionError, Operand, Test, compile_con
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
 from broker.mapping.paths import Path, PathError, SourceFormat
+from broker.mapping.presence import Needs, Pair, concatenated, filled, needs
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -151,17 +151,14 @@ class Compiler:
         if struct is model.Attachment and "content" in fields.items:
             return self._content(fields, chain, at)
         pairs, constants = self.pairs(fields, struct, chain, at)
+        fill = filled(pairs)
         needed = tuple(t.attribute for t in targets_of(struct).values() if t.needed)
         prefix = _RECORD_PREFIX.get(struct, "")
         checks.needed_fields(fields, struct, ("id",) if prefix else (), self.problems)
         is_all_constant = frozenset() if loose else constants
 
         def build(run: Run, scope: Any) -> Any:
-            values = {}
-            for attribute, rule in pairs:
-                value = rule(run, scope)
-                if value is not None:
-                    values[attribute] = value
+            values = fill(run, scope)
             if not values or (is_all_constant and is_all_constant.issuperset(values)):
                 return None
             for attribute in needed:
@@ -179,7 +176,7 @@ class Compiler:
         for name, key in fields.keys.items():
             if name != "content":
                 others.put(key, fields.items[name])
-        pairs, _ = self.pairs(others, model.Attachment, chain, at)
+        fill = filled(self.pairs(others, model.Attachment, chain, at)[0])
         target = Target("content", "content", model.Attachment, many=False, needed=True)
         key = fields.keys["content"]
         content = self._finished(
@@ -193,17 +190,17 @@ class Compiler:
             found = content(run, scope)
             if found is None:
                 return None
-            said = {name: value for name, rule in pairs if (value := rule(run, scope)) is not None}
+            said = fill(run, scope)
             return msgspec.structs.replace(found, **said) if said else found
 
         return build
 
     def pairs(
         self, fields: Block, struct: type[msgspec.Struct], chain: Any, at: str
-    ) -> tuple[list[tuple[str, Rule]], frozenset[str]]:
-        """(attribute, rule) for each target field of a block, and which of them are constants."""
+    ) -> tuple[list[Pair], frozenset[str]]:
+        """Attribute, rule and what it needs for each target field of a block, and which are constants."""
         targets = targets_of(struct)
-        pairs: list[tuple[str, Rule]] = []
+        pairs: list[Pair] = []
         constants = set()
         for name, key in fields.keys.items():
             target = targets.get(name)
@@ -220,10 +217,14 @@ class Compiler:
                 continue
             item = fields.items[name]
             where = f"{at}.{name}" if at else name
-            pairs.append((target.attribute, self.rule(item, target, chain, where, key)))
+            rule = self.rule(item, target, chain, where, key)
+            pairs.append((target.attribute, rule, self._needs(item, chain)))
             if is_constant(item):
                 constants.add(target.attribute)
         return pairs, frozenset(constants)
+
+    def _needs(self, item: Item, chain: Any) -> Needs | None:
+        return needs(item, lambda text: self.path(text, chain))
 
     # -- rules
 
@@ -330,8 +331,12 @@ class Compiler:
     def _items(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> Rule:
         """A rule as a list of items (or a Null)."""
         if isinstance(item, Sequence):
-            rules = [self._items(inner, target, chain, at, key) for inner in item.items]
-            return concatenated(rules)
+            return concatenated(
+                [
+                    (self._items(inner, target, chain, at, key), self._needs(inner, chain))
+                    for inner in item.items
+                ]
+            )
         if isinstance(item, Text):
             if item.value.startswith("= "):
                 constant = self._constant(item.value[2:], target, item.place)

@@ -228,7 +228,8 @@ class _PathParser:
         listed = level.kind == "group" and level.group is not None and name in level.group.contains
         find = segments_of(nodes, hops, name)
         if self.i >= len(self.text):
-            return self._whole_segment(find, name, selector)
+            needs = None if nodes is not None else (hops, name, 0)
+            return self._whole_segment(find, name, selector, needs)
         if self.text[self.i] != "-":
             raise self._fail("expected '-' and a field number")
         self.i += 1
@@ -248,6 +249,7 @@ class _PathParser:
         every_segment = selector is not None or (
             listed and repetition is not None and repetition.every
         )
+        several = selector is not None or every_segment
         chosen = choose_segments(find, selector, every_segment)
         reps = repetitions_of(chosen, name, field, repetition)
         alls = parts_of(reps, component, subcomponent)
@@ -286,6 +288,7 @@ class _PathParser:
             (name, field, component),
             is_every=repetition is not None and repetition.every,
             is_first_of_many=repetition is None and _repeats(name, field),
+            needs=None if nodes is not None else (hops, name, 0 if several else field),
         )
 
     def _owner(self, name: str, chain: Chain, at: int) -> int:
@@ -331,6 +334,7 @@ class _PathParser:
         find: Callable[[Any, Node], list[Any]],
         name: str,
         selector: Selector | None,
+        needs: tuple[int, str, int] | None,
     ) -> Path:
         chosen = choose_segments(find, selector, selector is not None)
 
@@ -355,6 +359,7 @@ class _PathParser:
             scopes,
             inner,
             "segment",
+            needs=needs,
         )
 
     # -- inside a repetition

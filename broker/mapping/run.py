@@ -104,6 +104,7 @@ class Run:
         "ids",
         "index",
         "is_standard",
+        "is_watched",
         "issues",
         "kept",
         "message",
@@ -133,6 +134,7 @@ class Run:
         self.decimal_comma = False
         self.midnight_is_unknown = False
         self.seen: set[int] | None = None
+        self.is_watched = False
         self.kept: list[Any] = []
         self.component = "^"
         self.repetition = "~"
