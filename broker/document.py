@@ -409,11 +409,15 @@ class Consent(Value, frozen=True, kw_only=True):
 
 
 class Delivery(Value, frozen=True, kw_only=True):
-    """What the sender asks to be done with the document besides filing it."""
+    """What the sender asks to be done with the document besides filing it.
+
+    patient_may_answer: false where the patient is not to answer the mail (NTE-4 `FIN`)
+    """
 
     dmp: bool | None = None
     mssante_professional: bool | None = None
     mssante_patient: bool | None = None
+    patient_may_answer: bool | None = None
     receipt: bool | None = None
     read_receipt: bool | None = None
     secret_connection: bool | None = None

@@ -14,7 +14,7 @@ import msgspec
 from broker import document as model
 from broker.document import Coded, Coding
 from broker.errors import MappingError
-from broker.mapping.conditions import Test
+from broker.mapping.conditions import Test, paths_in
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.problems import Place
 from broker.mapping.run import Null, Run
@@ -27,13 +27,14 @@ Rule3 = Callable[[Any, Any, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """What a rule number of the provenance stands for."""
+    """What a rule number of the provenance stands for. `comment` is its author's, and never a value."""
 
     number: int
     target: str
     place: Place
     source: str
     table: str = ""
+    comment: str = ""
 
 
 def is_rule(block: Block) -> bool:
@@ -67,14 +68,24 @@ def is_true(item: Block, name: str) -> bool:
 
 
 def source_text(item: Item) -> str:
+    """The paths a rule reads; of one that chooses between constants, those it decides by."""
     if isinstance(item, Text):
         return item.value
     if isinstance(item, Sequence):
-        return ", ".join(filter(None, (source_text(i) for i in item.items)))
+        texts = [text for i in item.items for text in source_text(i).split(", ") if text]
+        return ", ".join(dict.fromkeys(texts))
+    when = item.items.get("when")
+    if "constant" in item.items and isinstance(when, Text):
+        return ", ".join(paths_in(when.value))
     for name in ("from", "first_of", "each", "template", "constant", "choose"):
         if name in item.items:
             return source_text(item.items[name])
     return ""
+
+
+def comment_text(item: Item) -> str:
+    comment = item.items.get("comment") if isinstance(item, Block) else None
+    return comment.value if isinstance(comment, Text) else ""
 
 
 def table_text(item: Item) -> str:
@@ -223,9 +234,8 @@ def locate(run: Run, since: int, place: str, source: str, target: str) -> None:
 
 def miss(run: Run, needed: str, info: RuleInfo, place: str) -> None:
     if needed == "true":
-        raise MappingError(
-            "mapping.required", where=info.source, reason=f"needed for {info.target}"
-        )
+        reason = f"needed for {info.target}" + (f": {info.comment}" if info.comment else "")
+        raise MappingError("mapping.required", where=info.source, reason=reason)
     if needed == "warn":
         run.issue("warning", "missing", rule=place, source=info.source, target=info.target)
 

@@ -21,6 +21,7 @@ from broker.mapping.closures import (
     Rule,
     Rule3,
     RuleInfo,
+    comment_text,
     first_true,
     first_value,
     gives_no_items,
@@ -694,7 +695,14 @@ class Compiler:
 
     def _ending(self, item: Item, target: Target, at: str) -> tuple[RuleInfo, Any, str, str]:
         """(what the rule is, its default, its `required`, its place)."""
-        info = RuleInfo(len(self.rules), at, item.place, source_text(item), table_text(item))
+        info = RuleInfo(
+            len(self.rules),
+            at,
+            item.place,
+            source_text(item),
+            table_text(item),
+            comment_text(item),
+        )
         self.rules.append(info)
         fallback, needed = None, ""
         if isinstance(item, Block) and is_rule(item):
