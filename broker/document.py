@@ -279,10 +279,15 @@ class Device(Value, frozen=True, kw_only=True):
 
 
 class Contact(Value, frozen=True, kw_only=True):
-    """A relative, guardian or other person to reach."""
+    """A relative, guardian or other person to reach.
+
+    role: what they are called for (emergency contact, employer); `relationship` is who they are to the patient
+    """
 
     name: PersonName | None = None
     relationship: Coded | None = None
+    role: Coded | None = None
+    identifiers: tuple[Identifier, ...] = ()
     addresses: tuple[Address, ...] = ()
     telecoms: tuple[Telecom, ...] = ()
     organization: Organization | None = None
@@ -324,27 +329,46 @@ class Patient(Value, frozen=True, kw_only=True):
 
     identity_status: `validated`, `provisional`, `doubtful`, `fictitious` or `unknown` (PID-32)
     identity_method: how the identity was verified (ZFD-5)
+    identity_proof: the document that was seen (ZFD-7: `CN`, `PA`, `AN`...)
+    identity_checked_at: when the INS service was asked (ZFD-6)
+    birth_date_changed: the birth date was completed or changed after that call (ZFD-4)
+    lunar_birth_date: day, month and year of another calendar, as received (ZFD-1)
+    text_messages: whether they agreed to be sent text messages (ZFD-3)
+    protected: access to this patient's data is to be restricted (PD1-12, ARV)
+    living_will: whether there are advance directives (PD1-7)
     sex: administrative sex as received; nothing is inferred
     """
 
     identifiers: tuple[Identifier, ...] = ()
     identity_status: str = ""
     identity_method: str = ""
+    identity_proof: str = ""
+    identity_checked_at: When | None = None
     names: tuple[PersonName, ...] = ()
     birth_date: When | None = None
+    birth_date_changed: bool | None = None
+    lunar_birth_date: str = ""
     birth_place: Address | None = None
     sex: str = ""
     addresses: tuple[Address, ...] = ()
     phones: tuple[Telecom, ...] = ()
+    text_messages: bool | None = None
     deceased_at: When | None = None
     deceased: bool | None = None
     marital_status: Coded | None = None
+    multiple_birth: bool | None = None
     birth_order: int | None = None
+    gestation_weeks: int | None = None
     languages: tuple[Coded, ...] = ()
     account: Identifier | None = None
     contacts: tuple[Contact, ...] = ()
     care_team: tuple[Participant, ...] = ()
     guardians: tuple[Contact, ...] = ()
+    occupations: tuple[Coded, ...] = ()
+    living_will: Coded | None = None
+    organ_donor: Coded | None = None
+    protected: bool | None = None
+    updated_at: When | None = None
 
 
 class Event(Value, frozen=True, kw_only=True):
@@ -352,6 +376,7 @@ class Event(Value, frozen=True, kw_only=True):
 
     operation: the sender's wish; what became of it is in the journal
     prior_patient: the patient merged away or linked (A40, A24)
+    prior_visit: the visit that was another patient's until now (A45: MRG-5)
     """
 
     code: str = ""
@@ -361,6 +386,7 @@ class Event(Value, frozen=True, kw_only=True):
     reason: Coded | None = None
     operator: Person | None = None
     prior_patient: Patient | None = None
+    prior_visit: Identifier | None = None
 
 
 class Relation(Value, frozen=True, kw_only=True):
@@ -383,11 +409,15 @@ class Consent(Value, frozen=True, kw_only=True):
 
 
 class Delivery(Value, frozen=True, kw_only=True):
-    """What the sender asks to be done with the document besides filing it."""
+    """What the sender asks to be done with the document besides filing it.
+
+    patient_may_answer: false where the patient is not to answer the mail (NTE-4 `FIN`)
+    """
 
     dmp: bool | None = None
     mssante_professional: bool | None = None
     mssante_patient: bool | None = None
+    patient_may_answer: bool | None = None
     receipt: bool | None = None
     read_receipt: bool | None = None
     secret_connection: bool | None = None
@@ -424,6 +454,21 @@ class Movement(Value, frozen=True, kw_only=True):
     nature: Coded | None = None
 
 
+class LegalMode(Value, frozen=True, kw_only=True):
+    """A legal mode of psychiatric care (IHE PAM France ZFS).
+
+    rim_code: the same in the code of the psychiatric data collection (RIM-P)
+    """
+
+    identifier: Identifier | None = None
+    action: str = ""
+    start: When | None = None
+    end: When | None = None
+    mode: Coded | None = None
+    rim_code: Coded | None = None
+    note: str = ""
+
+
 class Record(Value, frozen=True, kw_only=True):
     """What every structured record has.
 
@@ -437,7 +482,12 @@ class Record(Value, frozen=True, kw_only=True):
 
 
 class Encounter(Record, frozen=True, kw_only=True):
-    """A stay or visit. `class` (an attribute `class_` in Python) is inpatient, emergency... by table."""
+    """A stay or visit. `class` (an attribute `class_` in Python) is inpatient, emergency... by table.
+
+    entry_mode: how the stay began, and `exit_mode` how it ended (PMSI: ZFM-1, ZFM-2)
+    admit_source: where the patient came from; `destination` is where they went (PV1-14, PV1-37, ZFM-3, ZFM-4)
+    protected: access to this stay is to be restricted (PV2-22)
+    """
 
     identifier: Identifier | None = None
     class_: Coded | None = msgspec.field(default=None, name="class")
@@ -448,9 +498,19 @@ class Encounter(Record, frozen=True, kw_only=True):
     expected_end: When | None = None
     location: Location | None = None
     previous_location: Location | None = None
+    pending_location: Location | None = None
+    temporary_location: Location | None = None
+    service: Coded | None = None
     reason: Coded | None = None
     admission_type: Coded | None = None
+    entry_mode: Coded | None = None
+    exit_mode: Coded | None = None
+    admit_source: Coded | None = None
+    destination: Coded | None = None
+    transport: Coded | None = None
     discharge_disposition: Coded | None = None
+    protected: bool | None = None
+    legal_modes: tuple[LegalMode, ...] = ()
     participants: tuple[Participant, ...] = ()
     movement: Movement | None = None
 
@@ -463,6 +523,8 @@ class Specimen(Record, frozen=True, kw_only=True):
     body_site: Coded | None = None
     collected_at: When | None = None
     received_at: When | None = None
+    collector: Person | None = None
+    quantity: Quantity | None = None
 
 
 class Observation(Record, frozen=True, kw_only=True):
@@ -474,6 +536,7 @@ class Observation(Record, frozen=True, kw_only=True):
     reference_range: tuple[Range, ...] = ()
     flags: tuple[Coded, ...] = ()
     observed_at: When | None = None
+    analysed_at: When | None = None
     method: Coded | None = None
     body_site: Coded | None = None
     specimen: str = ""
@@ -485,13 +548,22 @@ class Observation(Record, frozen=True, kw_only=True):
 
 
 class Report(Record, frozen=True, kw_only=True):
-    """A group of results that was ordered and signed together."""
+    """A group of results that was ordered and signed together.
+
+    clinical_information: what the requester told the performer (OBR-13)
+    parent: the order this one follows from; `parent_code` and `parent_sub_id` the result of it (an organism found)
+    """
 
     placer_order: Identifier | None = None
     filler_order: Identifier | None = None
     code: Coded | None = None
     category: Coded | None = None
     title: str = ""
+    reason: Coded | None = None
+    clinical_information: str = ""
+    parent: Identifier | None = None
+    parent_code: Coded | None = None
+    parent_sub_id: str = ""
     collected_at: When | None = None
     issued_at: When | None = None
     requester: Person | None = None
@@ -502,27 +574,53 @@ class Report(Record, frozen=True, kw_only=True):
     conclusion: str = ""
 
 
+class Ingredient(Value, frozen=True, kw_only=True):
+    """A part of a mixture.
+
+    role: `B` base or `A` additive (HL7 table 0166)
+    """
+
+    product: Coded | None = None
+    role: str = ""
+    amount: Quantity | None = None
+
+
 class Medication(Record, frozen=True, kw_only=True):
     """A medicine prescribed, given, dispensed or taken.
 
     kind: `prescribed`, `administered`, `dispensed` or `statement`
+    dose_max: the most of a dose that is given as a range
+    instructions: for who gives or takes it
+    prescriber: who ordered it; `performer` is who gave or dispensed it
     """
 
     kind: str = ""
     product: Coded | None = None
     dose: Quantity | None = None
+    dose_max: Quantity | None = None
+    rate: Quantity | None = None
+    form: Coded | None = None
+    ingredients: tuple[Ingredient, ...] = ()
     route: Coded | None = None
+    site: Coded | None = None
+    instructions: str = ""
+    lot: str = ""
+    expiration: When | None = None
     timing: str = ""
     start: When | None = None
     end: When | None = None
     as_needed: bool | None = None
     quantity: Quantity | None = None
     reason: Coded | None = None
+    prescriber: Person | None = None
     performer: Person | None = None
 
 
 class Immunization(Record, frozen=True, kw_only=True):
-    """A vaccination, or that it was not done and why."""
+    """A vaccination, or that it was not done and why.
+
+    observations: what was noted with it: eligibility, information given, reactions
+    """
 
     vaccine: Coded | None = None
     lot: str = ""
@@ -533,8 +631,11 @@ class Immunization(Record, frozen=True, kw_only=True):
     dose_number: str = ""
     site: Coded | None = None
     route: Coded | None = None
+    requester: Person | None = None
     performer: Person | None = None
+    place: Location | None = None
     reason_not_done: Coded | None = None
+    observations: tuple[Observation, ...] = ()
 
 
 class Allergy(Record, frozen=True, kw_only=True):
@@ -560,6 +661,8 @@ class Problem(Record, frozen=True, kw_only=True):
     clinical_status: str = ""
     verification: str = ""
     rank: int | None = None
+    asserter: Person | None = None
+    asserted_at: When | None = None
     no_known: bool | None = None
 
 
@@ -574,7 +677,11 @@ class Procedure(Record, frozen=True, kw_only=True):
 
 
 class Appointment(Record, frozen=True, kw_only=True):
-    """A booking."""
+    """A booking.
+
+    service: the first of `services`; `location` is the first of `locations`
+    equipment: what is booked with it
+    """
 
     identifier: Identifier | None = None
     placer: Identifier | None = None
@@ -583,13 +690,20 @@ class Appointment(Record, frozen=True, kw_only=True):
     end: When | None = None
     duration: Quantity | None = None
     service: Coded | None = None
+    services: tuple[Coded, ...] = ()
+    type: Coded | None = None
     reason: Coded | None = None
     participants: tuple[Participant, ...] = ()
     location: Location | None = None
+    locations: tuple[Location, ...] = ()
+    equipment: tuple[Coded, ...] = ()
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """A request for an examination, an act or a product."""
+    """A request for an examination, an act or a product.
+
+    group: the requester's number for orders that belong together (ORC-4)
+    """
 
     placer: Identifier | None = None
     filler: Identifier | None = None
@@ -598,6 +712,13 @@ class Order(Record, frozen=True, kw_only=True):
     priority: str = ""
     requester: Person | None = None
     requested_at: When | None = None
+    scheduled_at: When | None = None
+    reason: Coded | None = None
+    clinical_information: str = ""
+    group: Identifier | None = None
+    parent: Identifier | None = None
+    participants: tuple[Participant, ...] = ()
+    specimens: tuple[Specimen, ...] = ()
 
 
 class Section(Value, frozen=True, kw_only=True):

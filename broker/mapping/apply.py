@@ -22,8 +22,8 @@ from broker.mapping.closures import RuleInfo
 from broker.mapping.coverage import Reads, Suspects, unread, unread_fast, watched
 from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
 from broker.mapping.extras import extras
-from broker.mapping.fused import Values, no_values
 from broker.mapping.paths import Path, SourceFormat, TreeFormat
+from broker.mapping.presence import Fill, no_values
 from broker.mapping.run import ENGINE, Context, Coverage, Mapped, Run
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
@@ -36,12 +36,12 @@ class Entry:
     """One kind of document a mapping makes. For an embedded one, `common` reads the envelope around it."""
 
     name: str
-    values: Values
+    fill: Fill
     scopes: Callable[[Any, Any], list[Any]] | None = None
     test: Callable[[Any, Any], bool] | None = None
     allow_none: bool = False
     embedded: Path | None = None
-    common: Values = no_values
+    common: Fill = no_values
     appended: frozenset[str] = frozenset()
 
 
@@ -92,9 +92,11 @@ class Mapper:
     def apply(self, parsed: Any, context: Context, coverage: Coverage) -> Mapped:
         """See `MappingSet.apply`."""
         is_full = coverage is True
-        if is_full and parsed.format_name == "hl7v2":
+        is_watched = is_full and parsed.format_name == "hl7v2"
+        if is_watched:
             parsed = watched(parsed)
         run = Run(parsed, context, self._systems)
+        run.is_watched = is_watched
         compiled = self.select(run, parsed)
         run.zone = compiled.zone
         run.decimal_comma = compiled.decimal_comma
@@ -169,7 +171,7 @@ class Mapper:
                 if entry.embedded is not None:
                     made += self._embedded(run, scope, entry, compiled, context, made)
                 else:
-                    values = entry.values(run, scope)
+                    values = entry.fill(run, scope)
                     issues = tuple(run.issues[since:])
                     made.append(self._document(run, values, issues, compiled, context, len(made)))
         return made
@@ -223,7 +225,7 @@ class Mapper:
         since = len(run.issues)
         data, media = content_of(run, raw, path.level)
         envelope = entry.common(run, scope)
-        over = entry.values(run, scope)
+        over = entry.fill(run, scope)
         parser = context.parsers.get("cda")
         parsed = None
         if data is not None and parser is not None and looks_like_cda(data):

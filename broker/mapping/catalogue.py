@@ -294,8 +294,8 @@ def _entries(file: MappingFile, compiler: Compiler, problems: Problems) -> tuple
             problems.add(file.place, "E122", f"mapping '{file.name}' makes no document")
             return ()
         root = compiler.source.root
-        values, _ = compiler.values(file.document, Document, root, "")
-        return (Entry("document", values),)
+        pairs, _ = compiler.pairs(file.document, Document, root, "")
+        return (Entry("document", compiler.filled(pairs)),)
     return tuple(_entry(block, file, compiler, problems) for block in file.documents)
 
 
@@ -319,20 +319,20 @@ def _entry(block: Block, file: MappingFile, compiler: Compiler, problems: Proble
     embedded = text("embedded")
     if embedded is None:
         merged = merge_fields(file.document, own, problems) or own
-        values, _ = compiler.values(merged, Document, chain, "")
-        return Entry(name.value if name else "", values, scopes, test, is_optional)
+        pairs, _ = compiler.pairs(merged, Document, chain, "")
+        return Entry(name.value if name else "", compiler.filled(pairs), scopes, test, is_optional)
     plain, appended = _without_plus(own)
-    common, _ = compiler.values(file.document or Block(block.place), Document, chain, "")
-    values, _ = compiler.values(plain, Document, chain, "")
+    common, _ = compiler.pairs(file.document or Block(block.place), Document, chain, "")
+    pairs, _ = compiler.pairs(plain, Document, chain, "")
     path = compiler.path(embedded, chain)
     return Entry(
         name.value if name else "",
-        values,
+        compiler.filled(pairs),
         scopes,
         test,
         is_optional,
         embedded=path,
-        common=common,
+        common=compiler.filled(common),
         appended=appended,
     )
 

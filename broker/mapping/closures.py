@@ -5,7 +5,7 @@ For `compile`, which decides which of them a rule needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +14,8 @@ import msgspec
 from broker import document as model
 from broker.document import Coded, Coding
 from broker.errors import MappingError
-from broker.mapping.conditions import Test
+from broker.mapping.conditions import Test, paths_in
 from broker.mapping.language import RULE_KEYWORDS
-from broker.mapping.paths import Root
 from broker.mapping.problems import Place
 from broker.mapping.run import Null, Run, Unmapped
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -28,13 +27,14 @@ Rule3 = Callable[[Any, Any, Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class RuleInfo:
-    """What a rule number of the provenance stands for."""
+    """What a rule number of the provenance stands for. `comment` is its author's, and never a value."""
 
     number: int
     target: str
     place: Place
     source: str
     table: str = ""
+    comment: str = ""
 
 
 def is_rule(block: Block) -> bool:
@@ -68,42 +68,24 @@ def is_true(item: Block, name: str) -> bool:
 
 
 def source_text(item: Item) -> str:
+    """The paths a rule reads; of one that chooses between constants, those it decides by."""
     if isinstance(item, Text):
         return item.value
     if isinstance(item, Sequence):
-        return ", ".join(filter(None, (source_text(i) for i in item.items)))
+        texts = [text for i in item.items for text in source_text(i).split(", ") if text]
+        return ", ".join(dict.fromkeys(texts))
+    when = item.items.get("when")
+    if "constant" in item.items and isinstance(when, Text):
+        return ", ".join(paths_in(when.value))
     for name in ("from", "first_of", "each", "template", "constant", "choose"):
         if name in item.items:
             return source_text(item.items[name])
     return ""
 
 
-def roots_of(item: Item, root_of: Callable[[Text], Root | None]) -> set[Root] | None:
-    """What a rule's paths begin with: where none of it is there, the rule gives nothing. None where that is not so."""
-    if isinstance(item, Text):
-        if item.value.startswith("= "):
-            return None
-        root = root_of(item)
-        return None if root is None else {root}
-    if isinstance(item, Sequence):
-        return _all_roots(item.items, root_of)
-    if isinstance(each := item.items.get("each"), Text):
-        return roots_of(each, root_of)
-    if isinstance(text := item.items.get("from"), Text):
-        return roots_of(text, root_of)
-    if isinstance(paths := item.items.get("first_of"), Sequence):
-        return _all_roots(paths.items, root_of)
-    return None
-
-
-def _all_roots(items: Iterable[Item], root_of: Callable[[Text], Root | None]) -> set[Root] | None:
-    found: set[Root] = set()
-    for item in items:
-        roots = roots_of(item, root_of)
-        if roots is None:
-            return None
-        found |= roots
-    return found
+def comment_text(item: Item) -> str:
+    comment = item.items.get("comment") if isinstance(item, Block) else None
+    return comment.value if isinstance(comment, Text) else ""
 
 
 def table_text(item: Item) -> str:
@@ -158,21 +140,6 @@ def first_true(choices: list[tuple[Test, Rule]]) -> Rule:
         return None
 
     return choose
-
-
-def concatenated(rules: list[Rule]) -> Rule:
-    def concatenated(run: Run, scope: Any) -> Any:
-        out: list[Any] = []
-        null = None
-        for rule in rules:
-            value = rule(run, scope)
-            if value.__class__ is Null:
-                null = value
-            elif value:
-                out += value
-        return out or null
-
-    return concatenated
 
 
 def without_repeats(values: list[Any]) -> list[Any]:
@@ -280,9 +247,8 @@ def locate(run: Run, since: int, place: str, source: str, target: str) -> None:
 
 def miss(run: Run, needed: str, info: RuleInfo, place: str) -> None:
     if needed == "true":
-        raise MappingError(
-            "mapping.required", where=info.source, reason=f"needed for {info.target}"
-        )
+        reason = f"needed for {info.target}" + (f": {info.comment}" if info.comment else "")
+        raise MappingError("mapping.required", where=info.source, reason=reason)
     if needed == "warn":
         run.issue("warning", "missing", rule=place, source=info.source, target=info.target)
 

@@ -21,7 +21,7 @@ from broker.mapping.closures import (
     Rule,
     Rule3,
     RuleInfo,
-    concatenated,
+    comment_text,
     first_true,
     first_value,
     gives_no_items,
@@ -37,7 +37,6 @@ from broker.mapping.closures import (
     null_test,
     present_test,
     restricted,
-    roots_of,
     simple_source,
     source_text,
     table_text,
@@ -47,10 +46,11 @@ from broker.mapping.closures import (
     without_repeats,
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, compile_condition
-from broker.mapping.fused import FieldRule, Known, Values, gather, remembered_rule, remembered_test
+from broker.mapping.fused import FieldRule, remembered_rule, remembered_test
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
-from broker.mapping.paths import Path, PathError, Root, Shape, SourceFormat
+from broker.mapping.paths import Path, PathError, Shape, SourceFormat
+from broker.mapping.presence import Fill, Needs, Pair, concatenated, filled, needs
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -98,7 +98,8 @@ class Compiler:
     unmapped: str = "keep"
     rules: list[RuleInfo] = field(default_factory=list)
     used_tables: set[str] = field(default_factory=set)
-    known: Known = field(default_factory=Known)
+    of_fields: dict[Rule, FieldRule] = field(default_factory=dict)
+    """The rules that look at one field and no more, for `presence.filled`."""
     alternatives: set[Any] = field(default_factory=set)
 
     def condition(self, text: Text, chain: Any) -> Test:
@@ -155,14 +156,15 @@ class Compiler:
         """
         if struct is model.Attachment and "content" in fields.items:
             return self._content(fields, chain, at)
-        values_of, constants = self.values(fields, struct, chain, at)
+        pairs, constants = self.pairs(fields, struct, chain, at)
+        fill = self.filled(pairs)
         needed = tuple(t.attribute for t in targets_of(struct).values() if t.needed)
         prefix = _RECORD_PREFIX.get(struct, "")
         checks.needed_fields(fields, struct, ("id",) if prefix else (), self.problems)
         is_all_constant = frozenset() if loose else constants
 
         def build(run: Run, scope: Any) -> Any:
-            values = values_of(run, scope)
+            values = fill(run, scope)
             if not values or (is_all_constant and is_all_constant.issuperset(values)):
                 return None
             for attribute in needed:
@@ -180,7 +182,7 @@ class Compiler:
         for name, key in fields.keys.items():
             if name != "content":
                 others.put(key, fields.items[name])
-        values_of, _ = self.values(others, model.Attachment, chain, at)
+        fill = self.filled(self.pairs(others, model.Attachment, chain, at)[0])
         target = Target("content", "content", model.Attachment, many=False, needed=True)
         key = fields.keys["content"]
         content = self._finished(
@@ -194,17 +196,17 @@ class Compiler:
             found = content(run, scope)
             if found is None:
                 return None
-            said = values_of(run, scope)
+            said = fill(run, scope)
             return msgspec.structs.replace(found, **said) if said else found
 
         return build
 
-    def values(
+    def pairs(
         self, fields: Block, struct: type[msgspec.Struct], chain: Any, at: str
-    ) -> tuple[Values, frozenset[str]]:
-        """The values of a block's target fields by attribute, and which of them are constants."""
+    ) -> tuple[list[Pair], frozenset[str]]:
+        """Attribute, rule and what it needs for each target field of a block, and which are constants."""
         targets = targets_of(struct)
-        pairs: list[tuple[str, Rule]] = []
+        pairs: list[Pair] = []
         constants = set()
         for name, key in fields.keys.items():
             target = targets.get(name)
@@ -221,10 +223,18 @@ class Compiler:
                 continue
             item = fields.items[name]
             where = f"{at}.{name}" if at else name
-            pairs.append((target.attribute, self.rule(item, target, chain, where, key)))
+            rule = self.rule(item, target, chain, where, key)
+            pairs.append((target.attribute, rule, self._needs(item, chain)))
             if is_constant(item):
                 constants.add(target.attribute)
-        return gather(pairs, self.known), frozenset(constants)
+        return pairs, frozenset(constants)
+
+    def filled(self, pairs: list[Pair]) -> Fill:
+        """The rules of a block as one closure."""
+        return filled(pairs, self.of_fields)
+
+    def _needs(self, item: Item, chain: Any) -> Needs | None:
+        return needs(item, lambda text: self.path(text, chain))
 
     # -- rules
 
@@ -243,27 +253,12 @@ class Compiler:
                     return found or None
                 return tuple(without_repeats(found)) if distinct else tuple(found)
 
-            return self._rooted(self._finished(many, item, target, at), item, chain)
+            return self._remembered(self._finished(many, item, target, at), item, chain)
         text = simple_source(item)
         if text is not None:
             return self._simple(text, item, target, chain, at)
         one = self._one(item, target, chain, at, key)
-        return self._rooted(self._finished(one, item, target, at), item, chain)
-
-    def _rooted(self, rule: Rule, item: Item, chain: Any) -> Rule:
-        """The rule, remembering where it can; what it needs to be there is noted."""
-        quick = self._remembered(rule, item, chain)
-        is_ended = isinstance(item, Block) and ("default" in item.items or "required" in item.items)
-        roots = None if is_ended else roots_of(item, lambda text: self._root(text, chain))
-        if roots:
-            self.known.rooted[quick] = tuple(sorted(roots, key=lambda root: root.name))
-        return quick
-
-    def _root(self, text: Text, chain: Any) -> Root | None:
-        try:
-            return self.source.path(text.value, chain).root
-        except PathError:
-            return None
+        return self._remembered(self._finished(one, item, target, at), item, chain)
 
     def _remembered(self, rule: Rule, item: Item, chain: Any) -> Rule:
         """A rule that translates one field, as one that remembers its translations."""
@@ -318,7 +313,7 @@ class Compiler:
             if target.type is str and not target.codes and path.direct.component < 2:
                 table = block is not None and "table" in block.items
                 take = take if table else _plain_taker(take, info)
-            self.known.of_fields[simple] = FieldRule(path.direct, take)
+            self.of_fields[simple] = FieldRule(path.direct, take)
         return simple
 
     def _simple_many(self, item: Item, target: Target, chain: Any, at: str) -> Rule | None:
@@ -374,16 +369,18 @@ class Compiler:
                 value = items(run, every(run, raw), scope)
                 return None if value.__class__ is Null else value
 
-            self.known.of_fields[simple] = FieldRule(path.direct, take)
-        elif path.root is not None and fallback is None and not needed:
-            self.known.rooted[simple] = (path.root,)
+            self.of_fields[simple] = FieldRule(path.direct, take)
         return simple
 
     def _items(self, item: Item, target: Target, chain: Any, at: str, key: Text) -> Rule:
         """A rule as a list of items (or a Null)."""
         if isinstance(item, Sequence):
-            rules = [self._items(inner, target, chain, at, key) for inner in item.items]
-            return concatenated(rules)
+            return concatenated(
+                [
+                    (self._items(inner, target, chain, at, key), self._needs(inner, chain))
+                    for inner in item.items
+                ]
+            )
         if isinstance(item, Text):
             if item.value.startswith("= "):
                 constant = self._constant(item.value[2:], target, item.place)
@@ -744,7 +741,14 @@ class Compiler:
 
     def _ending(self, item: Item, target: Target, at: str) -> tuple[RuleInfo, Any, str, str]:
         """(what the rule is, its default, its `required`, its place)."""
-        info = RuleInfo(len(self.rules), at, item.place, source_text(item), table_text(item))
+        info = RuleInfo(
+            len(self.rules),
+            at,
+            item.place,
+            source_text(item),
+            table_text(item),
+            comment_text(item),
+        )
         self.rules.append(info)
         fallback, needed = None, ""
         if isinstance(item, Block) and is_rule(item):

@@ -85,6 +85,14 @@ def tokens(text: str) -> list[_Token]:
     return out
 
 
+def paths_in(text: str) -> list[str]:
+    """The paths a condition looks at, each once; none of a condition that cannot be read."""
+    try:
+        return list(dict.fromkeys(t.text for t in tokens(text) if t.kind == "path"))
+    except ConditionError:
+        return []
+
+
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 

@@ -1,21 +1,14 @@
-"""The rules of a block run together where they can be: a segment is found once, and an empty field costs a comparison.
-
-Most fields a mapping knows of are empty in most messages, so what an absent value costs is what a mapping costs.
-"""
+"""Rules that look at one field and no more, and what they may remember of it. For `compile` and `presence`."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from broker.mapping.closures import Rule
-from broker.mapping.paths import Field, Root
+from broker.mapping.paths import Field
 from broker.mapping.run import Run
-
-Values = Callable[[Run, Any], dict[str, Any]]
-"""(run, scope) -> the attributes of a block that have a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,89 +17,6 @@ class FieldRule:
 
     field: Field
     take: Callable[[Run, str, Any], Any]
-
-
-@dataclass(slots=True)
-class Known:
-    """What the compiler knows of its rules, beside that they can be called."""
-
-    of_fields: dict[Rule, FieldRule] = field(default_factory=dict)
-    """Rules that look at one field and no more; they give nothing where it is empty."""
-    rooted: dict[Rule, tuple[Root, ...]] = field(default_factory=dict)
-    """Rules that give nothing, and have nothing to say, where none of these segments and groups is there."""
-
-
-def gather(pairs: Sequence[tuple[str, Rule]], known: Known) -> Values:
-    """The values of a block."""
-    segments: dict[tuple[int, str], list[tuple[int, str, Any]]] = defaultdict(list)
-    others = []
-    for attribute, rule in pairs:
-        alone = known.of_fields.get(rule)
-        if alone is None:
-            others.append((attribute, rule, known.rooted.get(rule, ())))
-        else:
-            read = alone.field
-            segments[read.hops, read.segment].append((read.number, attribute, alone.take))
-    plans = [
-        (hops, segment, sorted(takes, key=lambda take: take[0]))
-        for (hops, segment), takes in segments.items()
-    ]
-    if not plans and not any(roots for _, _, roots in others):
-        return _one_by_one((attribute, rule) for attribute, rule, _ in others)
-
-    def values(run: Run, scope: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for hops, segment, takes in plans:
-            at = scope
-            while hops:
-                at = at.parent
-                hops -= 1
-            there = at.segments.get(segment)
-            if not there:
-                continue
-            fields = there[0].fields
-            count = len(fields)
-            for number, attribute, take in takes:
-                if number >= count:
-                    break
-                raw = fields[number]
-                if raw and (value := take(run, raw, scope)) is not None:
-                    found[attribute] = value
-        for attribute, rule, roots in others:
-            if roots and not _any_there(roots, scope):
-                continue
-            value = rule(run, scope)
-            if value is not None:
-                found[attribute] = value
-        return found
-
-    return values
-
-
-def _any_there(roots: tuple[Root, ...], scope: Any) -> bool:
-    for root in roots:
-        at = scope
-        hops = root.hops
-        while hops:
-            at = at.parent
-            hops -= 1
-        if root.name in (at.groups if root.is_group else at.segments):
-            return True
-    return False
-
-
-def _one_by_one(pairs: Iterable[tuple[str, Rule]]) -> Values:
-    rules = tuple(pairs)
-
-    def values(run: Run, scope: Any) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for attribute, rule in rules:
-            value = rule(run, scope)
-            if value is not None:
-                found[attribute] = value
-        return found
-
-    return values
 
 
 _REMEMBERED = 1024
@@ -175,8 +85,3 @@ def remembered_rule(rule: Rule, field: Field, number: int) -> Rule:
         return value
 
     return quick
-
-
-def no_values(_run: Run, _scope: Any) -> dict[str, Any]:
-    """The values of a block without rules."""
-    return {}

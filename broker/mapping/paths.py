@@ -24,15 +24,6 @@ class Field:
     component: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
-    """The segment or group a path begins with, so many scopes outward: where it is not, the path gives nothing (HL7v2)."""
-
-    hops: int
-    name: str
-    is_group: bool
-
-
 def as_it_is(_run: Any, raw: Any) -> Any:
     """The value that was found, whole."""
     return raw
@@ -57,6 +48,7 @@ class Path:
     is_every: it asks for all repetitions by name (`[*]`)
     is_first_of_many: the field may repeat, and the path does not say which repetition it wants
     is_lines: its one raw value is the list of all
+    needs: what has to be filled for it to give a value, in HL7v2: scopes outward, segment (or group), field (0: any)
     """
 
     text: str
@@ -71,10 +63,10 @@ class Path:
     direct: Field | None = None
     narrow: Callable[[Any, Any], Any] = as_it_is
     every: Callable[[Any, Any], list[Any]] | None = None
-    root: Root | None = None
     is_every: bool = False
     is_first_of_many: bool = False
     is_lines: bool = False
+    needs: tuple[int, str, int] | None = None
 
 
 class SourceFormat(Protocol):

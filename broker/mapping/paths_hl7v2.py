@@ -13,7 +13,7 @@ from typing import Any
 
 from broker.mapping.groups import Group
 from broker.mapping.hl7v2_fields import COMPONENTS, FIELD_TYPES
-from broker.mapping.paths import Field, Path, PathError, Root
+from broker.mapping.paths import Field, Path, PathError
 from broker.mapping.problems import did_you_mean
 from broker.mapping.readers_hl7v2 import (
     NodeTest,
@@ -89,7 +89,7 @@ class _PathParser:
         self.text = text
         self.chain = chain
         self.i = 0
-        self.root: Root | None = None
+        self.group_needs: tuple[int, str, int] | None = None
 
     def path(self) -> Path:
         if self.text.startswith("."):
@@ -149,7 +149,7 @@ class _PathParser:
             selector = self._selector()
             chain = (*chain[: len(chain) - hops], Level("group", name, group))
             if nodes is None:
-                self.root = Root(hops, name, is_group=True)
+                self.group_needs = (hops, name, 0)
             nodes = step_into(nodes, hops, name, self._node_filter(selector, chain))
             if not self.text.startswith("/", self.i):
                 if self.i < len(self.text):
@@ -216,7 +216,7 @@ class _PathParser:
             "group",
             0,
             hops,
-            root=self.root,
+            needs=self.group_needs,
         )
 
     # -- segments and fields
@@ -232,11 +232,10 @@ class _PathParser:
         hops = self._owner(name, chain, at)
         level = chain[len(chain) - 1 - hops]
         listed = level.kind == "group" and level.group is not None and name in level.group.contains
-        if nodes is None:
-            self.root = Root(hops, name, is_group=False)
         find = segments_of(nodes, hops, name)
         if self.i >= len(self.text):
-            return self._whole_segment(find, name, selector)
+            needs = self.group_needs if nodes is not None else (hops, name, 0)
+            return self._whole_segment(find, name, selector, needs)
         if self.text[self.i] != "-":
             raise self._fail("expected '-' and a field number")
         self.i += 1
@@ -256,6 +255,7 @@ class _PathParser:
         every_segment = selector is not None or (
             listed and repetition is not None and repetition.every
         )
+        several = selector is not None or every_segment
         chosen = choose_segments(find, selector, every_segment)
         reps = repetitions_of(chosen, name, field, repetition)
         alls = parts_of(reps, component, subcomponent)
@@ -301,9 +301,9 @@ class _PathParser:
             read,
             narrowed(component, subcomponent),
             every,
-            root=self.root,
             is_every=repetition is not None and repetition.every,
             is_first_of_many=repetition is None and _repeats(name, field),
+            needs=self.group_needs if nodes is not None else (hops, name, 0 if several else field),
         )
 
     def _owner(self, name: str, chain: Chain, at: int) -> int:
@@ -349,6 +349,7 @@ class _PathParser:
         find: Callable[[Any, Node], list[Any]],
         name: str,
         selector: Selector | None,
+        needs: tuple[int, str, int] | None,
     ) -> Path:
         chosen = choose_segments(find, selector, selector is not None)
 
@@ -373,7 +374,7 @@ class _PathParser:
             scopes,
             inner,
             "segment",
-            root=self.root,
+            needs=needs,
         )
 
     # -- inside a repetition

@@ -122,6 +122,7 @@ class Run:
         "ids",
         "index",
         "is_standard",
+        "is_watched",
         "issues",
         "message",
         "midnight_is_unknown",
@@ -150,6 +151,7 @@ class Run:
         self.decimal_comma = False
         self.unmapped: list[Unmapped] = []
         self.midnight_is_unknown = False
+        self.is_watched = False
         self.component = "^"
         self.repetition = "~"
         self.subcomponent = "\0"

@@ -206,6 +206,12 @@ def xcn_identifier(run: Any, raw: str, level: int) -> Identifier | None:
     return _identifier(run, leaf(run, p[0]), namespace, universal, _get(run, p, 12))
 
 
+def pln(run: Any, raw: str, level: int) -> Identifier | None:
+    """PLN: number, type; the rest says for which state a licence holds."""
+    p = parts(run, raw, level)
+    return _identifier(run, _get(run, p, 0), "", "", _get(run, p, 1))
+
+
 def plain_identifier(run: Any, raw: str, level: int) -> Identifier | None:
     """A bare value without authority."""
     value = text_of(run, raw, level)
@@ -705,6 +711,7 @@ SHAPES: dict[type, dict[str, Typed]] = {
         "HD": hd,
         "XON": xon_identifier,
         "XCN": xcn_identifier,
+        "PLN": pln,
         "ST": plain_identifier,
         "ID": plain_identifier,
         "IS": plain_identifier,

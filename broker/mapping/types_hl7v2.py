@@ -37,7 +37,20 @@ _PEOPLE = ("XCN", "CNN", "CN", "PPN", "NDL", "XPN")
 _MADE_FROM: dict[Any, frozenset[str]] = {
     wanted: _ANY.union(types)
     for wanted, types in {
-        Identifier: ("CX", "EI", "EIP", "HD", "XON", "XCN", "CK", "DLN", "CWE", "CE", *_WORDS),
+        Identifier: (
+            "CX",
+            "EI",
+            "EIP",
+            "HD",
+            "XON",
+            "XCN",
+            "CK",
+            "DLN",
+            "PLN",
+            "CWE",
+            "CE",
+            *_WORDS,
+        ),
         Coded: ("CE", "CWE", "CNE", "CF", "TX", "FT", "FC", "DLD", "CCD", "SPS", "JCC", *_WORDS),
         PersonName: (*_PEOPLE, "PN"),
         Person: _PEOPLE,

@@ -36,12 +36,14 @@ def mapping_set() -> MappingSet:
     return load(MAPPINGS)
 
 
-def _mapped(mappings: MappingSet, content: str, *, pid: str = "", obx11: str = "F") -> Mapped:
+def _mapped(
+    mappings: MappingSet, content: str, *, pid: str = "", orc1: str = "NW", obx11: str = "F"
+) -> Mapped:
     pid = pid or "299019999999999^^^X&1.2.250.1.213.1.4.10&ISO^INS||EXEMPLE^ALICE||19990115|F"
     segments = [
         r"MSH|^~\&|SIL|LABO|PFI|ORG|20240309||ORU^R01^ORU_R01|1|P|2.5",
         f"PID|1||{pid}",
-        "ORC|NW|O1",
+        f"ORC|{orc1}|O1",
         "OBR|1|O1||11502-2^CR^LN",
         f"OBX|1|ED|11502-2^CR^LN||^TEXT^XML^Base64^{content}||||||{obx11}",
         "OBX|2|CE|MASQUE_PS^Masqué^MetaDMPMSS||Y||||||F",
@@ -56,7 +58,7 @@ def _base64(text: str) -> str:
 
 
 def test_the_document_is_the_cda_with_the_orders_around_it(mapping_set: MappingSet) -> None:
-    result = _mapped(mapping_set, _base64(CDA), obx11="C")
+    result = _mapped(mapping_set, _base64(CDA), orc1="RO", obx11="C")
 
     (document,) = result.documents
     assert document.unique_id is not None
@@ -109,3 +111,31 @@ def test_words_where_a_cda_was_announced_are_kept_with_a_warning(mapping_set: Ma
     assert document.patient is not None
     assert document.attachments[0].role == "main"
     assert "embedded-not-cda" in {issue.code for issue in document.issues}
+
+
+@pytest.mark.parametrize(
+    ("orc1", "obx11", "operation"),
+    [
+        ("NW", "F", "create"), ("RO", "C", "replace"), ("CA", "D", "delete"),
+        ("SC", "F", "create"), ("SC", "C", "replace"), ("SC", "D", "delete"),
+    ],
+)  # fmt: skip
+def test_what_is_asked_is_what_both_fields_say(
+    mapping_set: MappingSet, orc1: str, obx11: str, operation: str
+) -> None:
+    result = _mapped(mapping_set, _base64(CDA), orc1=orc1, obx11=obx11)
+
+    (event,) = [found.event for found in result.documents]
+    assert event is not None
+    assert event.operation == operation
+
+
+@pytest.mark.parametrize(("orc1", "obx11"), [("NW", "C"), ("NW", "D"), ("RO", "F"), ("CA", "C")])
+def test_an_order_and_a_result_status_that_contradict_are_refused(
+    mapping_set: MappingSet, orc1: str, obx11: str
+) -> None:
+    with pytest.raises(MappingError) as caught:
+        _mapped(mapping_set, _base64(CDA), orc1=orc1, obx11=obx11)
+
+    assert (caught.value.code, caught.value.where) == ("mapping.required", "OBX-11, ORC-1")
+    assert "have to say the same" in str(caught.value)

@@ -280,3 +280,18 @@ def test_the_same_message_and_set_make_the_same_document(tmp_path: Path) -> None
     rules = "document:\n  patient:\n    names: PID-5[*]\n"
 
     assert document(tmp_path, rules, "PID|||||N^G") == document(tmp_path, rules, "PID|||||N^G")
+
+
+def test_what_has_to_agree_is_a_choice_that_is_required(tmp_path: Path) -> None:
+    rules = (
+        "document:\n  event:\n    operation:\n      required: true\n"
+        "      comment: PID-8 and PID-15 have to say the same\n      choose:\n"
+        "        - when: PID-8 = 'M' and PID-15 != 'F'\n          constant: create\n"
+        "        - when: PID-8 = 'F' and PID-15 != 'M'\n          constant: update\n"
+    )
+
+    with pytest.raises(MappingError) as caught:
+        document(tmp_path, rules, "PID|1|||||||M|||||||F")
+
+    assert (caught.value.code, caught.value.where) == ("mapping.required", "PID-8, PID-15")
+    assert "needed for event.operation: PID-8 and PID-15 have to say the same" in str(caught.value)
