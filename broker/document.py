@@ -109,10 +109,21 @@ class Coding(Value, frozen=True, kw_only=True):
 
 
 class Coded(Value, frozen=True, kw_only=True):
-    """A concept: its codings, the sender's own first, and the text it was chosen from."""
+    """A concept: its codings, the sender's own first, and the text it was chosen from.
+
+    qualifiers: what makes it more precise (laterality: left)
+    """
 
     codings: tuple[Coding, ...] = ()
     text: str = ""
+    qualifiers: tuple[Qualifier, ...] = ()
+
+
+class Qualifier(Value, frozen=True, kw_only=True):
+    """One refinement of a concept: which aspect, and its value."""
+
+    name: Coded | None = None
+    value: Coded | None = None
 
 
 class Quantity(Value, frozen=True, kw_only=True):
@@ -271,17 +282,22 @@ class Person(Value, frozen=True, kw_only=True):
 
 
 class Device(Value, frozen=True, kw_only=True):
-    """A machine or program that wrote something."""
+    """A machine, a program that wrote something, or a device that was used, implanted or supplied."""
 
     identifiers: tuple[Identifier, ...] = ()
+    code: Coded | None = None
     model: str = ""
     software: str = ""
+    manufacturer: Organization | None = None
 
 
 class Contact(Value, frozen=True, kw_only=True):
-    """A relative, guardian or other person to reach."""
+    """A relative, guardian or other person to reach, or whom a record is about when it is not the patient."""
 
+    identifiers: tuple[Identifier, ...] = ()
     name: PersonName | None = None
+    sex: str = ""
+    birth_date: When | None = None
     relationship: Coded | None = None
     addresses: tuple[Address, ...] = ()
     telecoms: tuple[Telecom, ...] = ()
@@ -299,13 +315,17 @@ class Author(Value, frozen=True, kw_only=True):
 
 
 class Participant(Value, frozen=True, kw_only=True):
-    """Somebody else involved, by role."""
+    """Somebody else involved, by role.
+
+    at: when, or from when; `until`: to when
+    """
 
     role: Coded | None = None
     function: Coded | None = None
     person: Person | None = None
     organization: Organization | None = None
     at: When | None = None
+    until: When | None = None
     telecoms: tuple[Telecom, ...] = ()
     addresses: tuple[Address, ...] = ()
 
@@ -408,6 +428,9 @@ class Location(Value, frozen=True, kw_only=True):
     building: str = ""
     floor: str = ""
     name: str = ""
+    type: Coded | None = None
+    address: Address | None = None
+    telecoms: tuple[Telecom, ...] = ()
 
 
 class Movement(Value, frozen=True, kw_only=True):
@@ -428,12 +451,22 @@ class Record(Value, frozen=True, kw_only=True):
     """What every structured record has.
 
     id: stable inside the document (`obs-3`)
+    negated: the source states that it is not so, or was not done (CDA negationInd)
+    subject: whom it is about when it is not the patient: a relative, a foetus, a donor
+    participants: who wrote, performed, reported or verified this record
+    findings: what was observed with it (the reason of an act, the outcome of a supply)
+    references: documents, images, acts or orders elsewhere that it points to
     """
 
     id: str = ""
     identifiers: tuple[Identifier, ...] = ()
     status: str = ""
     notes: tuple[str, ...] = ()
+    negated: bool | None = None
+    subject: Contact | None = None
+    participants: tuple[Participant, ...] = ()
+    findings: tuple[Observation, ...] = ()
+    references: tuple[Identifier, ...] = ()
 
 
 class Encounter(Record, frozen=True, kw_only=True):
@@ -451,7 +484,6 @@ class Encounter(Record, frozen=True, kw_only=True):
     reason: Coded | None = None
     admission_type: Coded | None = None
     discharge_disposition: Coded | None = None
-    participants: tuple[Participant, ...] = ()
     movement: Movement | None = None
 
 
@@ -466,14 +498,21 @@ class Specimen(Record, frozen=True, kw_only=True):
 
 
 class Observation(Record, frozen=True, kw_only=True):
-    """One result or finding."""
+    """One result or finding.
+
+    group: the battery, cluster or panel it was reported in
+    specimen: id of the specimen in the report
+    observed_at: when, or from when; `observed_until`: to when
+    """
 
     code: Coded | None = None
     sub_id: str = ""
+    group: Coded | None = None
     value: ResultValue | None = None
     reference_range: tuple[Range, ...] = ()
     flags: tuple[Coded, ...] = ()
     observed_at: When | None = None
+    observed_until: When | None = None
     method: Coded | None = None
     body_site: Coded | None = None
     specimen: str = ""
@@ -506,17 +545,31 @@ class Medication(Record, frozen=True, kw_only=True):
     """A medicine prescribed, given, dispensed or taken.
 
     kind: `prescribed`, `administered`, `dispensed` or `statement`
+    product_name: brand name or free name, beside the code; `form`: pharmaceutical form
+    dose: or the least of it; `dose_max`: the most
+    site: where on the body
+    repeats: how often it may be dispensed
     """
 
     kind: str = ""
     product: Coded | None = None
+    product_name: str = ""
+    product_identifiers: tuple[Identifier, ...] = ()
+    form: Coded | None = None
+    lot: str = ""
+    manufacturer: Organization | None = None
     dose: Quantity | None = None
+    dose_max: Quantity | None = None
+    rate: Quantity | None = None
+    max_dose: Ratio | None = None
+    site: Coded | None = None
     route: Coded | None = None
     timing: str = ""
     start: When | None = None
     end: When | None = None
     as_needed: bool | None = None
     quantity: Quantity | None = None
+    repeats: int | None = None
     reason: Coded | None = None
     performer: Person | None = None
 
@@ -525,6 +578,8 @@ class Immunization(Record, frozen=True, kw_only=True):
     """A vaccination, or that it was not done and why."""
 
     vaccine: Coded | None = None
+    product_name: str = ""
+    product_identifiers: tuple[Identifier, ...] = ()
     lot: str = ""
     expiration: When | None = None
     manufacturer: Organization | None = None
@@ -538,11 +593,16 @@ class Immunization(Record, frozen=True, kw_only=True):
 
 
 class Allergy(Record, frozen=True, kw_only=True):
-    """An allergy or intolerance, or the statement that none is known (`no_known`)."""
+    """An allergy or intolerance, or the statement that none is known (`no_known`).
 
+    type: allergy, intolerance, adverse reaction... as received
+    """
+
+    type: Coded | None = None
     code: Coded | None = None
     category: str = ""
     criticality: str = ""
+    severity: Coded | None = None
     reactions: tuple[Coded, ...] = ()
     onset: When | None = None
     clinical_status: str = ""
@@ -559,18 +619,27 @@ class Problem(Record, frozen=True, kw_only=True):
     abatement: When | None = None
     clinical_status: str = ""
     verification: str = ""
+    severity: Coded | None = None
+    body_site: Coded | None = None
     rank: int | None = None
     no_known: bool | None = None
 
 
 class Procedure(Record, frozen=True, kw_only=True):
-    """An act performed."""
+    """An act performed, or a device supplied.
+
+    devices: what was used, implanted or supplied
+    """
 
     code: Coded | None = None
     performed: Period | None = None
     performers: tuple[Participant, ...] = ()
     body_site: Coded | None = None
     outcome: Coded | None = None
+    method: Coded | None = None
+    reason: Coded | None = None
+    devices: tuple[Device, ...] = ()
+    quantity: Quantity | None = None
 
 
 class Appointment(Record, frozen=True, kw_only=True):
@@ -584,12 +653,15 @@ class Appointment(Record, frozen=True, kw_only=True):
     duration: Quantity | None = None
     service: Coded | None = None
     reason: Coded | None = None
-    participants: tuple[Participant, ...] = ()
     location: Location | None = None
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """A request for an examination, an act or a product."""
+    """A request for an examination, an act or a product, or the plan to do it.
+
+    control: HL7 table 0119; `intent`: `order`, `plan`, `proposal`, `promise`... as received
+    scheduled: when it is to be done
+    """
 
     placer: Identifier | None = None
     filler: Identifier | None = None
@@ -598,6 +670,40 @@ class Order(Record, frozen=True, kw_only=True):
     priority: str = ""
     requester: Person | None = None
     requested_at: When | None = None
+    intent: str = ""
+    scheduled: Period | None = None
+    body_site: Coded | None = None
+    reason: Coded | None = None
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """What is aimed at or advised: a goal, an instruction, a care plan.
+
+    kind: `goal`, `instruction` or `care_plan`
+    target: the value to reach
+    """
+
+    kind: str = ""
+    code: Coded | None = None
+    title: str = ""
+    target: ResultValue | None = None
+    priority: Coded | None = None
+    start: When | None = None
+    end: When | None = None
+
+
+class Directive(Record, frozen=True, kw_only=True):
+    """A consent or directive of the patient as a clinical document tells it; `Consent` is what the broker acts on.
+
+    decision: as received (`permit`, `deny`)
+    """
+
+    code: Coded | None = None
+    category: Coded | None = None
+    decision: str = ""
+    at: When | None = None
+    start: When | None = None
+    end: When | None = None
 
 
 class Section(Value, frozen=True, kw_only=True):
@@ -607,6 +713,7 @@ class Section(Value, frozen=True, kw_only=True):
     """
 
     id: str = ""
+    identifiers: tuple[Identifier, ...] = ()
     code: Coded | None = None
     title: str = ""
     level: int | None = None
@@ -614,6 +721,10 @@ class Section(Value, frozen=True, kw_only=True):
     narrative: str = ""
     entries: tuple[str, ...] = ()
     empty_reason: str = ""
+    language: str = ""
+    confidentiality: Coded | None = None
+    authors: tuple[Author, ...] = ()
+    subject: Contact | None = None
 
 
 class Source(Value, frozen=True, kw_only=True):
@@ -738,6 +849,8 @@ class Document(Value, frozen=True, kw_only=True):
     procedures: tuple[Procedure, ...] = ()
     appointments: tuple[Appointment, ...] = ()
     orders: tuple[Order, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    directives: tuple[Directive, ...] = ()
     sections: tuple[Section, ...] = ()
     cleared: tuple[str, ...] = ()
     absent: dict[str, str] = {}
