@@ -109,10 +109,21 @@ class Coding(Value, frozen=True, kw_only=True):
 
 
 class Coded(Value, frozen=True, kw_only=True):
-    """A concept: its codings, the sender's own first, and the text it was chosen from."""
+    """A concept: its codings, the sender's own first, and the text it was chosen from.
+
+    qualifiers: what makes it more precise (laterality: left)
+    """
 
     codings: tuple[Coding, ...] = ()
     text: str = ""
+    qualifiers: tuple[Qualifier, ...] = ()
+
+
+class Qualifier(Value, frozen=True, kw_only=True):
+    """One refinement of a concept: which aspect, and its value."""
+
+    name: Coded | None = None
+    value: Coded | None = None
 
 
 class Quantity(Value, frozen=True, kw_only=True):
@@ -271,23 +282,27 @@ class Person(Value, frozen=True, kw_only=True):
 
 
 class Device(Value, frozen=True, kw_only=True):
-    """A machine or program that wrote something."""
+    """A machine, a program that wrote something, or a device that was used, implanted or supplied."""
 
     identifiers: tuple[Identifier, ...] = ()
+    code: Coded | None = None
     model: str = ""
     software: str = ""
+    manufacturer: Organization | None = None
 
 
 class Contact(Value, frozen=True, kw_only=True):
-    """A relative, guardian or other person to reach.
+    """A relative, guardian or other person to reach, or whom a record is about when it is not the patient.
 
     role: what they are called for (emergency contact, employer); `relationship` is who they are to the patient
     """
 
+    identifiers: tuple[Identifier, ...] = ()
     name: PersonName | None = None
+    sex: str = ""
+    birth_date: When | None = None
     relationship: Coded | None = None
     role: Coded | None = None
-    identifiers: tuple[Identifier, ...] = ()
     addresses: tuple[Address, ...] = ()
     telecoms: tuple[Telecom, ...] = ()
     organization: Organization | None = None
@@ -304,13 +319,17 @@ class Author(Value, frozen=True, kw_only=True):
 
 
 class Participant(Value, frozen=True, kw_only=True):
-    """Somebody else involved, by role."""
+    """Somebody else involved, by role.
+
+    at: when, or from when; `until`: to when
+    """
 
     role: Coded | None = None
     function: Coded | None = None
     person: Person | None = None
     organization: Organization | None = None
     at: When | None = None
+    until: When | None = None
     telecoms: tuple[Telecom, ...] = ()
     addresses: tuple[Address, ...] = ()
 
@@ -438,6 +457,9 @@ class Location(Value, frozen=True, kw_only=True):
     building: str = ""
     floor: str = ""
     name: str = ""
+    type: Coded | None = None
+    address: Address | None = None
+    telecoms: tuple[Telecom, ...] = ()
 
 
 class Movement(Value, frozen=True, kw_only=True):
@@ -473,12 +495,22 @@ class Record(Value, frozen=True, kw_only=True):
     """What every structured record has.
 
     id: stable inside the document (`obs-3`)
+    negated: the source states that it is not so, or was not done (CDA negationInd)
+    subject: whom it is about when it is not the patient: a relative, a foetus, a donor
+    participants: who wrote, performed, reported or verified this record
+    findings: what was observed with it (the reason of an act, the outcome of a supply)
+    references: documents, images, acts or orders elsewhere that it points to
     """
 
     id: str = ""
     identifiers: tuple[Identifier, ...] = ()
     status: str = ""
     notes: tuple[str, ...] = ()
+    negated: bool | None = None
+    subject: Contact | None = None
+    participants: tuple[Participant, ...] = ()
+    findings: tuple[Observation, ...] = ()
+    references: tuple[Identifier, ...] = ()
 
 
 class Encounter(Record, frozen=True, kw_only=True):
@@ -511,7 +543,6 @@ class Encounter(Record, frozen=True, kw_only=True):
     discharge_disposition: Coded | None = None
     protected: bool | None = None
     legal_modes: tuple[LegalMode, ...] = ()
-    participants: tuple[Participant, ...] = ()
     movement: Movement | None = None
 
 
@@ -528,15 +559,22 @@ class Specimen(Record, frozen=True, kw_only=True):
 
 
 class Observation(Record, frozen=True, kw_only=True):
-    """One result or finding."""
+    """One result or finding.
+
+    group: the battery, cluster or panel it was reported in
+    specimen: id of the specimen in the report
+    observed_at: when, or from when; `observed_until`: to when
+    """
 
     code: Coded | None = None
     sub_id: str = ""
+    group: Coded | None = None
     value: ResultValue | None = None
     reference_range: tuple[Range, ...] = ()
     flags: tuple[Coded, ...] = ()
     observed_at: When | None = None
     analysed_at: When | None = None
+    observed_until: When | None = None
     method: Coded | None = None
     body_site: Coded | None = None
     specimen: str = ""
@@ -589,28 +627,37 @@ class Medication(Record, frozen=True, kw_only=True):
     """A medicine prescribed, given, dispensed or taken.
 
     kind: `prescribed`, `administered`, `dispensed` or `statement`
-    dose_max: the most of a dose that is given as a range
+    product_name: brand name or free name, beside the code; `form`: pharmaceutical form
+    dose: or the least of it; `dose_max`: the most
+    max_dose: the most that may be taken in a time
+    site: where on the body
     instructions: for who gives or takes it
+    repeats: how often it may be dispensed
     prescriber: who ordered it; `performer` is who gave or dispensed it
     """
 
     kind: str = ""
     product: Coded | None = None
+    product_name: str = ""
+    product_identifiers: tuple[Identifier, ...] = ()
+    form: Coded | None = None
+    lot: str = ""
+    manufacturer: Organization | None = None
     dose: Quantity | None = None
     dose_max: Quantity | None = None
     rate: Quantity | None = None
-    form: Coded | None = None
     ingredients: tuple[Ingredient, ...] = ()
+    max_dose: Ratio | None = None
     route: Coded | None = None
     site: Coded | None = None
     instructions: str = ""
-    lot: str = ""
     expiration: When | None = None
     timing: str = ""
     start: When | None = None
     end: When | None = None
     as_needed: bool | None = None
     quantity: Quantity | None = None
+    repeats: int | None = None
     reason: Coded | None = None
     prescriber: Person | None = None
     performer: Person | None = None
@@ -623,6 +670,8 @@ class Immunization(Record, frozen=True, kw_only=True):
     """
 
     vaccine: Coded | None = None
+    product_name: str = ""
+    product_identifiers: tuple[Identifier, ...] = ()
     lot: str = ""
     expiration: When | None = None
     manufacturer: Organization | None = None
@@ -639,11 +688,16 @@ class Immunization(Record, frozen=True, kw_only=True):
 
 
 class Allergy(Record, frozen=True, kw_only=True):
-    """An allergy or intolerance, or the statement that none is known (`no_known`)."""
+    """An allergy or intolerance, or the statement that none is known (`no_known`).
 
+    type: allergy, intolerance, adverse reaction... as received
+    """
+
+    type: Coded | None = None
     code: Coded | None = None
     category: str = ""
     criticality: str = ""
+    severity: Coded | None = None
     reactions: tuple[Coded, ...] = ()
     onset: When | None = None
     clinical_status: str = ""
@@ -660,6 +714,8 @@ class Problem(Record, frozen=True, kw_only=True):
     abatement: When | None = None
     clinical_status: str = ""
     verification: str = ""
+    severity: Coded | None = None
+    body_site: Coded | None = None
     rank: int | None = None
     asserter: Person | None = None
     asserted_at: When | None = None
@@ -667,13 +723,20 @@ class Problem(Record, frozen=True, kw_only=True):
 
 
 class Procedure(Record, frozen=True, kw_only=True):
-    """An act performed."""
+    """An act performed, or a device supplied.
+
+    devices: what was used, implanted or supplied
+    """
 
     code: Coded | None = None
     performed: Period | None = None
     performers: tuple[Participant, ...] = ()
     body_site: Coded | None = None
     outcome: Coded | None = None
+    method: Coded | None = None
+    reason: Coded | None = None
+    devices: tuple[Device, ...] = ()
+    quantity: Quantity | None = None
 
 
 class Appointment(Record, frozen=True, kw_only=True):
@@ -693,15 +756,16 @@ class Appointment(Record, frozen=True, kw_only=True):
     services: tuple[Coded, ...] = ()
     type: Coded | None = None
     reason: Coded | None = None
-    participants: tuple[Participant, ...] = ()
     location: Location | None = None
     locations: tuple[Location, ...] = ()
     equipment: tuple[Coded, ...] = ()
 
 
 class Order(Record, frozen=True, kw_only=True):
-    """A request for an examination, an act or a product.
+    """A request for an examination, an act or a product, or the plan to do it.
 
+    control: HL7 table 0119; `intent`: `order`, `plan`, `proposal`, `promise`... as received
+    scheduled: when it is to be done
     group: the requester's number for orders that belong together (ORC-4)
     """
 
@@ -712,13 +776,44 @@ class Order(Record, frozen=True, kw_only=True):
     priority: str = ""
     requester: Person | None = None
     requested_at: When | None = None
-    scheduled_at: When | None = None
+    intent: str = ""
+    scheduled: Period | None = None
+    body_site: Coded | None = None
     reason: Coded | None = None
     clinical_information: str = ""
     group: Identifier | None = None
     parent: Identifier | None = None
-    participants: tuple[Participant, ...] = ()
     specimens: tuple[Specimen, ...] = ()
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """What is aimed at or advised: a goal, an instruction, a care plan.
+
+    kind: `goal`, `instruction` or `care_plan`
+    target: the value to reach
+    """
+
+    kind: str = ""
+    code: Coded | None = None
+    title: str = ""
+    target: ResultValue | None = None
+    priority: Coded | None = None
+    start: When | None = None
+    end: When | None = None
+
+
+class Directive(Record, frozen=True, kw_only=True):
+    """A consent or directive of the patient as a clinical document tells it; `Consent` is what the broker acts on.
+
+    decision: as received (`permit`, `deny`)
+    """
+
+    code: Coded | None = None
+    category: Coded | None = None
+    decision: str = ""
+    at: When | None = None
+    start: When | None = None
+    end: When | None = None
 
 
 class Section(Value, frozen=True, kw_only=True):
@@ -728,6 +823,7 @@ class Section(Value, frozen=True, kw_only=True):
     """
 
     id: str = ""
+    identifiers: tuple[Identifier, ...] = ()
     code: Coded | None = None
     title: str = ""
     level: int | None = None
@@ -735,6 +831,10 @@ class Section(Value, frozen=True, kw_only=True):
     narrative: str = ""
     entries: tuple[str, ...] = ()
     empty_reason: str = ""
+    language: str = ""
+    confidentiality: Coded | None = None
+    authors: tuple[Author, ...] = ()
+    subject: Contact | None = None
 
 
 class Source(Value, frozen=True, kw_only=True):
@@ -859,6 +959,8 @@ class Document(Value, frozen=True, kw_only=True):
     procedures: tuple[Procedure, ...] = ()
     appointments: tuple[Appointment, ...] = ()
     orders: tuple[Order, ...] = ()
+    plans: tuple[Plan, ...] = ()
+    directives: tuple[Directive, ...] = ()
     sections: tuple[Section, ...] = ()
     cleared: tuple[str, ...] = ()
     absent: dict[str, str] = {}

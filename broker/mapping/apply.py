@@ -167,6 +167,7 @@ class Mapper:
                 if entry.test is not None and not entry.test(run, scope):
                     continue
                 run.trail, run.cleared, run.absent, run.at = [], [], {}, ()
+                run.numbers = {}
                 since = len(run.issues)
                 if entry.embedded is not None:
                     made += self._embedded(run, scope, entry, compiled, context, made)

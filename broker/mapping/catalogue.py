@@ -21,7 +21,7 @@ from broker.mapping.apply import Compiled, Entry, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, Suspects, reads_of
-from broker.mapping.inherit import flatten, merge_fields
+from broker.mapping.inherit import flatten, merge_fields, without
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.paths import SourceFormat
 from broker.mapping.problems import Place, Problems
@@ -130,9 +130,14 @@ class _Loader:
                     self.files[path] = file
         self._check_names()
         compiled: dict[str, Compiled] = {}
-        for file in self.files.values():
+        extended = {
+            (f.path.parent / t.value).resolve() for f in self.files.values() for t in f.extends
+        }
+        for path, file in self.files.items():
             if file.source == "document" or file.target != "document":
                 continue
+            if file.applies_when is None and path in extended:
+                continue  # a fragment, examined with the files that extend it
             one = self._compile(flatten(file, self.files, self.problems))
             if one is not None:
                 compiled[one.name] = one
@@ -318,7 +323,7 @@ def _entry(block: Block, file: MappingFile, compiler: Compiler, problems: Proble
     is_optional = allow_none is not None and allow_none.value == "true"
     embedded = text("embedded")
     if embedded is None:
-        merged = merge_fields(file.document, own, problems) or own
+        merged = merge_fields(without(file.document, block, problems), own, problems) or own
         pairs, _ = compiler.pairs(merged, Document, chain, "")
         return Entry(name.value if name else "", compiler.filled(pairs), scopes, test, is_optional)
     plain, appended = _without_plus(own)

@@ -171,7 +171,7 @@ class Compiler:
                 if attribute not in values:
                     return None
             if prefix and "id" not in values:
-                values["id"] = prefix + "-".join(map(str, run.at)) if run.at else prefix + "1"
+                values["id"] = prefix + "-".join(map(str, run.record_at(prefix)))
             return struct(**values)
 
         return build
@@ -823,5 +823,7 @@ _RECORD_PREFIX: dict[type, str] = {
     model.Procedure: "prc-",
     model.Appointment: "app-",
     model.Order: "ord-",
+    model.Plan: "pln-",
+    model.Directive: "dir-",
     model.Section: "sec-",
 }

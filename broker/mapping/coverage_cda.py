@@ -123,7 +123,7 @@ def _unread(
     if name in _STRUCTURE or _is_ignored(steps, ignored, anywhere):
         return
     if not any(inner in reads and _is_read(inner, reads[inner]) for inner in _below(element)):
-        if any(_says(inner, steps, ignored, anywhere) for inner in _below(element)):
+        if _says(element, steps, ignored, anywhere):
             yield "/".join(steps)
         return
     for attribute in _open_attributes(element, reads):
@@ -149,15 +149,18 @@ def _is_read(element: Any, names: set[str]) -> bool:
     )
 
 
-def _says(element: Any, top: list[str], ignored: frozenset[str], anywhere: set[str]) -> bool:
-    name = _local(element.tag)
-    if name in _STRUCTURE:
+def _says(element: Any, steps: list[str], ignored: frozenset[str], anywhere: set[str]) -> bool:
+    """Whether an element of which nothing was read has anything that is not ignored."""
+    if _local(element.tag) in _STRUCTURE or _is_ignored(steps, ignored, anywhere):
         return False
-    steps = [*top[:-1], top[-1]] if name == top[-1] else [*top, name]
-    return _own_text(element) or any(
-        not _is_ignored([*steps, f"@{attribute}"], ignored, anywhere)
-        for attribute in map(_local, element.keys())
-        if attribute != "nullFlavor"
+    if _own_text(element):
+        return True
+    for name in map(_local, element.keys()):
+        if name != "nullFlavor" and not _is_ignored([*steps, f"@{name}"], ignored, anywhere):
+            return True
+    return any(
+        _says(inner, [*steps, _local(inner.tag)], ignored, anywhere)
+        for inner in element.iterchildren(etree.Element)
     )
 
 

@@ -6,13 +6,17 @@ groups of an inherited block stay unless given again.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from broker.mapping import parts
 from broker.mapping.language import RULE_KEYWORDS, MappingFile
 from broker.mapping.problems import Problems
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
 
 MAX_LEVELS = 5
+_WHERE = frozenset({"each", "when", "comment"})
+"""Keywords that alone say where an inherited block is read from."""
 
 
 def flatten(file: MappingFile, files: dict[Path, MappingFile], problems: Problems) -> MappingFile:
@@ -20,8 +24,13 @@ def flatten(file: MappingFile, files: dict[Path, MappingFile], problems: Problem
     line: list[MappingFile] = []
     _line_up(file, files, problems, (), line)
     merged = _empty(file)
+    named: dict[str, Block] = {}
     for one in line:
-        merged = _merge(merged, one, problems)
+        named = parts.merged(named, one.parts)
+    laid = parts.Parts(named, problems)
+    for one in line:
+        document, documents = laid.laid_into(one)
+        merged = _merge(merged, replace(one, document=document, documents=documents), problems)
     merged.ancestors = {one.name for one in line if one is not file}
     return merged
 
@@ -131,6 +140,8 @@ def merge_rule(old: Item, new: Item, problems: Problems) -> Item:
     if not isinstance(old, Block) or not isinstance(new, Block):
         return new
     old_fields, new_fields = fields_of(old), fields_of(new)
+    if new_fields is None and old_fields not in (None, old) and _WHERE.issuperset(new.items):
+        new_fields = Block(new.place)
     if old_fields is None or new_fields is None:
         return new
     fields = merge_fields(old_fields, new_fields, problems, overrides=True)
@@ -198,6 +209,22 @@ def _remove(file: MappingFile, text: Text, problems: Problems) -> None:
         problems.add(
             text.place, "E406", f"'{text.value}' is not inherited, so it cannot be removed"
         )
+
+
+def without(document: Block | None, entry: Block, problems: Problems) -> Block | None:
+    """The rules common to all entries of `documents`, less what this entry removes."""
+    unwanted = entry.items.get("remove")
+    for text in unwanted.items if isinstance(unwanted, Sequence) else []:
+        cut = (
+            _without(document, text.value.split("."))
+            if document and isinstance(text, Text)
+            else None
+        )
+        if cut is None:
+            problems.add(text.place, "E406", "no such rule of 'document', so it cannot be removed")
+        else:
+            document = cut
+    return document
 
 
 def _without(block: Block, names: list[str]) -> Block | None:

@@ -26,11 +26,14 @@ RULE_KEYWORDS = frozenset(
         "each",
         "choose",
         "fields",
+        "part",
         "distinct",
         "comment",
     ]
 )
-ENTRY_KEYWORDS = frozenset(["name", "each", "when", "embedded", "fields", "allow_none", "comment"])
+ENTRY_KEYWORDS = frozenset(
+    ["name", "each", "when", "embedded", "fields", "part", "remove", "allow_none", "comment"]
+)
 TOP_KEYS = frozenset(
     [
         "mapping",
@@ -44,6 +47,7 @@ TOP_KEYS = frozenset(
         "groups",
         "namespaces",
         "defaults",
+        "parts",
         "document",
         "documents",
         "segments",
@@ -94,6 +98,7 @@ class MappingFile:
     groups: Block | None = None
     namespaces: dict[str, str] = field(default_factory=dict)
     defaults: dict[str, Text] = field(default_factory=dict)
+    parts: dict[str, Block] = field(default_factory=dict)
     document: Block | None = None
     documents: list[Block] = field(default_factory=list)
     ignore: dict[str, str] = field(default_factory=dict)
@@ -145,6 +150,7 @@ def _file(root: Block, path: Path, problems: Problems) -> MappingFile | None:
     file.groups = groups if isinstance(groups, Block) else None
     file.namespaces = {k: v.value for k, v in _texts(root, "namespaces", problems).items()}
     file.defaults = _defaults(root, problems)
+    file.parts = _parts(root, problems)
     document = root.items.get("document")
     file.document = document if isinstance(document, Block) else None
     file.documents = _entries(root, problems)
@@ -234,6 +240,19 @@ def _tables(root: Block, folder: Path, problems: Problems) -> dict[str, TableRef
                 texts.get("default", ""),
             )
     return out
+
+
+def _parts(root: Block, problems: Problems) -> dict[str, Block]:
+    block = root.items.get("parts")
+    if block is None:
+        return {}
+    if not isinstance(block, Block):
+        problems.add(block.place, "E105", "'parts' is a block of names and their target fields")
+        return {}
+    for name, value in block.items.items():
+        if not isinstance(value, Block):
+            problems.add(value.place, "E105", f"part '{name}' is a block of target fields")
+    return {name: value for name, value in block.items.items() if isinstance(value, Block)}
 
 
 def _entries(root: Block, problems: Problems) -> list[Block]:

@@ -71,6 +71,10 @@ _TOP: dict[str, tuple[str, Schema]] = {
             "additionalProperties": False,
         },
     ),
+    "parts": (
+        "Named blocks of target fields that rules share by `part`.",
+        {"type": "object", "additionalProperties": {"type": "object"}},
+    ),
     "document": ("The rules of the one document.", {"$ref": "#/definitions/Document"}),
     "documents": (
         "Several documents, each with its name and its rules.",
@@ -113,6 +117,7 @@ _RULE: dict[str, tuple[str, Schema]] = {
     "each": ("Loop over a repetition, segment, group, node list or resource list.", _TEXT),
     "choose": ("The first of these rules whose `when` holds; the last may have none.", {"type": "array"}),
     "fields": ("The target fields, beside `each` or `when`.", {}),
+    "part": ("A named block of `parts` as the fields; `fields` are laid over it.", _TEXT),
     "distinct": ("`true` drops equal items of a list.", {"enum": [True, False, "true", "false"]}),
     "comment": ("For people.", _TEXT),
 }  # fmt: skip
@@ -123,6 +128,11 @@ _ENTRY: dict[str, tuple[str, Schema]] = {
     "when": ("Condition: where it is false there is no such document.", _TEXT),
     "embedded": ("Path of a document inside the message, mapped by its own mapping.", _TEXT),
     "fields": ("The target fields.", {"$ref": "#/definitions/Document"}),
+    "part": ("A named block of `parts` as the fields; `fields` are laid over it.", _TEXT),
+    "remove": (
+        "Target paths of `document` that this one does not want.",
+        {"type": "array", "items": _TEXT},
+    ),
     "allow_none": ("`true` where a message may give none.", {"enum": [True, False, "true", "false"]}),
     "comment": ("For people.", _TEXT),
 }  # fmt: skip

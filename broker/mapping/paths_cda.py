@@ -15,7 +15,11 @@ V3 = "urn:hl7-org:v3"
 _STEP = re.compile(r"(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _ATTRIBUTE = re.compile(r"@(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _PREFIXES = {"xsi": "http://www.w3.org/2001/XMLSchema-instance", "sdtc": "urn:hl7-org:sdtc"}
-_ANYWHERE = ("section", "observationMedia")
+_ANYWHERE = (
+    "section", "act", "encounter", "observation", "observationMedia", "organizer", "procedure",
+    "regionOfInterest", "substanceAdministration", "supply",
+)  # fmt: skip
+"""Names the parser keeps an index of (`CdaDocument.by_name`)."""
 
 Elements = Callable[[Any, list[Any]], list[Any]]
 """(run, elements) -> the elements one step further."""
@@ -84,6 +88,8 @@ class _Parser:
             return steps, ""
         elif self.text.startswith("@", self.i):
             return steps, self._attribute_name()
+        elif self.text.startswith("..", self.i):
+            steps.append(self._step())
         else:
             if self.text.startswith("./", self.i):
                 self.i += 2
@@ -117,6 +123,9 @@ class _Parser:
         return self._qualified(m.group(1), m.group(2), m.start()), m.group(2)
 
     def _step(self) -> Elements:
+        if self.text.startswith("..", self.i):
+            self.i += 2
+            return _around
         tag, _ = self._name()
         index, tests, _ = self._filters()
         if not index and not tests:
@@ -138,23 +147,14 @@ class _Parser:
         if not template and name not in _ANYWHERE:
             hint = "give a template test, or write the way from the document element"
             raise PathError(f"'//' needs a template test for '{name}'", at, hint)
+        return (
+            _everywhere(tag, name, template, tests, index) if whole else _below(tag, tests, index)
+        )
 
-        def step(run: Any, found: list[Any]) -> list[Any]:
-            out: list[Any] = []
-            for element in found:
-                top = run.message.root if whole else element
-                near = [
-                    e for e in top.iter(tag) if e is not top and all(test(run, e) for test in tests)
-                ]
-                out += near[index - 1 : index] if index else near
-            return out
-
-        return step
-
-    def _filters(self) -> tuple[int, list[Callable[[Any, Any], bool]], bool]:
+    def _filters(self) -> tuple[int, list[Callable[[Any, Any], bool]], str]:
         index = 0
         tests: list[Callable[[Any, Any], bool]] = []
-        template = False
+        template = ""
         while self.text.startswith("[", self.i):
             end = _closing(self.text, self.i)
             if end < 0:
@@ -166,17 +166,17 @@ class _Parser:
                 if index < 1:
                     raise PathError("indexes start at 1", self.i)
             else:
-                template = self._tests(end, tests) or template
+                template = template or self._tests(end, tests)
             self.i = end + 1
         return index, tests, template
 
-    def _tests(self, end: int, tests: list[Callable[[Any, Any], bool]]) -> bool:
-        template = False
+    def _tests(self, end: int, tests: list[Callable[[Any, Any], bool]]) -> str:
+        template = ""
         while self.i < end:
             if self.text.startswith("template=", self.i):
                 self.i += len("template=")
-                tests.append(_has_template(self._literal(end)))
-                template = True
+                template = self._literal(end)
+                tests.append(_has_template(template))
             else:
                 steps, attribute = self.steps(end)
                 operator = next((o for o in ("!=", "=") if self.text.startswith(o, self.i)), "")
@@ -198,6 +198,44 @@ class _Parser:
         value = self.text[self.i + 1 : closing]
         self.i = closing + 1
         return value
+
+
+def _around(_run: Any, found: list[Any]) -> list[Any]:
+    """`..`: the element around each; a path of the language may climb, never search upwards."""
+    return [above for element in found if (above := element.getparent()) is not None]
+
+
+def _everywhere(
+    tag: str, name: str, template: str, tests: list[Callable[[Any, Any], bool]], index: int
+) -> Elements:
+    """Elements wherever they stand in the document, by the parser's indexes."""
+
+    def step(run: Any, _found: list[Any]) -> list[Any]:
+        message, near = run.message, list[Any]()
+        if name in message.by_name:
+            near = message.by_name[name]
+        else:
+            near = [e for e in message.by_template.get(template, ()) if e.tag == tag]
+        if tests:
+            near = [e for e in near if all(test(run, e) for test in tests)]
+        return near[index - 1 : index] if index else near
+
+    return step
+
+
+def _below(tag: str, tests: list[Callable[[Any, Any], bool]], index: int) -> Elements:
+    def step(run: Any, found: list[Any]) -> list[Any]:
+        out: list[Any] = []
+        for element in found:
+            near = [
+                e
+                for e in element.iter(tag)
+                if e is not element and all(test(run, e) for test in tests)
+            ]
+            out += near[index - 1 : index] if index else near
+        return out
+
+    return step
 
 
 def _closing(text: str, start: int) -> int:

@@ -126,6 +126,7 @@ class Run:
         "issues",
         "message",
         "midnight_is_unknown",
+        "numbers",
         "repetition",
         "subcomponent",
         "systems",
@@ -145,6 +146,7 @@ class Run:
         self.attachments: dict[str, bytes] = {}
         self.trail: list[tuple[int, tuple[int, ...]]] = []
         self.at: tuple[int, ...] = ()
+        self.numbers: dict[tuple[str, tuple[int, ...]], int] = {}
         self.zone: Zone = PARIS
         self.index: dict[tuple[int, str], dict[str, list[Node]]] = {}
         self.ids: dict[str, Any] | None = None
@@ -171,6 +173,13 @@ class Run:
                 and separators.subcomponent == "&"
                 and separators.escape == "\\"
             )
+
+    def record_at(self, prefix: str) -> tuple[int, ...]:
+        """The numbers of a record's id: where the loops around it stand, and how many of its kind there are so far."""
+        outer = self.at[:-1]
+        number = self.numbers.get((prefix, outer), 0) + 1
+        self.numbers[prefix, outer] = number
+        return (*outer, number)
 
     def issue(
         self,

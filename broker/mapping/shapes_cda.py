@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lxml import etree
+from msgspec.structs import replace
 
 from broker.document import (
     Address,
@@ -28,6 +29,7 @@ from broker.document import (
     Period,
     Person,
     PersonName,
+    Qualifier,
     Quantity,
     Range,
     Ratio,
@@ -58,6 +60,7 @@ _USES = {
     "OR": "official",
     "P": "nickname",
 }
+_REPEATED = frozenset({"PIVL_TS", "EIVL_TS", "SXPR_TS", "PIVL", "EIVL"})
 _SCHEMES = {"tel": "phone", "fax": "fax", "mailto": "email", "http": "url", "https": "url"}
 
 
@@ -111,7 +114,18 @@ def coded(run: Any, element: Any) -> Any:
     for translation in children(element, "translation"):
         codings += _coding(run, translation, "alternate")
     text = _original_text(run, element)
-    return Coded(codings=codings, text=text) if codings or text else None
+    if not codings and not text:
+        return None
+    qualifiers = tuple(_qualifier(run, e) for e in children(element, "qualifier"))
+    return Coded(codings=codings, text=text, qualifiers=qualifiers)
+
+
+def _qualifier(run: Any, element: Any) -> Qualifier:
+    name, value = child(element, "name"), child(element, "value")
+    return Qualifier(
+        name=coded(run, name) if name is not None else None,
+        value=coded(run, value) if value is not None else None,
+    )
 
 
 def _coding(run: Any, element: Any, role: Any) -> tuple[Coding, ...]:
@@ -133,12 +147,15 @@ def _coding(run: Any, element: Any, role: Any) -> tuple[Coding, ...]:
 
 def _original_text(run: Any, element: Any) -> str:
     original = child(element, "originalText")
-    if original is None:
-        return ""
-    reference = child(original, "reference")
+    return _said(run, original) if original is not None else ""
+
+
+def _said(run: Any, element: Any) -> str:
+    """The words of an ED, or those its reference points to in the narrative."""
+    reference = child(element, "reference")
     if reference is not None and reference.get("value", "").startswith("#"):
-        return words(_by_id(run, reference.get("value")[1:])) or words(original)
-    return words(original)
+        return words(_by_id(run, reference.get("value")[1:])) or words(element)
+    return words(element)
 
 
 def _by_id(run: Any, name: str) -> Any:
@@ -172,7 +189,7 @@ def _family(families: list[Any]) -> tuple[str, str]:
         for family in families:
             if qualifier in family.get("qualifier", "").split():
                 return words(family), _NAME_USES[qualifier]
-    return (words(families[0]), "") if families else ("", "")
+    return " ".join(t for f in families if (t := words(f))), ""
 
 
 def person_names(_run: Any, element: Any) -> list[PersonName]:
@@ -190,8 +207,12 @@ def person_names(_run: Any, element: Any) -> list[PersonName]:
     return out
 
 
-def address(_run: Any, element: Any) -> Any:
-    """AD."""
+def address(run: Any, element: Any) -> Any:
+    """AD, or the place around one, whose name then is the text."""
+    if element.tag == q("place"):
+        inner, name = child(element, "addr"), words(child(element, "name"))
+        found = address(run, inner) if inner is not None else None
+        return replace(found or Address(), text=name) if name else found
     lines = tuple(
         t
         for name in ("streetAddressLine", "additionalLocator", "unitID", "deliveryAddressLine")
@@ -282,16 +303,47 @@ def quantity(_run: Any, element: Any) -> Any:
 
 
 def range_(run: Any, element: Any) -> Any:
-    """IVL_PQ, IVL_REAL, or a text."""
+    """IVL_PQ, IVL_REAL, a text, or the observationRange around them."""
+    if element.tag == q("observationRange"):
+        return observation_range(run, element)
     low, high = child(element, "low"), child(element, "high")
     if low is None and high is None:
         text = words(element)
         return text_range(text) if text else None
-    first = quantity(run, low) if low is not None else None
-    last = quantity(run, high) if high is not None else None
+    first = _bound(run, low, ">", ">=" if high is None else "") if low is not None else None
+    last = _bound(run, high, "<", "<=" if low is None else "") if high is not None else None
     if first is None and last is None:
         return None
     return Range(low=first, high=last)
+
+
+def _bound(run: Any, element: Any, open_: str, closed: str) -> Any:
+    """A bound; one that stands alone or is exclusive says so by its comparator."""
+    found = quantity(run, element)
+    if found is None:
+        return None
+    sign = open_ if element.get("inclusive") == "false" else closed
+    return replace(found, comparator=sign) if sign else found
+
+
+def observation_range(run: Any, element: Any) -> Any:
+    """referenceRange/observationRange: its value and its text; the text also when it is all there is."""
+    value, text = child(element, "value"), child(element, "text")
+    found = range_(run, value) if value is not None else None
+    said = _said(run, text) if text is not None else ""
+    if found is None:
+        single = result_value(run, value) if value is not None else None
+        words_ = said or (_as_text(single) if single is not None else "")
+        return text_range(words_) if words_ else None
+    return replace(found, text=said) if said else found
+
+
+def _as_text(value: ResultValue) -> str:
+    if value.coded is not None:
+        return value.coded.text or next((c.display or c.code for c in value.coded.codings), "")
+    if value.quantity is not None:
+        return " ".join(t for t in (value.quantity.value, value.quantity.unit) if t)
+    return value.text or ""
 
 
 def result_value(run: Any, element: Any) -> Any:
@@ -334,15 +386,14 @@ def organization(run: Any, element: Any) -> Any:
     """representedOrganization, scopingOrganization, custodian and their like."""
     name = words(child(element, "name"))
     identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
-    if not name and not identifiers:
-        return None
+    telecoms, addresses = _telecoms(run, element), _addresses(run, element)
     sector = child(element, "standardIndustryClassCode")
+    kind = coded(run, sector) if sector is not None else None
+    name = name or words(child(element, "desc"))
+    if not (name or identifiers or telecoms or addresses or kind):
+        return None
     return Organization(
-        identifiers=identifiers,
-        name=name,
-        type=coded(run, sector) if sector is not None else None,
-        telecoms=_telecoms(run, element),
-        addresses=_addresses(run, element),
+        identifiers=identifiers, name=name, type=kind, telecoms=telecoms, addresses=addresses
     )
 
 
@@ -361,6 +412,7 @@ _PEOPLE = (
     "relatedPerson",
     "guardianPerson",
     "playingEntity",
+    "subject",
     "person",
 )
 
@@ -399,15 +451,26 @@ def _professions(role: Coded | None) -> tuple[Coded | None, Coded | None]:
 
 
 def device(run: Any, element: Any) -> Any:
-    """assignedAuthoringDevice, or the assignedAuthor around it."""
+    """assignedAuthoringDevice or playingDevice, or the role around it."""
     inner = child(element, "assignedAuthoringDevice")
+    inner = child(element, "playingDevice") if inner is None else inner
     inner = element if inner is None else inner
     model = words(child(inner, "manufacturerModelName"))
     software = words(child(inner, "softwareName"))
     identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
-    if not model and not software and not identifiers:
+    code = child(inner, "code")
+    kind = coded(run, code) if code is not None else None
+    maker = child(element, "scopingEntity")
+    manufacturer = organization(run, maker) if maker is not None else None
+    if not (model or software or identifiers or kind or manufacturer):
         return None
-    return Device(identifiers=identifiers, model=model, software=software)
+    return Device(
+        identifiers=identifiers,
+        code=kind,
+        model=model,
+        software=software,
+        manufacturer=manufacturer,
+    )
 
 
 def author(run: Any, element: Any) -> Any:
@@ -456,24 +519,46 @@ def recipient(run: Any, element: Any) -> Any:
 
 
 def contact(run: Any, element: Any) -> Any:
-    """A guardian or participant as a contact."""
+    """A guardian, a participant or the relative a record is about, as a contact."""
     who = person(run, element)
-    if who is None or who.name is None:
+    inner = child(element, "subject")
+    code = child(element, "code")
+    relationship = coded(run, code) if code is not None else None
+    if who is None and relationship is None:
         return None
+    who = who or Person(telecoms=_telecoms(run, element), addresses=_addresses(run, element))
+    sex = child(inner, "administrativeGenderCode") if inner is not None else None
+    birth = child(inner, "birthTime") if inner is not None else None
     return Contact(
-        name=who.name, relationship=who.role_code, addresses=who.addresses, telecoms=who.telecoms
+        identifiers=who.identifiers,
+        name=who.name,
+        relationship=relationship,
+        sex=(sex.get("code") or "") if sex is not None else "",
+        birth_date=when(run, birth) if birth is not None else None,
+        addresses=who.addresses,
+        telecoms=who.telecoms,
     )
 
 
 def location(run: Any, element: Any) -> Any:
-    """healthCareFacility or its location."""
+    """healthCareFacility or its location; participantRole of a participant of type LOC."""
     inner = child(element, "location")
+    inner = child(element, "playingEntity") if inner is None else inner
     inner = element if inner is None else inner
     name = words(child(inner, "name"))
     facility = next((i for e in children(element, "id") if (i := identifier(run, e))), None)
-    if not name and facility is None:
+    code = child(element, "code")
+    kind = coded(run, code) if code is not None else None
+    addresses = _addresses(run, inner) or _addresses(run, element)
+    if not name and facility is None and kind is None and not addresses:
         return None
-    return Location(name=name, facility=facility)
+    return Location(
+        name=name,
+        facility=facility,
+        type=kind,
+        address=addresses[0] if addresses else None,
+        telecoms=_telecoms(run, element),
+    )
 
 
 def attachment(run: Any, element: Any) -> Any:
@@ -500,12 +585,57 @@ def attachment(run: Any, element: Any) -> Any:
     return run.attach(data, found)
 
 
-def text(_run: Any, element: Any) -> Any:
-    """ST, or the verbatim fragment of a narrative; else what the element says in an attribute."""
-    if element.tag == q("text") and (len(element) or element.getparent().tag == q("section")):
+def text(run: Any, element: Any) -> Any:
+    """The verbatim narrative of a section; of an entry the text or what it refers to; ST; else an attribute."""
+    if element.tag == q("text"):
+        if element.getparent().tag != q("section"):
+            return _said(run, element) or None
         fragment = etree.tostring(verbatim(element), encoding="unicode", with_tail=False)
         return fragment if words(element) or len(element) else None
-    return words(element) or element.get("value") or element.get("code") or None
+    if element.get(_TYPE, "").rpartition(":")[2] in _REPEATED:
+        return _timing(run, element) or None
+    return (
+        words(element)
+        or element.get("value")
+        or element.get("code")
+        or _original_text(run, element)
+        or None
+    )
+
+
+def _timing(run: Any, element: Any) -> str:
+    """PIVL_TS, EIVL_TS and sets of them in words: `every 6 h`, `at ACM`."""
+    pieces = []
+    period_, event = child(element, "period"), child(element, "event")
+    if period_ is not None and (amount := _amount(period_)):
+        pieces.append(f"every {amount}")
+    if event is not None and event.get("code"):
+        pieces.append(f"at {event.get('code')}")
+    for name in ("offset", "phase"):
+        inner = child(element, name)
+        bounds = [] if inner is None else [child(inner, n) for n in ("low", "width", "high")]
+        said = [_amount(bound) for bound in bounds if bound is not None and _amount(bound)]
+        if inner is not None and inner.get("value"):
+            said.insert(0, inner.get("value"))
+        pieces += [f"{name} {' '.join(said)}"] if said else []
+    pieces += [
+        t for e in children(element, "comp") if (t := _timing(run, e) or words_of_time(run, e))
+    ]
+    return ", ".join(pieces)
+
+
+def words_of_time(run: Any, element: Any) -> str:
+    """A component of a set of times that is a plain time or interval."""
+    found = period(run, element)
+    ends = [] if found is None else [found.start, found.end]
+    return " - ".join(end.value for end in ends if end is not None and end.value)
+
+
+def _amount(element: Any) -> str:
+    low, high = child(element, "low"), child(element, "high")
+    if element.get("value"):
+        return " ".join(t for t in (element.get("value"), element.get("unit")) if t)
+    return "-".join(a for e in (low, high) if e is not None and (a := _amount(e)))
 
 
 def plain_text(_run: Any, element: Any) -> Any:

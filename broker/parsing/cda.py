@@ -19,6 +19,12 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_ELEMENTS = 200_000
 MAX_DEPTH = 100
 
+NAMED = (
+    "section", "act", "encounter", "observation", "observationMedia", "organizer", "procedure",
+    "regionOfInterest", "substanceAdministration", "supply",
+)  # fmt: skip
+"""The elements a path may look for anywhere: sections and the clinical statements of CDA R2."""
+
 INS_OIDS = frozenset(f"1.2.250.1.213.1.4.{last}" for last in (8, 9, 10, 11))
 """Production NIR, production NIA, test NIR, demonstration NIR (ANS, `systems.csv`)."""
 
@@ -41,7 +47,7 @@ class CdaDocument:
 
     root: the ClinicalDocument element, wherever it stood
     by_template: elements by the root of their templateId, in document order
-    by_name: the `section` and `observationMedia` elements, in document order
+    by_name: the elements of each name in `NAMED`, in document order
     repairs: what was read as meant (`undeclared-prefix`, `no-namespace`)
     """
 
@@ -245,4 +251,8 @@ def _by_template(root: etree._Element) -> dict[str, list[etree._Element]]:
 
 
 def _by_name(root: etree._Element) -> dict[str, list[etree._Element]]:
-    return {name: list(root.iter(f"{{{V3}}}{name}")) for name in ("section", "observationMedia")}
+    index: dict[str, list[etree._Element]] = {name: [] for name in NAMED}
+    start = len(V3) + 2
+    for element in root.iter(*(f"{{{V3}}}{name}" for name in NAMED)):
+        index[str(element.tag)[start:]].append(element)
+    return index

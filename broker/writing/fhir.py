@@ -112,9 +112,11 @@ class _Bundle:
         results = [
             self._report(report, number, subject)
             for number, report in enumerate(document.reports, 1)
+            if report.subject is None
         ]
         for number, observation in enumerate(document.observations, 1):
-            self.add(f"observation {number}", _observation(observation, subject))
+            if _is_of_patient(observation):
+                self.add(f"observation {number}", _observation(observation, subject))
         related = [{"reference": url} for url in results if url]
         if related:
             reference.setdefault("context", {}).setdefault("related", []).extend(related)
@@ -202,6 +204,7 @@ class _Bundle:
                 _observation(item, subject, specimens.get(item.specimen, "")),
             )
             for n, item in enumerate(report.observations, 1)
+            if _is_of_patient(item)
         ]
         identifiers = [types.identifier(i) for i in (report.filler_order, report.placer_order) if i]
         resource = filled(
@@ -302,8 +305,15 @@ def _observation(item: Observation, subject: str, specimen: str = "") -> Json:
                 referenceRange=types.each(types.reference_range, part.reference_range),
             )
             for part in item.components
+            if _is_of_patient(part)
         ],
     )
+
+
+def _is_of_patient(item: Observation) -> bool:
+    """Neither denied nor about a relative: FHIR R4 Observation has no element for either, and a reader who missed an
+    extension would take it for a finding of the patient. The document's own bytes, always written, do say it."""
+    return not item.negated and item.subject is None
 
 
 def _status(status: str, known: Iterable[str]) -> str:
