@@ -142,7 +142,11 @@ def _by_id(run: Any, name: str) -> Any:
 
 
 def person_name(_run: Any, element: Any) -> Any:
-    """PN: qualifiers BR (birth), CL (used), SP (married) tell several family names apart."""
+    """PN: qualifiers BR (birth), CL (used), SP (married) tell several family names apart.
+
+    Given names with another name's qualifier are not this name's: CI-SIS repeats the first one as BR, the used one
+    as CL, beside the whole list.
+    """
     families = children(element, "family")
     givens = children(element, "given")
     use = element.get("use", "").split(" ")[0]
@@ -150,14 +154,13 @@ def person_name(_run: Any, element: Any) -> Any:
         text = words(element)
         return PersonName(text=text, use=_USES.get(use, use)) if text else None
     family, kind = _family(families)
-    birth = next((words(g) for g in givens if "BR" in g.get("qualifier", "")), "")
     return PersonName(
         family=family,
-        given=tuple(t for g in givens if (t := words(g))),
+        given=_given(givens, kind),
         prefix=" ".join(words(p) for p in children(element, "prefix")),
         suffix=" ".join(words(s) for s in children(element, "suffix")),
         use=kind or _USES.get(use, use),
-        birth_given=birth,
+        birth_given=next((words(g) for g in givens if "BR" in g.get("qualifier", "").split()), ""),
     )
 
 
@@ -169,19 +172,18 @@ def _family(families: list[Any]) -> tuple[str, str]:
     return (words(families[0]), "") if families else ("", "")
 
 
-def person_names(_run: Any, element: Any) -> list[PersonName]:
-    """One name for each qualified family name of a PN: birth, used and married names all count."""
-    first = person_name(_run, element)
-    if first is None:
-        return []
-    out = [first]
-    for family in children(element, "family"):
-        qualifier = next((q_ for q_ in family.get("qualifier", "").split() if q_ in _NAME_USES), "")
-        text = words(family)
-        use = _NAME_USES.get(qualifier, "")
-        if qualifier and text and (text, use) != (first.family, first.use):
-            out.append(PersonName(family=text, given=first.given, use=use))
-    return out
+def _given(givens: list[Any], kind: str) -> tuple[str, ...]:
+    """The given names that go with a family name: its own where it has any, else those of no name in particular."""
+    own = {"birth": ("", "BR"), "usual": ("CL", "")}.get(kind, ("",))
+    by_qualifier: dict[str, list[str]] = {}
+    for given in givens:
+        named = [q_ for q_ in given.get("qualifier", "").split() if q_ in _NAME_USES] or [""]
+        if text_ := words(given):
+            by_qualifier.setdefault(named[0], []).append(text_)
+    chosen = next((by_qualifier[q_] for q_ in own if q_ in by_qualifier), None)
+    if chosen is not None:
+        return tuple(chosen)
+    return tuple(text_ for texts in by_qualifier.values() for text_ in texts)
 
 
 def address(_run: Any, element: Any) -> Any:
@@ -276,16 +278,25 @@ def quantity(_run: Any, element: Any) -> Any:
 
 
 def range_(run: Any, element: Any) -> Any:
-    """IVL_PQ, IVL_REAL, or a text."""
+    """IVL_PQ, IVL_REAL, or a text. A bound that says whether it belongs to the interval has a comparator."""
     low, high = child(element, "low"), child(element, "high")
     if low is None and high is None:
         text = words(element)
         return text_range(text) if text else None
-    first = quantity(run, low) if low is not None else None
-    last = quantity(run, high) if high is not None else None
+    first = _bound(run, low, ">") if low is not None else None
+    last = _bound(run, high, "<") if high is not None else None
     if first is None and last is None:
         return None
     return Range(low=first, high=last)
+
+
+def _bound(run: Any, element: Any, sign: str) -> Any:
+    found = quantity(run, element)
+    inclusive = element.get("inclusive", "")
+    if found is None or not inclusive:
+        return found
+    comparator = f"{sign}=" if inclusive in {"true", "1"} else sign
+    return Quantity(value=found.value, comparator=comparator, unit=found.unit, ucum=found.ucum)
 
 
 def result_value(run: Any, element: Any) -> Any:
