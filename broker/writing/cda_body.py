@@ -18,9 +18,9 @@ _SCANNED_MEDIA = frozenset({"application/pdf", "text/plain"})
 
 def templates(document: Document) -> tuple[str, ...]:
     """The templates the body makes the document conform to."""
-    alone = _alone(document)
-    if alone is not None:
-        return (SCANNED,) if alone.media_type in _SCANNED_MEDIA else ()
+    only = alone(document)
+    if only is not None:
+        return (SCANNED,) if only.media_type in _SCANNED_MEDIA else ()
     reports = reports_of(document)
     observed = [report for report in reports if report.observations]
     return CR_BIO if observed and all(map(is_laboratory, observed)) else ()
@@ -29,9 +29,9 @@ def templates(document: Document) -> tuple[str, ...]:
 def write(root: Element, document: Document, attach: Attach) -> None:
     """The component that holds the body. Raises: PermanentError `writing.character`."""
     component = add(root, "component")
-    alone = _alone(document)
-    if alone is not None:
-        content(add(component, "nonXMLBody"), "text", alone, attach)
+    only = alone(document)
+    if only is not None:
+        content(add(component, "nonXMLBody"), "text", only, attach)
         return
     reports = reports_of(document)
     enclosed = _enclosed(document)
@@ -49,6 +49,16 @@ def write(root: Element, document: Document, attach: Attach) -> None:
         _media(body, item, f"m{number}", attach)
 
 
+def alone(document: Document) -> Attachment | None:
+    """The one content that is the whole document: its main one, or the only thing it has."""
+    enclosed = _enclosed(document)
+    if len(enclosed) != 1:
+        return None
+    only = enclosed[0]
+    others = document.reports or document.observations or document.sections
+    return only if only.role == "main" or not others else None
+
+
 def reports_of(document: Document) -> list[Report]:
     """The reports, and one of the observations that stand outside any."""
     free = [Report(observations=document.observations)] if document.observations else []
@@ -60,16 +70,6 @@ def _enclosed(document: Document) -> list[Attachment]:
     found = [item for item in document.attachments if item.sha256 or item.url]
     found = [item for item in found if item.role != "stylesheet"]
     return sorted(found, key=lambda item: item.role != "main")
-
-
-def _alone(document: Document) -> Attachment | None:
-    """The one content that is the whole document: its main one, or the only thing it has."""
-    enclosed = _enclosed(document)
-    if len(enclosed) != 1:
-        return None
-    only = enclosed[0]
-    others = document.reports or document.observations or document.sections
-    return only if only.role == "main" or not others else None
 
 
 def _section(body: Element, section: Section) -> None:
