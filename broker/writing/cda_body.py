@@ -6,6 +6,7 @@ Source: CDA R2 nonXMLBody and structuredBody; IHE XDS-SD (1.3.6.1.4.1.19376.1.2.
 from __future__ import annotations
 
 from broker.document import Attachment, Document, Report, Section
+from broker.writing import cda_records
 from broker.writing import cda_text as words
 from broker.writing import cda_types as types
 from broker.writing.cda_elements import Element, add
@@ -35,16 +36,18 @@ def write(root: Element, document: Document, attach: Attach) -> None:
         return
     reports = reports_of(document)
     enclosed = _enclosed(document)
-    sections = [] if reports else list(document.sections)
-    if not (reports or enclosed or sections):
+    has_records = _shows_records(document)
+    if not (reports or enclosed or document.sections or has_records):
         types.nothing(add(component, "nonXMLBody"), "text", "NI")
         return
     body = add(component, "structuredBody")
     results = Results(document, attach)
     for report in reports:
         results.section(body, report)
-    for section in sections:
+    for section in document.sections:
         _section(body, section)
+    if has_records:
+        cda_records.write(body, document)
     for number, item in enumerate(enclosed, 1):
         _media(body, item, f"m{number}", attach)
 
@@ -56,13 +59,21 @@ def alone(document: Document) -> Attachment | None:
         return None
     only = enclosed[0]
     others = document.reports or document.observations or document.sections
-    return only if only.role == "main" or not others else None
+    if only.role == "main" or not (others or _shows_records(document)):
+        return only
+    return None
 
 
 def reports_of(document: Document) -> list[Report]:
     """The reports, and one of the observations that stand outside any."""
     free = [Report(observations=document.observations)] if document.observations else []
     return [*document.reports, *free]
+
+
+def _shows_records(document: Document) -> bool:
+    """Whether records need sections of their own: where its author wrote sections in words, those are the truth."""
+    narrated = any(section.narrative for section in document.sections)
+    return not narrated and cda_records.shown_in(document)
 
 
 def _enclosed(document: Document) -> list[Attachment]:
@@ -74,7 +85,9 @@ def _enclosed(document: Document) -> list[Attachment]:
 
 def _section(body: Element, section: Section) -> None:
     """A section by its words: a fragment of another format is not CDA mark-up."""
-    element = add(add(body, "component"), "section")
+    reason = section.empty_reason
+    flavor = reason if reason in types.NULL_FLAVORS else ""
+    element = add(add(body, "component"), "section", nullFlavor=flavor)
     types.coded(element, "code", section.code)
     if section.title:
         add(element, "title", section.title)

@@ -256,14 +256,10 @@ _ABSENT = {
     "unknown": "UNK", "asked-unknown": "ASKU", "temp-unknown": "NAV", "not-asked": "NASK", "masked": "MSK",
     "not-applicable": "NA", "unsupported": "OTH",
 }  # fmt: skip
-_NULL_FLAVORS = frozenset({
-    "ASKU", "DER", "INV", "MSK", "NA", "NASK", "NAV", "NI", "NINF", "OTH", "PINF", "QS", "TRC",
-    "UNC", "UNK",
-})  # fmt: skip
 
 
 def _absent(element: Element, reason: str) -> None:
-    flavor = reason if reason in _NULL_FLAVORS else _ABSENT.get(reason, "NI")
+    flavor = reason if reason in types.NULL_FLAVORS else _ABSENT.get(reason, "NI")
     add(element, "value", type_="CD", nullFlavor=flavor)
 
 

@@ -23,6 +23,12 @@ from broker.document import (
 from broker.writing import systems
 from broker.writing.cda_elements import Element, add, put, write
 
+NULL_FLAVORS = frozenset({
+    "ASKU", "DER", "INV", "MSK", "NA", "NASK", "NAV", "NI", "NINF", "OTH", "PINF", "QS", "TRC",
+    "UNC", "UNK",
+})  # fmt: skip
+"""Why nothing is there (HL7 v3 NullFlavor, as the CDA schema lists them)."""
+
 _TIME = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d)(?::(\d\d)(?::(\d\d)(\.\d+)?)?)?)?)?)?", re.ASCII
 )

@@ -10,16 +10,21 @@ import pytest
 from lxml import etree
 
 from broker.document import (
+    Allergy,
     Attachment,
     AttachmentRef,
     Coded,
     Coding,
     Document,
     Identifier,
+    Immunization,
+    Medication,
     Observation,
     Organization,
     Participant,
     Period,
+    Problem,
+    Procedure,
     Quantity,
     Range,
     Ratio,
@@ -500,3 +505,90 @@ def test_the_place_of_an_attribute_is_named_too() -> None:
         to_bytes(msgspec.structs.replace(LETTER, custodian=custodian), STORE)
 
     assert caught.value.where.endswith("/representedCustodianOrganization/id/@extension")
+
+
+# -- records without entries --------------------------------------------------------------------------------------
+
+
+def with_records(**records: Any) -> Document:
+    return msgspec.structs.replace(LETTER, attachments=(), **records)
+
+
+RECORDS = {
+    "problems": (
+        Problem(code=coded("E11", display="Diabète"), onset=When(value="2020"), status="active"),
+        Problem(code=coded("X", display="Erreur"), status="entered_in_error"),
+    ),
+    "allergies": (
+        Allergy(no_known=True),
+        Allergy(code=coded("PEN", display="Pénicilline"), reactions=(Coded(text="urticaire"),)),
+    ),
+    "medications": (
+        Medication(
+            kind="prescribed",
+            product=coded("PARA", display="Paracétamol"),
+            dose=Quantity(value="1.0", unit="g"),
+            timing="3 fois par jour",
+            as_needed=True,
+            notes=("À jeun",),
+        ),
+    ),
+    "immunizations": (
+        Immunization(
+            vaccine=coded("ROR", display="ROR"),
+            status="not_done",
+            reason_not_done=Coded(text="refus"),
+        ),
+    ),
+    "procedures": (
+        Procedure(
+            code=coded("APP", display="Appendicectomie"), performed=Period(start=When(value="2001"))
+        ),
+    ),
+}
+
+
+def test_records_are_sections_for_people() -> None:
+    element = tree(with_records(**RECORDS))
+
+    assert at(element, "component//section/title/text()") == [
+        "Problèmes", "Allergies et intolérances", "Traitements", "Vaccinations", "Actes",
+    ]  # fmt: skip
+    cells = [[cell.text or "" for cell in row] for row in at(element, "component//tbody/tr")]
+    assert cells == [
+        ["Diabète", "2020", "", "actif", ""],
+        ["Pénicilline", "urticaire", "", "", "", ""],
+        ["Paracétamol", "1.0 g, 3 fois par jour, si besoin", "", "", "prescrit", "À jeun"],
+        ["ROR", "", "", "", "non fait, refus", ""],
+        ["Appendicectomie", "2001", "", "", ""],
+    ]
+    assert at(element, "component//paragraph/text()") == ["Aucune allergie connue."]
+
+
+def test_what_was_entered_in_error_is_not_shown() -> None:
+    assert b"Erreur" not in to_bytes(with_records(**RECORDS), STORE)
+
+
+def test_sections_in_words_are_written_beside_results_and_instead_of_records() -> None:
+    told = Section(title="Antécédents", narrative="<p>Diabète</p>")
+    empty = Section(title="Traitements", empty_reason="NASK")
+    document = msgspec.structs.replace(
+        with_records(**RECORDS), sections=(told, empty), reports=(REPORT,)
+    )
+
+    element = tree(document)
+
+    assert at(element, "component//section/title/text()") == [
+        "Chimie",
+        "Antécédents",
+        "Traitements",
+    ]
+    assert at(element, "component//section/@nullFlavor") == ["NASK"]
+
+
+def test_an_image_beside_records_does_not_hide_them() -> None:
+    document = msgspec.structs.replace(
+        with_records(**RECORDS), attachments=(attachment(PDF, "image/jpeg"),)
+    )
+
+    assert len(at(tree(document), "component/structuredBody/component/section")) == 6
