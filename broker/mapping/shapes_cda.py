@@ -173,17 +173,25 @@ def _family(families: list[Any]) -> tuple[str, str]:
 
 
 def _given(givens: list[Any], kind: str) -> tuple[str, ...]:
-    """The given names that go with a family name: its own where it has any, else those of no name in particular."""
-    own = {"birth": ("", "BR"), "usual": ("CL", "")}.get(kind, ("",))
-    by_qualifier: dict[str, list[str]] = {}
+    """The given names that go with a family name: its own where it has any, else those of no name in particular.
+
+    Of a birth name, the first given name (BR) comes before the others, unless the list repeats it as its beginning.
+    """
+    by_qualifier: dict[str, list[str]] = {"": [], "BR": [], "CL": [], "SP": []}
     for given in givens:
         named = [q_ for q_ in given.get("qualifier", "").split() if q_ in _NAME_USES] or [""]
         if text_ := words(given):
-            by_qualifier.setdefault(named[0], []).append(text_)
-    chosen = next((by_qualifier[q_] for q_ in own if q_ in by_qualifier), None)
-    if chosen is not None:
-        return tuple(chosen)
-    return tuple(text_ for texts in by_qualifier.values() for text_ in texts)
+            by_qualifier[named[0]].append(text_)
+    plain, first, used = by_qualifier[""], by_qualifier["BR"], by_qualifier["CL"]
+    if kind == "birth":
+        return (*(name for name in first if not _begins(plain, name)), *plain)
+    if kind == "usual" and used:
+        return tuple(used)
+    return tuple(plain or first or used)
+
+
+def _begins(names: list[str], name: str) -> bool:
+    return any(text_ == name or text_.startswith((f"{name} ", f"{name},")) for text_ in names)
 
 
 def address(_run: Any, element: Any) -> Any:

@@ -72,6 +72,18 @@ def test_birth_and_used_name_of_one_element_are_two_names(mapper: Mapper) -> Non
             ("C",),
         ),
         ("<family>A</family><given>B</given><given>C</given>", ("B", "C")),
+        (
+            "<family qualifier='BR'>A</family><given qualifier='BR'>B</given><given>C</given>",
+            ("B", "C"),
+        ),
+        (
+            "<family qualifier='BR'>A</family><given>Jean Paul</given><given qualifier='BR'>Jean</given>",
+            ("Jean Paul",),
+        ),
+        (
+            "<family qualifier='BR'>A</family><given>Jean-Paul M</given><given qualifier='BR'>Jean-Paul</given>",
+            ("Jean-Paul M",),
+        ),
     ],
 )
 def test_a_name_has_the_given_names_that_are_its_own(
