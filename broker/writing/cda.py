@@ -37,6 +37,7 @@ def to_bytes(document: Document, content: Content) -> bytes:
     element = cda_elements.root("ClinicalDocument")
     cda_header.write(element, document, cda_body.templates(document))
     cda_body.write(element, document, content)
+    cda_header.write_status(element, document)
     return cda_elements.to_bytes(element)
 
 

@@ -21,7 +21,7 @@ from broker.document import (
 from broker.writing import cda_people as people
 from broker.writing import cda_types as types
 from broker.writing import systems
-from broker.writing.cda_elements import Element, add
+from broker.writing.cda_elements import SDTC, Element, add
 
 HL7_FRANCE = "2.16.840.1.113883.2.8.2.1"
 MINIMAL = "1.2.250.1.213.1.1.1.1"
@@ -35,6 +35,8 @@ _PARTICIPATIONS = frozenset({
     "RCV", "RDV", "REF", "REFB", "REFT", "RESP", "RML", "SBJ", "SPC", "SPRF", "TRC", "VIA", "VRF",
     "WIT",
 })  # fmt: skip
+_STATUSES = {"preliminary": "active", "cancelled": "aborted", "entered_in_error": "nullified"}
+_WITHDRAWN = {"cancel": "aborted", "delete": "nullified"}
 _ROLES = {
     "requester": "REF", "referring": "REF", "attending": "ATND", "admitting": "ADM", "consulting": "CON",
     "main": "PRF", "principal_interpreter": "PRF",
@@ -44,7 +46,7 @@ _REFERRER = Coded(codings=(Coding(code="REF"),))
 
 
 def write(root: Element, document: Document, templates: Iterable[str]) -> None:
-    """Everything before the body. Raises: PermanentError `writing.character`."""
+    """Everything before the body, which `write_status` follows. Raises: PermanentError `writing.character`."""
     _document(root, document, templates)
     people.record_target(root, document.patient)
     for author in document.authors or (None,):
@@ -70,6 +72,17 @@ def write(root: Element, document: Document, templates: Iterable[str]) -> None:
     for relation in document.relations:
         _related(root, relation)
     _encounter(root, document)
+
+
+def write_status(root: Element, document: Document) -> None:
+    """What comes after the body: the status of a document that is not simply final, or no longer valid.
+
+    Source: the extension sdtc:statusCode of HL7 Structured Documents, which the CDA schema of CI-SIS has.
+    """
+    operation = document.event.operation if document.event else None
+    status = _WITHDRAWN.get(operation or "", "") or _STATUSES.get(document.status, "")
+    if status:
+        add(root, f"{{{SDTC}}}statusCode", code=status)
 
 
 def unique_id(document: Document) -> Identifier:

@@ -16,6 +16,7 @@ from broker.document import (
     Coded,
     Coding,
     Document,
+    Event,
     Identifier,
     Observation,
     Patient,
@@ -238,6 +239,28 @@ def test_a_replacement_comes_back_as_one() -> None:
     assert [(one.kind, one.target and one.target.value) for one in found.relations] == [
         ("replaces", "1.2.250.1.999.1.41")
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "operation", "read_as"),
+    [
+        ("preliminary", None, "preliminary"),
+        ("entered_in_error", None, "entered_in_error"),
+        ("final", "cancel", "cancelled"),
+        ("final", "delete", "entered_in_error"),
+        ("final", "replace", "final"),
+        ("amended", "update", "final"),
+    ],
+)
+def test_what_is_not_valid_is_never_read_as_final(
+    status: Any, operation: Any, read_as: str
+) -> None:
+    document = msgspec.structs.replace(LETTER, status=status, event=Event(operation=operation))
+
+    data = to_bytes(document, STORE)
+
+    assert problems(data) == []
+    assert read(data).status == read_as
 
 
 @pytest.mark.parametrize("comparator", ["<", "<=", ">", ">="])
