@@ -117,10 +117,10 @@ def orders_of(document: Document) -> list[Identifier]:
 def participants_of(document: Document) -> Iterator[Participant]:
     """Everybody with a role in the whole document; who asked for a report referred the patient."""
     yield from document.participants
-    known = [item.person for item in document.participants if types.simple_code(item.role) == "REF"]
+    known = {item.person for item in document.participants if types.simple_code(item.role) == "REF"}
     for report in document.reports:
         if report.requester is not None and report.requester not in known:
-            known.append(report.requester)
+            known.add(report.requester)
             yield Participant(role=_REFERRER, person=report.requester)
 
 

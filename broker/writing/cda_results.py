@@ -78,6 +78,7 @@ class _Report:
         self.is_laboratory = is_laboratory(report)
         self.rows = list(_flat(report.observations, prefix))
         self.names = {id(item): name for name, item in self.rows}
+        self.specimens = {one.id: one for one in report.specimens}
 
     def templates(self, element: Element, oids: tuple[str, ...]) -> None:
         for oid in oids if self.is_laboratory else ():
@@ -185,7 +186,7 @@ class _Report:
             _reference_range(element, range_, item.value)
 
     def _specimen(self, element: Element, name: str) -> None:
-        specimen = next((one for one in self.report.specimens if one.id == name), None)
+        specimen = self.specimens.get(name)
         if name and specimen is not None:
             self._specimen_id(add(add(element, "specimen"), "specimenRole"), specimen)
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from lxml import etree
 
 from broker.document import (
@@ -343,3 +344,35 @@ REPLACEMENT = Document(
     authors=LETTER.authors[:1],
     attachments=(attachment(TEXT.encode(), "text/plain", role="main"),),
 )
+
+
+def full_of(text: str) -> Document:
+    """A document with the same text wherever a text may stand."""
+    code = Coded(codings=(Coding(code="c", display=text, version=text),), text=text)
+    local = Identifier(value=text, system=text, authority_name=text)
+    patient = Patient(
+        identifiers=(local,),
+        names=(
+            PersonName(
+                family=text, given=(text,), prefix=text, suffix=text, use="birth", birth_given=text
+            ),
+            PersonName(text=text),
+        ),
+        addresses=(Address(lines=(text,), parts=(f"street_name={text}",), city=text),),
+        phones=(Telecom(value=f"0{text}", kind="phone"),),
+        birth_place=Address(insee_code=text),
+    )
+    observation = Observation(
+        code=code,
+        value=ResultValue(text=text),
+        flags=(code,),
+        method=code,
+        notes=(text,),
+        reference_range=(Range(text=text),),
+    )
+    report = Report(
+        code=code, title=text, conclusion=text, notes=(text,), observations=(observation,)
+    )
+    return msgspec.structs.replace(
+        LABORATORY, title=text, type_code=code, patient=patient, reports=(report,)
+    )

@@ -12,10 +12,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from broker.document import (
-    Address,
     Coded,
-    Coding,
-    Document,
     Event,
     Identifier,
     Observation,
@@ -25,7 +22,6 @@ from broker.document import (
     Range,
     Report,
     ResultValue,
-    Telecom,
     When,
 )
 from broker.errors import PermanentError
@@ -36,6 +32,7 @@ from tests.broker.writing.documents import (
     PATIENT,
     STORE,
     coded,
+    full_of,
     problems,
     read,
 )
@@ -175,7 +172,7 @@ def test_results_come_back(items: list[Observation], code: Coded, title: str) ->
 @given(TEXT)
 def test_no_text_of_the_model_becomes_an_element(text: str) -> None:
     def tags(written_text: str) -> list[str]:
-        data = to_bytes(_full_of(written_text), STORE)
+        data = to_bytes(full_of(written_text), STORE)
         return [str(element.tag) for element in etree.fromstring(data).iter(etree.Element)]
 
     breaks = f"{{{'urn:hl7-org:v3'}}}br"
@@ -290,35 +287,3 @@ def _essence(value: Any) -> Any:
     if isinstance(value, Identifier):
         return (value.system, value.value)
     return value
-
-
-def _full_of(text: str) -> Document:
-    """A document with the same text wherever a text may stand."""
-    code = Coded(codings=(Coding(code="c", display=text, version=text),), text=text)
-    local = Identifier(value=text, system=text, authority_name=text)
-    patient = Patient(
-        identifiers=(local,),
-        names=(
-            PersonName(
-                family=text, given=(text,), prefix=text, suffix=text, use="birth", birth_given=text
-            ),
-            PersonName(text=text),
-        ),
-        addresses=(Address(lines=(text,), parts=(f"street_name={text}",), city=text),),
-        phones=(Telecom(value=f"0{text}", kind="phone"),),
-        birth_place=Address(insee_code=text),
-    )
-    observation = Observation(
-        code=code,
-        value=ResultValue(text=text),
-        flags=(code,),
-        method=code,
-        notes=(text,),
-        reference_range=(Range(text=text),),
-    )
-    report = Report(
-        code=code, title=text, conclusion=text, notes=(text,), observations=(observation,)
-    )
-    return msgspec.structs.replace(
-        LABORATORY, title=text, type_code=code, patient=patient, reports=(report,)
-    )

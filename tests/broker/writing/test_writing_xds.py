@@ -39,6 +39,7 @@ from tests.broker.writing.documents import (
     STORE,
     attachment,
     coded,
+    full_of,
     same_as_golden,
     store,
 )
@@ -324,6 +325,19 @@ def test_no_text_becomes_a_component_of_another(text: str) -> None:
     assert len(info["PID-5"].split("~")) == 1
     assert info["PID-5"].split("^") == [escaped(text), "Anne", "", "", "", "", "L"]
     assert info["PID-8"] == "F"
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.text("<>&\"'[]!-/?; aé^|~\\", min_size=1, max_size=20).filter(
+        lambda text: text.split() != []
+    )
+)
+def test_no_text_of_the_model_becomes_an_element(text: str) -> None:
+    def tags(written: str) -> list[str]:
+        return [str(one.tag) for one in etree.fromstring(to_bytes(full_of(written), STORE)).iter()]
+
+    assert tags(text) == tags("x")
 
 
 def test_a_character_xml_has_no_place_for_is_refused_with_its_place() -> None:
