@@ -97,6 +97,8 @@ def coded(
         add(original, "reference", value=f"#{reference}")
     elif text or unsaid:
         add(element, "originalText", text or unsaid)
+    if unsaid and (reference or text):
+        _in_words(element, unsaid)
     for one in codings:
         if one is not first and (first is None or one.code != first.code or one.system):
             translation = add(element, "translation")
@@ -104,6 +106,12 @@ def coded(
                 put(translation, "nullFlavor", "OTH")
                 add(translation, "originalText", left)
     return element
+
+
+def _in_words(element: Element, code: str) -> None:
+    """A code with blanks as a translation in words: no attribute can hold it."""
+    translation = add(element, "translation", nullFlavor="OTH")
+    add(translation, "originalText", code)
 
 
 def _coding(element: Element, one: Coding) -> str:
@@ -188,10 +196,11 @@ def period(parent: Element, name: str, item: Period, *, type_: str = "") -> Elem
 
 def address(parent: Element, item: Address) -> Element | None:
     """AD; the place of birth carries its INSEE code in `county`. None when nothing is said."""
-    pieces = [("streetAddressLine", line) for line in item.lines]
+    pieces = []
     for part in item.parts:
         label, mark, text = part.partition("=")
         pieces.append((_ADDRESS_PARTS.get(label, "streetAddressLine"), text if mark else label))
+    pieces += [("streetAddressLine", line) for line in item.lines]
     pieces += [
         ("precinct", item.district),
         ("county", item.insee_code),

@@ -465,6 +465,18 @@ def test_a_code_with_blanks_is_kept_as_words() -> None:
     assert at(value, "originalText/text()") == ["GLU A JEUN"]
 
 
+def test_a_code_with_blanks_is_kept_beside_the_words_of_the_table() -> None:
+    local = Coded(codings=(Coding(code="GLU A JEUN", display="Glucose"),), text="Glycémie")
+
+    (code,) = at(
+        tree(results(Observation(code=local, value=ResultValue(text="x")))),
+        "component//observation/code",
+    )
+
+    assert at(code, "translation/originalText/text()") == ["GLU A JEUN"]
+    assert code.get("displayName") == "Glucose"
+
+
 def test_the_code_of_a_known_system_comes_first() -> None:
     both = Coded(
         codings=(Coding(code="L1", system="LOCAL"), Coding(code="718-7", system="http://loinc.org"))
