@@ -33,7 +33,7 @@ from broker.settings import Settings
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
 from broker.worker import INBOUND, Worker
-from broker.writing import fhir
+from broker.writing.formats import FORMATS
 
 ROLES = ("gateway", "worker", "courier", "scheduler")
 
@@ -255,7 +255,8 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
     ) -> tuple[str, bytes] | None:
         if formats[destination] == "original":
             return None
-        return "application/fhir+json", fhir.to_bytes(document, lambda digest: attachments[digest])
+        chosen = FORMATS[formats[destination]]
+        return chosen.media, chosen.to_bytes(document, lambda digest: attachments[digest])
 
     return Pipeline(
         engine,

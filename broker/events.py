@@ -373,6 +373,11 @@ REASONS: dict[str, Words] = {
         "The message produced more values than any real one does.",
         "Le message produit plus de valeurs qu'aucun message réel.",
     ),
+    "writing.character": Words(
+        "The document has a character that the destination's format, XML, cannot hold.",
+        "Le document contient un caractère que le format de la destination, XML, ne peut pas contenir.",
+        "The place names the element. Have the sender leave control characters out, or send the original.",
+    ),
     "mapping.set_invalid": Words(
         "The mapping files have errors; nothing was started.",
         "Les fichiers de mapping comportent des erreurs ; rien n'a démarré.",

@@ -31,6 +31,7 @@ from broker.settings_tables import (
     Route,
     Rules,
     Scheduler,
+    Sends,
     Site,
     SourceCommon,
     Telemetry,
@@ -82,7 +83,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     adapter: str
-    sends: Literal["original", "fhir"]
+    sends: Sends
     idempotent: bool
     retry: Policy
     options: Any

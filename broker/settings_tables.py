@@ -18,6 +18,7 @@ from broker.retry import Policy
 _MOST_WORKERS = 8
 
 OnConflict = Literal["accept", "hold", "refuse"]
+Sends = Literal["original", "fhir", "cda", "xdm"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,13 +202,13 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
 
     Fields:
         adapter: name of the adapter
-        sends: original (the message's own bytes) or fhir (each document as a FHIR R4 transaction Bundle)
+        sends: original (the message's own bytes), or each document as fhir (a FHIR R4 transaction Bundle), cda (CDA R2; what came as a CDA stays as it is) or xdm (an IHE XDM archive of the CDA and its metadata)
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
         retry: how failures are tried again
     """
 
     adapter: str
-    sends: Literal["original", "fhir"] = "original"
+    sends: Sends = "original"
     idempotent: bool = False
     retry: Policy = Policy()
 

@@ -14,7 +14,7 @@ import msgspec
 import typer
 from rich.progress import track
 
-from broker.cli import output, send, setup
+from broker.cli import map_to, output, send, setup
 from broker.errors import CarnetError, ParseError, SetupError
 from broker.mapper import Given, Mapper, Reading
 from broker.mapping import catalogue
@@ -72,6 +72,16 @@ def map_(
             "--json", help="With --summary, --coverage or --explain: JSON lines instead of a table."
         ),
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="Print the documents as a destination is sent them: fhir, cda, xdm; or xds, their metadata.",
+        ),
+    ] = None,
+    document: Annotated[
+        int | None, typer.Option(min=0, help="With --to: only this document, counted from 0.")
+    ] = None,
 ) -> None:
     """Map messages to documents and print them, one JSON line a message. Touches nothing, sends nothing.
 
@@ -81,18 +91,24 @@ def map_(
         carnet map samples/04-oru-utf8.hl7 --explain patient.birth_date
         carnet map partner-files/ --coverage
         carnet map partner-files/ --summary
+        carnet map samples/04-oru-utf8.hl7 --to cda > report.xml
+        carnet map samples/10-cda-imaging.xml --to xds
+
+    With --to, what a message's documents become in a format: a CDA that came as one is printed byte for byte. --to xds
+    and --to xdm also say on standard error which attributes the DMP requires and the documents have nothing for.
 
     JSON, one line a message, batches and files of several messages included: {"file", "index",
     "status": "mapped" | "rejected", "reason", "place", "mapping", "documents": […], "issues": […], "unread": […]}.
 
-    Exit codes: 0 everything mapped, 1 something was rejected, 2 usage or set-up.
+    Exit codes: 0 everything mapped, 1 something was rejected or is missing, 2 usage or set-up.
     """
-    if sum((explain is not None, coverage, summary)) > 1:
+    if sum((explain is not None, coverage, summary, to is not None)) > 1:
         raise SetupError(
             "usage.map",
             where="carnet map",
-            reason="--explain, --coverage and --summary exclude each other",
+            reason="--explain, --coverage, --summary and --to exclude each other",
         )
+    printer = map_to.Printer(to, document) if to is not None else None
     found = catalogue.load(setup.read_settings(config).mappings.folders)
     mapper = Mapper(found)
     paths = list(send.files_of(files))
@@ -112,13 +128,18 @@ def map_(
             unread.update(line.unread)
             if explain is not None:
                 _explain(line, reading, found, explain, json)
+            elif printer is not None:
+                _print(line, reading, printer)
             elif not coverage and not summary:
                 output.tell(line)
     if summary:
         _summary(counts, json)
     if coverage:
         _coverage(unread, json)
-    raise typer.Exit(output.FOUND if rejected else output.GOOD)
+    if printer is not None:
+        printer.close()
+    found_any = rejected or (printer is not None and printer.found)
+    raise typer.Exit(output.FOUND if found_any else output.GOOD)
 
 
 def lines_of(path: Path, mapper: Mapper) -> Iterator[tuple[Line, Reading | None]]:
@@ -165,6 +186,14 @@ def given(body: bytes) -> Given:
         received_at=datetime(2000, 1, 1, tzinfo=UTC).isoformat(),
         sha256=digest,
     )
+
+
+def _print(line: Line, reading: Reading | None, printer: map_to.Printer) -> None:
+    if reading is not None and line.status == "mapped":
+        printer.print(reading)
+    else:
+        said = f"{line.file}[{line.index}]: rejected, {line.reason} {line.place or ''}".strip()
+        output.aside().print(said, markup=False)
 
 
 def _explain(

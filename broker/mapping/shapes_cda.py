@@ -165,7 +165,11 @@ def _by_id(run: Any, name: str) -> Any:
 
 
 def person_name(_run: Any, element: Any) -> Any:
-    """PN: qualifiers BR (birth), CL (used), SP (married) tell several family names apart."""
+    """PN: qualifiers BR (birth), CL (used), SP (married) tell several family names apart.
+
+    Given names with another name's qualifier are not this name's: CI-SIS repeats the first one as BR, the used one
+    as CL, beside the whole list.
+    """
     families = children(element, "family")
     givens = children(element, "given")
     use = element.get("use", "").split(" ")[0]
@@ -173,14 +177,13 @@ def person_name(_run: Any, element: Any) -> Any:
         text = words(element)
         return PersonName(text=text, use=_USES.get(use, use)) if text else None
     family, kind = _family(families)
-    birth = next((words(g) for g in givens if "BR" in g.get("qualifier", "")), "")
     return PersonName(
         family=family,
-        given=tuple(t for g in givens if (t := words(g))),
+        given=_given(givens, kind),
         prefix=" ".join(words(p) for p in children(element, "prefix")),
         suffix=" ".join(words(s) for s in children(element, "suffix")),
         use=kind or _USES.get(use, use),
-        birth_given=birth,
+        birth_given=next((words(g) for g in givens if "BR" in g.get("qualifier", "").split()), ""),
     )
 
 
@@ -192,19 +195,26 @@ def _family(families: list[Any]) -> tuple[str, str]:
     return " ".join(t for f in families if (t := words(f))), ""
 
 
-def person_names(_run: Any, element: Any) -> list[PersonName]:
-    """One name for each qualified family name of a PN: birth, used and married names all count."""
-    first = person_name(_run, element)
-    if first is None:
-        return []
-    out = [first]
-    for family in children(element, "family"):
-        qualifier = next((q_ for q_ in family.get("qualifier", "").split() if q_ in _NAME_USES), "")
-        text = words(family)
-        use = _NAME_USES.get(qualifier, "")
-        if qualifier and text and (text, use) != (first.family, first.use):
-            out.append(PersonName(family=text, given=first.given, use=use))
-    return out
+def _given(givens: list[Any], kind: str) -> tuple[str, ...]:
+    """The given names that go with a family name: its own where it has any, else those of no name in particular.
+
+    Of a birth name, the first given name (BR) comes before the others, unless the list repeats it as its beginning.
+    """
+    by_qualifier: dict[str, list[str]] = {"": [], "BR": [], "CL": [], "SP": []}
+    for given in givens:
+        named = [q_ for q_ in given.get("qualifier", "").split() if q_ in _NAME_USES] or [""]
+        if text_ := words(given):
+            by_qualifier[named[0]].append(text_)
+    plain, first, used = by_qualifier[""], by_qualifier["BR"], by_qualifier["CL"]
+    if kind == "birth":
+        return (*(name for name in first if not _begins(plain, name)), *plain)
+    if kind == "usual" and used:
+        return tuple(used)
+    return tuple(plain or first or used)
+
+
+def _begins(names: list[str], name: str) -> bool:
+    return any(text_ == name or text_.startswith((f"{name} ", f"{name},")) for text_ in names)
 
 
 def address(run: Any, element: Any) -> Any:
@@ -310,20 +320,22 @@ def range_(run: Any, element: Any) -> Any:
     if low is None and high is None:
         text = words(element)
         return text_range(text) if text else None
-    first = _bound(run, low, ">", ">=" if high is None else "") if low is not None else None
-    last = _bound(run, high, "<", "<=" if low is None else "") if high is not None else None
+    first = _bound(run, low, ">") if low is not None else None
+    last = _bound(run, high, "<") if high is not None else None
     if first is None and last is None:
         return None
     return Range(low=first, high=last)
 
 
-def _bound(run: Any, element: Any, open_: str, closed: str) -> Any:
-    """A bound; one that stands alone or is exclusive says so by its comparator."""
+def _bound(run: Any, element: Any, sign: str) -> Any:
+    """A bound; one that says whether it belongs to the interval has a comparator."""
     found = quantity(run, element)
     if found is None:
         return None
-    sign = open_ if element.get("inclusive") == "false" else closed
-    return replace(found, comparator=sign) if sign else found
+    inclusive = element.get("inclusive", "")
+    if not inclusive:
+        return found
+    return replace(found, comparator=f"{sign}=" if inclusive in {"true", "1"} else sign)
 
 
 def observation_range(run: Any, element: Any) -> Any:

@@ -189,12 +189,21 @@ def _instant(digits: str | None) -> str:
     return f"{date}T{text[8:10]}:{text[10:12]}:{text[12:14] or '00'}Z"
 
 
+_ESCAPE = re.compile(r"\\([EFRST])\\")
+_ESCAPED = {"E": "\\", "F": "|", "R": "~", "S": "^", "T": "&"}
+
+
+def _plain(component: str) -> str:
+    """A component of an HL7v2 value in a slot, its delimiters unescaped (HL7 v2.5.1 §2.7)."""
+    return _ESCAPE.sub(lambda found: _ESCAPED[found[1]], component)
+
+
 def _cx(value: str | None) -> tuple[str, str]:
     """(assigning authority OID, id) of a CX in a slot: `id^^^&oid&ISO`; `&` escaped twice occurs."""
     parts = (value or "").replace("&amp;", "&").split("^")
     authority = parts[3].split("&") if len(parts) > 3 else []
     root = authority[1] if len(authority) > 1 else (authority[0] if authority else "")
-    return root, parts[0].strip()
+    return root, _plain(parts[0].strip())
 
 
 def _subject(metadata: Metadata, contained: list[dict[str, Any]]) -> dict[str, str] | None:
@@ -229,9 +238,10 @@ def _demographics(metadata: Metadata) -> dict[str, Any]:
 
 def _name(parts: list[str]) -> dict[str, Any]:
     """XPN order: family, given, further given, suffix, prefix."""
-    family, given, more, suffix, prefix = (*parts, "", "", "", "", "")[:5]
+    family, *others = (*parts, "", "", "", "", "")[:5]
+    given, more, suffix, prefix = map(_plain, others)
     found = {
-        "family": family.split("&")[0],
+        "family": _plain(family.split("&")[0]),
         "given": [text for text in (given, more) if text],
         "suffix": [suffix] if suffix else [],
         "prefix": [prefix] if prefix else [],
@@ -240,9 +250,10 @@ def _name(parts: list[str]) -> dict[str, Any]:
 
 
 def _address(parts: list[str]) -> dict[str, Any]:
-    line, other, city, state, code, country = (*parts, "", "", "", "", "", "")[:6]
+    line, *others = (*parts, "", "", "", "", "", "")[:6]
+    other, city, state, code, country = map(_plain, others)
     found = {
-        "line": [text for text in (line.split("&")[0], other) if text],
+        "line": [text for text in (_plain(line.split("&")[0]), other) if text],
         "city": city,
         "state": state,
         "postalCode": code,
@@ -280,7 +291,7 @@ def _practitioner(xcn: str | None, contained: list[dict[str, Any]]) -> dict[str,
     if len(parts) > 1 and parts[0]:
         authority = (parts[8] if len(parts) > 8 else "").split("&")
         system = authority[1] if len(authority) > 1 else ""
-        resource["identifier"] = [{"system": _uri(system), "value": parts[0]}]
+        resource["identifier"] = [{"system": _uri(system), "value": _plain(parts[0])}]
     contained.append(resource)
     return {"reference": f"#{resource['id']}"}
 
@@ -292,11 +303,11 @@ def _organization(xon: str, contained: list[dict[str, Any]]) -> dict[str, str] |
     parts = xon.split("^")
     resource: dict[str, Any] = {"resourceType": "Organization", "id": f"o{len(contained) + 1}"}
     if parts[0]:
-        resource["name"] = parts[0]
+        resource["name"] = _plain(parts[0])
     if len(parts) > 9 and parts[9]:
         authority = parts[5].split("&")
         system = authority[1] if len(authority) > 1 else ""
-        resource["identifier"] = [{"system": _uri(system), "value": parts[9]}]
+        resource["identifier"] = [{"system": _uri(system), "value": _plain(parts[9])}]
     contained.append(resource)
     return {"reference": f"#{resource['id']}"}
 
@@ -305,8 +316,9 @@ def _ce(text: str) -> dict[str, Any]:
     """A role or speciality: free text, or `code^display^system` (CI-SIS authorSpecialty)."""
     parts = text.split("^")
     if len(parts) < 3:
-        return {"text": text}
-    return {"coding": [{"system": _uri(parts[2]), "code": parts[0], "display": parts[1]}]}
+        return {"text": _plain(text)}
+    code, display, system = map(_plain, parts[:3])
+    return {"coding": [{"system": _uri(system), "code": code, "display": display}]}
 
 
 def _relation(item: dict[str, str]) -> dict[str, Any]:

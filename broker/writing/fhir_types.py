@@ -242,9 +242,7 @@ def result_value(item: ResultValue | None) -> Json:
     if item is None:
         return {}
     if item.range:
-        low, high = quantity(item.range.low), quantity(item.range.high)
-        written = filled(low=low, high=high)
-        return {"valueRange": written} if written else _text(item.range.text or item.original)
+        return _range(item.range) or _text(item.range.text or item.original)
     if item.ratio:
         written = filled(
             numerator=quantity(item.ratio.numerator), denominator=quantity(item.ratio.denominator)
@@ -267,6 +265,19 @@ def result_value(item: ResultValue | None) -> Json:
     if item.identifier:
         return _text(item.identifier.value)
     return _text(item.text or item.original)
+
+
+def _range(item: Range) -> Json:
+    """Range has simple quantities: a single bound with a comparator is a Quantity with it."""
+    low, high = quantity(item.low), quantity(item.high)
+    only = high if low is None else low if high is None else None
+    if only and "comparator" in only:
+        return {"valueQuantity": only}
+    for bound in (low, high):
+        if bound:
+            bound.pop("comparator", None)
+    written = filled(low=low, high=high)
+    return {"valueRange": written} if written else {}
 
 
 def _text(text: str) -> Json:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
-from tests.broker.cli.command import PROJECT, SAMPLES, carnet
+from tests.broker.cli.command import PROJECT, SAMPLES, carnet, same_as_golden
 
 
 def test_a_message_is_mapped_to_one_json_line(tmp_path: Path) -> None:
@@ -65,6 +69,63 @@ def test_the_coverage_names_places_and_no_values() -> None:
 
     assert result.code == 0
     assert all(set(line) == {"place", "messages"} for line in result.lines)
+
+
+def test_a_document_is_printed_as_a_destination_is_sent_it() -> None:
+    result = carnet("map", str(SAMPLES / "04-oru-utf8.hl7"), "--to", "cda")
+
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("<?xml version='1.0' encoding='UTF-8'?>\n<ClinicalDocument ")
+
+
+def test_a_cda_is_printed_byte_for_byte() -> None:
+    sample = SAMPLES / "10-cda-imaging.xml"
+
+    result = carnet("map", str(sample), "--to", "cda")
+
+    assert result.out == sample.read_text(encoding="utf-8") + "\n"
+
+
+def test_metadata_are_printed_with_what_they_lack() -> None:
+    result = carnet("map", str(SAMPLES / "04-oru-utf8.hl7"), "--to", "xds")
+
+    assert result.code == 1
+    assert "SubmitObjectsRequest" in result.out
+    assert (
+        "document 0: missing DocumentEntry.classCode, nothing at class_code"
+        in result.err.splitlines()
+    )
+
+
+def test_one_document_of_several_is_chosen_by_number() -> None:
+    sample = str(SAMPLES / "13-laboratory-batch.hl7")
+
+    whole = carnet("map", sample, "--to", "fhir")
+    one = carnet("map", sample, "--to", "fhir", "--document", "1")
+    none = carnet("map", sample, "--to", "fhir", "--document", "99")
+
+    assert one.out.splitlines() == whole.out.splitlines()[1:2]
+    assert none.code == 2
+    assert "there are 3 documents" in none.err
+
+
+def test_a_format_that_is_none_is_refused_with_those_that_are() -> None:
+    result = carnet("map", str(SAMPLES / "04-oru-utf8.hl7"), "--to", "pdf")
+
+    assert result.code == 2
+    same_as_golden(result.err, "error-map-to.txt")
+
+
+def test_an_archive_is_printed_alone(tmp_path: Path) -> None:
+    sample = str(SAMPLES / "13-laboratory-batch.hl7")
+    command = [sys.executable, "-m", "broker", "map", sample, "--to", "xdm"]
+
+    one = subprocess.run([*command, "--document", "0"], capture_output=True, check=False)
+    all_of_them = subprocess.run(command, capture_output=True, check=False)
+
+    assert zipfile.is_zipfile(io.BytesIO(one.stdout))
+    assert all_of_them.returncode == 2
+    assert b"one archive cannot follow another" in all_of_them.stderr
 
 
 def test_the_installed_mappings_have_no_errors() -> None:

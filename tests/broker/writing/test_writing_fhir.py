@@ -278,6 +278,21 @@ def test_every_kind_of_value_has_a_valid_form() -> None:
     ]
 
 
+def test_a_value_beyond_a_limit_is_a_quantity_with_its_comparator() -> None:
+    beyond = Range(high=Quantity(value="0.128", comparator="<", unit="ug/mL"))
+    between = Range(
+        low=Quantity(value="1", comparator=">="), high=Quantity(value="2", comparator="<")
+    )
+
+    one, other = resources(
+        results(observation(ResultValue(range=beyond)), observation(ResultValue(range=between))),
+        "Observation",
+    )
+
+    assert one["valueQuantity"] == {"value": 0.128, "comparator": "<", "unit": "ug/mL"}
+    assert other["valueRange"] == {"low": {"value": 1}, "high": {"value": 2}}
+
+
 def test_a_time_without_any_offset_is_said_as_its_day() -> None:
     document = results(observation(None, observed_at=When(value="2024-03-09T07:35")))
 

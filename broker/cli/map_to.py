@@ -1,0 +1,76 @@
+"""What `carnet map --to` prints: the documents of messages in the format a destination would be sent."""
+
+from __future__ import annotations
+
+import sys
+
+from broker.cli import output
+from broker.errors import PermanentError, SetupError
+from broker.mapper import Reading
+from broker.writing import xds
+from broker.writing.formats import FORMATS
+
+_DESCRIBED = frozenset({"xds", "xdm"})
+_BINARY = frozenset({"xdm"})
+
+
+class Printer:
+    """Writes documents to standard output, remarks about them to standard error.
+
+    `found` says whether anything was refused or missing.
+    """
+
+    def __init__(self, name: str, only: int | None) -> None:
+        """Raises: SetupError `usage.map` for a format that is none."""
+        if name not in FORMATS:
+            known = ", ".join(f"{key} ({form.what})" for key, form in FORMATS.items())
+            raise SetupError(
+                "usage.map", where="--to", reason="no such format", hint=f"known: {known}"
+            )
+        self._name = name
+        self._only = only
+        self._number = -1
+        self._printed = 0
+        self.found = False
+
+    def print(self, reading: Reading) -> None:
+        """The documents of one message.
+
+        Raises: SetupError `usage.map` when a second archive would follow the first.
+        """
+        for document in reading.documents:
+            self._number += 1
+            if self._only not in (None, self._number):
+                continue
+            if self._printed and self._name in _BINARY:
+                raise SetupError(
+                    "usage.map",
+                    where=f"--to {self._name}",
+                    reason="one archive cannot follow another",
+                    hint="choose one with --document 0, --document 1, …",
+                )
+            try:
+                data = FORMATS[self._name].to_bytes(document, reading.attachments.__getitem__)
+            except PermanentError as error:
+                self.found = True
+                output.failure(error)
+                continue
+            self._printed += 1
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data if self._name in _BINARY else data + b"\n")
+            sys.stdout.buffer.flush()
+            for one in xds.missing(document) if self._name in _DESCRIBED else ():
+                self.found = True
+                output.aside().print(
+                    f"document {self._number}: missing {one.attribute}, nothing at {one.place}",
+                    markup=False,
+                )
+
+    def close(self) -> None:
+        """Raises: SetupError `usage.map` when the chosen document is none of those read."""
+        if self._only is not None and self._only > self._number:
+            raise SetupError(
+                "usage.map",
+                where=f"--document {self._only}",
+                reason=f"there are {self._number + 1} documents, numbered from 0",
+            )
