@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from broker.mapping.inherit_segments import merge_segments, without_segment
 from broker.mapping.language import RULE_KEYWORDS, MappingFile
 from broker.mapping.problems import Problems
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -45,6 +46,8 @@ def _line_up(
             problems.add(text.place, "E403", f"no mapping file '{text.value}' in this set")
         elif parent.source != file.source:
             problems.add(text.place, "E404", f"'{text.value}' maps from {parent.source}")
+        elif parent.target != file.target:
+            problems.add(text.place, "E404", f"'{text.value}' maps to {parent.target}")
         else:
             _line_up(parent, files, problems, (*below, file.path), line)
     if file not in line:
@@ -66,6 +69,7 @@ def _merge(base: MappingFile, child: MappingFile, problems: Problems) -> Mapping
     out.ignore = {**base.ignore, **child.ignore}
     out.document = merge_fields(base.document, child.document, problems, overrides=True)
     out.documents = _merge_entries(base.documents, child.documents, problems)
+    out.segments = merge_segments(base.segments, child.segments, problems, merge_fields)
     for text in child.remove:
         _remove(out, text, problems)
     return out
@@ -179,20 +183,23 @@ def _entry_name(entry: Block) -> str:
 
 
 def _remove(file: MappingFile, text: Text, problems: Problems) -> None:
+    if file.segments is not None and (cut := without_segment(file.segments, text.value)):
+        file.segments = cut
+        return
     names = text.value.split(".")
     tops = [file.document, *(e.items.get("fields") for e in file.documents)]
     found = False
     for i, top in enumerate(tops):
         if isinstance(top, Block):
-            cut = _without(top, names)
-            if cut is not None:
+            left = _without(top, names)
+            if left is not None:
                 found = True
                 if i == 0:
-                    file.document = cut
+                    file.document = left
                 else:
                     entry = file.documents[i - 1]
                     copied = Block(entry.place, dict(entry.items), dict(entry.keys))
-                    copied.items["fields"] = cut
+                    copied.items["fields"] = left
                     file.documents[i - 1] = copied
     if not found:
         problems.add(
