@@ -15,7 +15,7 @@ from random import Random
 import uvloop
 from sqlalchemy import Engine
 
-from broker import installation, plugins
+from broker import installation, plugins, rendering
 from broker.contracts import Queue, QueueOptions, Source
 from broker.database import migrate
 from broker.database.engine import open_engine
@@ -33,7 +33,6 @@ from broker.settings import Settings
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
 from broker.worker import INBOUND, Worker
-from broker.writing import fhir
 
 ROLES = ("gateway", "worker", "courier", "scheduler")
 
@@ -248,18 +247,22 @@ _ROLES: dict[str, Callable[..., None]] = {
 
 def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer: str) -> Pipeline:
     """The pipeline of one worker, with the mapping set and the rules of the settings."""
-    formats = {name: destination.sends for name, destination in settings.destinations.items()}
+    mappings = catalogue.load(settings.mappings.folders)
+    _expect_mappings(settings, mappings)
 
     def render(
         destination: str, document: Document, attachments: Mapping[str, bytes]
     ) -> tuple[str, bytes] | None:
-        if formats[destination] == "original":
+        given = settings.destinations[destination]
+        if given.sends == "original":
             return None
-        return "application/fhir+json", fhir.to_bytes(document, lambda digest: attachments[digest])
+        return rendering.render(
+            mappings, document, given.sends, attachments.__getitem__, mapping=given.mapping
+        )
 
     return Pipeline(
         engine,
-        mapper_of(settings),
+        Mapper(mappings),
         decide.load(settings.rules.folder),
         routing.load(settings.routes),
         writer=writer,
@@ -271,9 +274,15 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
     )
 
 
-def mapper_of(settings: Settings) -> Mapper:
-    """The mapper with the settings' mapping set. Raises SetupError with every problem of the set."""
-    return Mapper(catalogue.load(settings.mappings.folders))
+def _expect_mappings(settings: Settings, mappings: catalogue.MappingSet) -> None:
+    for name, destination in settings.destinations.items():
+        if destination.mapping and destination.mapping not in mappings.outbound:
+            raise SetupError(
+                "mapping.unknown",
+                where=f"destination.{name}.mapping",
+                reason=f"no outbound mapping '{destination.mapping}'",
+                hint="`carnet mapping show` lists them",
+            )
 
 
 def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> Queue:

@@ -31,6 +31,7 @@ from broker.settings_tables import (
     Route,
     Rules,
     Scheduler,
+    Sends,
     Site,
     SourceCommon,
     Telemetry,
@@ -82,7 +83,8 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     adapter: str
-    sends: Literal["original", "fhir"]
+    sends: Sends
+    mapping: str
     idempotent: bool
     retry: Policy
     options: Any
@@ -271,6 +273,7 @@ def _destinations(
             name=name,
             adapter=common.adapter,
             sends=common.sends,
+            mapping=common.mapping,
             idempotent=common.idempotent,
             retry=common.retry,
             options=options,

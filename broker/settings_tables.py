@@ -18,6 +18,7 @@ from broker.retry import Policy
 _MOST_WORKERS = 8
 
 OnConflict = Literal["accept", "hold", "refuse"]
+Sends = Literal["original", "fhir", "hl7v2"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -201,13 +202,15 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
 
     Fields:
         adapter: name of the adapter
-        sends: original (the message's own bytes) or fhir (each document as a FHIR R4 transaction Bundle)
+        sends: original (the message's own bytes), fhir (each document as a FHIR R4 transaction Bundle) or hl7v2 (each as a message by an outbound mapping)
+        mapping: name of the outbound mapping (`out/hl7v2-mdm`); empty for the one whose applies_when holds
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
         retry: how failures are tried again
     """
 
     adapter: str
-    sends: Literal["original", "fhir"] = "original"
+    sends: Sends = "original"
+    mapping: str = ""
     idempotent: bool = False
     retry: Policy = Policy()
 

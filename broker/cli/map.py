@@ -14,6 +14,7 @@ import msgspec
 import typer
 from rich.progress import track
 
+from broker import rendering
 from broker.cli import output, send, setup
 from broker.errors import CarnetError, ParseError, SetupError
 from broker.mapper import Given, Mapper, Reading
@@ -66,6 +67,22 @@ def map_(
     summary: Annotated[
         bool, typer.Option("--summary", help="Print one line a folder instead of the documents.")
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM",
+            help="Print each document as a destination would get it: "
+            + ", ".join(rendering.FORMS)
+            + ".",
+        ),
+    ] = None,
+    using: Annotated[
+        str,
+        typer.Option(
+            metavar="MAPPING",
+            help="With --to: the outbound mapping instead of the one that applies.",
+        ),
+    ] = "",
     json: Annotated[
         bool,
         typer.Option(
@@ -81,17 +98,26 @@ def map_(
         carnet map samples/04-oru-utf8.hl7 --explain patient.birth_date
         carnet map partner-files/ --coverage
         carnet map partner-files/ --summary
+        carnet map samples/04-oru-utf8.hl7 --to fhir | jq .entry[0]
+        carnet map samples/04-oru-utf8.hl7 --to hl7v2
 
     JSON, one line a message, batches and files of several messages included: {"file", "index",
     "status": "mapped" | "rejected", "reason", "place", "mapping", "documents": […], "issues": […], "unread": […]}.
 
     Exit codes: 0 everything mapped, 1 something was rejected, 2 usage or set-up.
     """
-    if sum((explain is not None, coverage, summary)) > 1:
+    if sum((explain is not None, coverage, summary, to is not None)) > 1:
         raise SetupError(
             "usage.map",
             where="carnet map",
-            reason="--explain, --coverage and --summary exclude each other",
+            reason="--explain, --coverage, --summary and --to exclude each other",
+        )
+    if to is not None and to not in rendering.FORMS:
+        raise SetupError(
+            "usage.map",
+            where="--to",
+            reason="no such form",
+            hint="one of " + ", ".join(rendering.FORMS),
         )
     found = catalogue.load(setup.read_settings(config).mappings.folders)
     mapper = Mapper(found)
@@ -112,6 +138,10 @@ def map_(
             unread.update(line.unread)
             if explain is not None:
                 _explain(line, reading, found, explain, json)
+            elif to is not None:
+                rejected += line.status == "mapped" and not _rendered(
+                    line, reading, found, to, using
+                )
             elif not coverage and not summary:
                 output.tell(line)
     if summary:
@@ -193,6 +223,24 @@ def _explain(
             output.say(f"  from {_plain(trace.source)}{table}  [dim]{_plain(trace.rule)}[/]")
         if not traces:
             output.say("  no rule gave it a value")
+
+
+def _rendered(
+    line: Line, reading: Reading | None, found: catalogue.MappingSet, form: str, using: str
+) -> bool:
+    """Print every document of a message in a form, or say why one has none; whether all had one."""
+    good = True
+    for document in reading.documents if reading else ():
+        assert reading is not None
+        content = reading.attachments.__getitem__
+        try:
+            _, body = rendering.render(found, document, form, content, mapping=using)
+        except CarnetError as error:
+            output.aside().print(_plain(f"{line.file}[{line.index}]: {error}"))
+            good = False
+            continue
+        output.tell_bytes(body)
+    return good
 
 
 def _plain(text: str) -> str:

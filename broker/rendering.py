@@ -1,0 +1,58 @@
+"""A document as the bytes a destination takes: one table of the forms Carnet writes. For the pipeline and the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from broker.document import Document
+from broker.mapping.catalogue import MappingSet
+from broker.writing import fhir, hl7v2
+
+Content = Callable[[str], bytes]
+"""The bytes of an attachment by the SHA-256 the document gives for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One form of a document: its media type, what it is for people, and how it is written.
+
+    write: (mapping set, document, content, name of the outbound mapping or empty)
+    """
+
+    media: str
+    meaning: str
+    write: Callable[[MappingSet, Document, Content, str], bytes]
+    is_mapped: bool = False
+
+
+def _hl7v2(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
+    written = mappings.write(document, "hl7v2", content, mapping=name)
+    return hl7v2.to_bytes(written.segments, document.id)
+
+
+def _fhir(_mappings: MappingSet, document: Document, content: Content, _name: str) -> bytes:
+    return fhir.to_bytes(document, content)
+
+
+FORMS = MappingProxyType(
+    {
+        "fhir": Form("application/fhir+json", "a FHIR R4 transaction Bundle", _fhir),
+        "hl7v2": Form(
+            "x-application/hl7-v2+er7", "an HL7v2 message by an outbound mapping", _hl7v2, True
+        ),
+    }
+)
+"""What `sends` and `carnet map --to` know, by name."""
+
+
+def render(
+    mappings: MappingSet, document: Document, form: str, content: Content, *, mapping: str = ""
+) -> tuple[str, bytes]:
+    """(media type, bytes) of the document in one form.
+
+    Raises: MappingError `mapping.none` when no outbound mapping is meant for it, and those of the mapping and writer.
+    """
+    chosen = FORMS[form]
+    return chosen.media, chosen.write(mappings, document, content, mapping)
