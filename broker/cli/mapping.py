@@ -131,7 +131,9 @@ def _update(outcome: golden_tests.Outcome) -> str:
     path = outcome.case.expectation
     before = path.read_text(encoding="utf-8")
     try:
-        after = golden_update.updated(before, path.name, outcome.mapped, outcome.rejected)
+        after = outcome.written or golden_update.updated(
+            before, path.name, outcome.mapped, outcome.rejected
+        )
     except ValueError as error:
         output.aside().print(escape(str(error)))
         return ""

@@ -84,7 +84,10 @@ def _range(run: Any, value: Range, declared: str) -> Typed | None:
     unit = unit_of(value.low or value.high)
     if declared == "NR":
         return _typed(types.nr(run, value), "NR", unit)
-    found = types.sn_range(run, value)
+    if value.low and value.high:
+        return _typed(types.sn_range(run, value), "SN", unit)
+    bound = value.low or value.high
+    found = repetition(">=" if value.low else "<=", bound.value) if bound else None
     return _typed(found, "SN", unit) if found else _typed(types.range_text(run, value), "ST", unit)
 
 

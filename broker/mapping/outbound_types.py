@@ -136,6 +136,10 @@ def authority(run: Any, value: Identifier) -> Component:
     if value.system == _URN:
         return ()
     listed = run.systems.by_key.get(value.system)
+    if not value.oid and value.system in _NATIONAL:
+        listed = run.systems.by_key.get(_NATIONAL[value.system], listed)
+        if listed is not None and listed.oid:
+            return (listed.hl7v2, listed.oid, "ISO")
     oid = value.oid or (listed.oid if listed else "") or _oid(value.system)
     if oid:
         named = value.authority_name if value.authority_name != oid else ""
@@ -162,12 +166,21 @@ def identifier_type(value: Identifier) -> str:
     return "INS" if value.kind.startswith("INS-") else value.kind
 
 
+_NATIONAL = {
+    "rpps": "idnat_ps",
+    "adeli": "idnat_ps",
+    "finess": "idnat_struct",
+    "siret": "idnat_struct",
+}
+"""Numbers that HL7v2 knows under the authority of all French professionals, or of all structures."""
 _TYPE_DIGITS = {("IDNPS", "RPPS"): "8", ("IDNPS", "ADELI"): "0", ("IDNST", "FINESS"): "1", ("IDNST", "SIRET"): "3"}  # fmt: skip
 """The national id repeats what kind of number follows; the model keeps the bare number."""
 
 
 def identifier_value(value: Identifier) -> str:
     """The value, with the type digit where its type asks for the national form."""
+    if value.system == _URN:
+        return value.value.removeprefix("urn:oid:").removeprefix("urn:uuid:")
     return _TYPE_DIGITS.get((value.type_code, value.kind), "") + value.value
 
 
@@ -221,7 +234,7 @@ def cwe(run: Any, value: Coded) -> Repetition | None:
 def coding_system(run: Any, coding: Coding) -> str:
     """The name of a code system in table 0396, or its OID; as received when it was no URI."""
     received = coding.system_as_received
-    if received and ":" not in received:
+    if received and ":" not in received and not _oid(received):
         return received
     listed = run.systems.find(coding.system) if coding.system else None
     if listed is not None and (listed.hl7v2 or listed.oid):

@@ -201,6 +201,7 @@ RESULTS = [
     (ResultValue(quantity=Quantity(value="5", comparator="<", unit="G/L", ucum="10*9/L")), "SN", "<^5", "G/L^^^10*9/L^^UCUM"),
     (ResultValue(quantity=Quantity(value="3"), original="3+", declared_type="SN"), "SN", "^3^+", ""),
     (ResultValue(range=Range(low=Quantity(value="1", unit="g"), high=Quantity(value="2"))), "SN", "^1^-^2", "g"),
+    (ResultValue(range=Range(low=Quantity(value="1", unit="g"))), "SN", ">=^1", "g"),
     (ResultValue(ratio=Ratio(numerator=Quantity(value="1"), denominator=Quantity(value="128"))), "SN", "^1^:^128", ""),
     (ResultValue(coded=Coded(codings=(Coding(code="P", display="Positif", system="urn:oid:1.2.3"),))), "CE", "P^Positif^1.2.3", ""),
     (ResultValue(text="bien"), "ST", "bien", ""),
