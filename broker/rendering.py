@@ -36,9 +36,16 @@ def _fhir(_mappings: MappingSet, document: Document, content: Content, _name: st
     return fhir.to_bytes(document, content)
 
 
+def _fhir_document(
+    _mappings: MappingSet, document: Document, content: Content, _name: str
+) -> bytes:
+    return fhir.to_bytes(document, content, "document")
+
+
 FORMS = MappingProxyType(
     {
         "fhir": Form("application/fhir+json", "a FHIR R4 transaction Bundle", _fhir),
+        "fhir-document": Form("application/fhir+json", "a FHIR R4 document Bundle", _fhir_document),
         "hl7v2": Form(
             "x-application/hl7-v2+er7", "an HL7v2 message by an outbound mapping", _hl7v2, True
         ),

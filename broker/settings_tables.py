@@ -18,7 +18,7 @@ from broker.retry import Policy
 _MOST_WORKERS = 8
 
 OnConflict = Literal["accept", "hold", "refuse"]
-Sends = Literal["original", "fhir", "hl7v2"]
+Sends = Literal["original", "fhir", "fhir-document", "hl7v2"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,7 +202,7 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
 
     Fields:
         adapter: name of the adapter
-        sends: original (the message's own bytes), fhir (each document as a FHIR R4 transaction Bundle) or hl7v2 (each as a message by an outbound mapping)
+        sends: original (the message's own bytes), fhir or fhir-document (each document as a FHIR R4 Bundle: transaction or document) or hl7v2 (each as a message by an outbound mapping)
         mapping: name of the outbound mapping (`out/hl7v2-mdm`); empty for the one whose applies_when holds
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
         retry: how failures are tried again

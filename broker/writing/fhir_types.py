@@ -128,6 +128,15 @@ def coding(item: Coded | None) -> Json | None:
     return written["coding"][0] if written and "coding" in written else None
 
 
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d|Z)")
+
+
+def when_of(text: str) -> When | None:
+    """The broker's own time stamp (`source.received_at`); None for anything else."""
+    m = _STAMP.fullmatch(text)
+    return When(value=m.group(1), offset=m.group(3)) if m else None
+
+
 _DATE = re.compile(r"(?!0000)\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?)?")
 _TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d(?::(?:[0-5]\d|60)(?:\.\d+)?)?")
 _OFFSET = re.compile(r"Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00)")
