@@ -275,12 +275,17 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
 
 
 def _expect_mappings(settings: Settings, mappings: catalogue.MappingSet) -> None:
+    """Raises SetupError when a destination names a mapping that is not there or writes another format."""
     for name, destination in settings.destinations.items():
-        if destination.mapping and destination.mapping not in mappings.outbound:
+        if not destination.mapping:
+            continue
+        found = mappings.outbound.get(destination.mapping)
+        form = rendering.FORMS.get(destination.sends)
+        if found is None or form is None or found.format != form.mappings:
             raise SetupError(
                 "mapping.unknown",
                 where=f"destination.{name}.mapping",
-                reason=f"no outbound mapping '{destination.mapping}'",
+                reason=f"no mapping '{destination.mapping}' writes what this destination sends",
                 hint="`carnet mapping show` lists them",
             )
 

@@ -103,8 +103,10 @@ def run(mapping_set: MappingSet, case: Case) -> Outcome:
 def _write(mapping_set: MappingSet, case: Case, expected: str, reading: Reading) -> Outcome:
     """Every document of the message, written by the mapping the test lies beside."""
     writer = next((o for o in mapping_set.outbound.values() if o.path == case.writer), None)
-    if writer is None or reading.failure is not None:
-        told = reading.failure.code if reading.failure else f"no mapping {case.writer.name}"
+    if writer is None or writer.format != "hl7v2" or reading.failure is not None:
+        told = (
+            reading.failure.code if reading.failure else f"no mapping {case.writer.name} to hl7v2"
+        )
         return Outcome(case, [told], rejected=told)
     made = []
     for document in reading.documents:

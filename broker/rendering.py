@@ -16,15 +16,14 @@ Content = Callable[[str], bytes]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of a document: its media type, what it is for people, and how it is written.
+    """One form of a document: its media type, the format its outbound mappings write, and how it is written.
 
     write: (mapping set, document, content, name of the outbound mapping or empty)
     """
 
     media: str
-    meaning: str
+    mappings: str
     write: Callable[[MappingSet, Document, Content, str], bytes]
-    is_mapped: bool = False
 
 
 def _hl7v2(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
@@ -32,23 +31,21 @@ def _hl7v2(mappings: MappingSet, document: Document, content: Content, name: str
     return hl7v2.to_bytes(written.segments, document.id)
 
 
-def _fhir(_mappings: MappingSet, document: Document, content: Content, _name: str) -> bytes:
-    return fhir.to_bytes(document, content)
+def _fhir(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
+    changes = mappings.adjust(document, "fhir-r4", content, mapping=name)
+    return fhir.to_bytes(document, content, "transaction", changes)
 
 
-def _fhir_document(
-    _mappings: MappingSet, document: Document, content: Content, _name: str
-) -> bytes:
-    return fhir.to_bytes(document, content, "document")
+def _fhir_document(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
+    changes = mappings.adjust(document, "fhir-r4", content, mapping=name)
+    return fhir.to_bytes(document, content, "document", changes)
 
 
 FORMS = MappingProxyType(
     {
-        "fhir": Form("application/fhir+json", "a FHIR R4 transaction Bundle", _fhir),
-        "fhir-document": Form("application/fhir+json", "a FHIR R4 document Bundle", _fhir_document),
-        "hl7v2": Form(
-            "x-application/hl7-v2+er7", "an HL7v2 message by an outbound mapping", _hl7v2, True
-        ),
+        "fhir": Form("application/fhir+json", "fhir-r4", _fhir),
+        "fhir-document": Form("application/fhir+json", "fhir-r4", _fhir_document),
+        "hl7v2": Form("x-application/hl7-v2+er7", "hl7v2", _hl7v2),
     }
 )
 """What `sends` and `carnet map --to` know, by name."""

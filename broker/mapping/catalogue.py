@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from broker.document import Document
 from broker.errors import MappingError, SetupError
-from broker.mapping import outbound
+from broker.fhir_elements import Adjustment
+from broker.mapping import outbound, outbound_fhir
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
 from broker.mapping.apply import Compiled, Entry, Mapper
@@ -25,6 +26,7 @@ from broker.mapping.coverage import reads_of
 from broker.mapping.inherit import flatten, merge_fields
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.outbound import Outbound, Written
+from broker.mapping.outbound_fhir import Adjusting
 from broker.mapping.paths import SourceFormat
 from broker.mapping.problems import Place, Problems
 from broker.mapping.run import Context, Mapped
@@ -56,7 +58,7 @@ class MappingSet:
     mappings: MappingProxyType[str, Compiled] = field(repr=False)
     mapper: Mapper = field(repr=False)
     warnings: tuple[str, ...] = ()
-    outbound: MappingProxyType[str, Outbound] = field(
+    outbound: MappingProxyType[str, Outbound | Adjusting] = field(
         default_factory=lambda: MappingProxyType({}), repr=False
     )
     systems: systems_csv.Systems = field(default=systems_csv.NONE, repr=False)
@@ -78,26 +80,42 @@ class MappingSet:
         `mapping.too_many_values`; with the place, no value.
         """
         chosen = self.outbound.get(mapping) if mapping else self._writer(document, to)
-        if chosen is None or chosen.format != to:
+        if not isinstance(chosen, Outbound) or chosen.format != to:
             raise MappingError(
                 "mapping.none", where=mapping, reason=f"no mapping of this name writes {to}"
             )
         return outbound.write(chosen, document, content, self.systems)
 
+    def adjust(
+        self, document: Document, to: str, content: Content, *, mapping: str = ""
+    ) -> list[Adjustment]:
+        """What a mapping changes of the writer's result: that of `mapping`, or of the one that applies, if any does.
+
+        Raises: MappingError as `write` does.
+        """
+        if not mapping and not self.writes(document, to):
+            return []
+        chosen = self.outbound.get(mapping) if mapping else self._writer(document, to)
+        if not isinstance(chosen, Adjusting) or chosen.format != to:
+            raise MappingError(
+                "mapping.none", where=mapping, reason=f"no mapping of this name writes {to}"
+            )
+        return outbound_fhir.adjustments(chosen, document, content, self.systems)
+
     def writes(self, document: Document, to: str) -> bool:
         """Whether some outbound mapping is meant for this document."""
         return any(
-            outbound.applies(one, document, self.systems)
+            outbound.holds(one.applies, document, self.systems)
             for one in self.outbound.values()
             if one.format == to
         )
 
-    def _writer(self, document: Document, to: str) -> Outbound:
+    def _writer(self, document: Document, to: str) -> Outbound | Adjusting:
         """The mapping that applies; of several, the one that extends the others."""
         chosen = [
             one
             for one in self.outbound.values()
-            if one.format == to and outbound.applies(one, document, self.systems)
+            if one.format == to and outbound.holds(one.applies, document, self.systems)
         ]
         covered = frozenset().union(*(one.ancestors for one in chosen))
         chosen = [one for one in chosen if one.name not in covered]
@@ -153,7 +171,7 @@ class Examined:
     mappings: MappingProxyType[str, Compiled]
     mapper: Mapper
     problems: Problems
-    outbound: MappingProxyType[str, Outbound]
+    outbound: MappingProxyType[str, Outbound | Adjusting]
     systems: systems_csv.Systems
 
 
@@ -184,7 +202,7 @@ class _Loader:
                     self.files[path] = file
         self._check_names()
         compiled: dict[str, Compiled] = {}
-        written: dict[str, Outbound] = {}
+        written: dict[str, Outbound | Adjusting] = {}
         for file in self.files.values():
             if file.source == "document":
                 out = self._compile_outbound(flatten(file, self.files, self.problems))
@@ -281,18 +299,20 @@ class _Loader:
         found = {name: self._table(ref) for name, ref in file.tables.items()}
         return {name: table for name, table in found.items() if table is not None}
 
-    def _compile_outbound(self, file: MappingFile) -> Outbound | None:
+    def _compile_outbound(self, file: MappingFile) -> Outbound | Adjusting | None:
         tables = self._tables(file)
         if file.applies_when is None:
             return None  # a fragment, compiled where it is extended
-        if file.target != "hl7v2":
+        if file.target not in {"hl7v2", "fhir-r4"}:
             message = f"a mapping from document to {file.target} is not known here"
-            self.problems.add(file.place, "E501", message, "to: hl7v2")
+            self.problems.add(file.place, "E501", message, "to: hl7v2 or fhir-r4")
             return None
         unmapped = file.defaults.get("unmapped")
         compiler = Compiler(
             DocumentSource(), tables, self.problems, unmapped.value if unmapped else "keep"
         )
+        if file.target == "fhir-r4":
+            return outbound_fhir.compile_fhir(file, compiler, file.applies_when, self.problems)
         return outbound.compile_outbound(file, compiler, file.applies_when, self.problems)
 
     def _compile(self, file: MappingFile) -> Compiled | None:

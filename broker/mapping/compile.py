@@ -47,7 +47,7 @@ from broker.mapping.closures import (
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, compile_condition
 from broker.mapping.language import RULE_KEYWORDS
-from broker.mapping.outbound_shapes import FieldType, has_code, translated
+from broker.mapping.outbound_shapes import ElementType, FieldType, has_code, translated
 from broker.mapping.paths import Path, PathError, SourceFormat
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
@@ -568,7 +568,7 @@ class Compiler:
                 self._add(table_text.place, "E305", f"unknown table '{table_text.value}'", hint)
                 return shape
             self.used_tables.add(table_text.value)
-            if isinstance(target.type, FieldType) and not has_code(path.detail[0]):
+            if isinstance(target.type, FieldType | ElementType) and not has_code(path.detail[0]):
                 reason = f"a table translates codes only, and this is a {path.type}"
                 self._add(table_text.place, "E306", reason)
                 return shape
@@ -589,7 +589,7 @@ class Compiler:
             self._add(
                 place, "E118", f"unmapped: '{policy}' is unknown", "keep, drop, reject or use CODE"
             )
-        if isinstance(target.type, FieldType):
+        if isinstance(target.type, FieldType | ElementType):
             return translated(shape, table, policy, source)
         if target.type is Coded:
             return remembered(translated_coded(shape, table, policy, source), {})
@@ -601,7 +601,7 @@ class Compiler:
         if target.codes and text not in target.codes:
             hint = did_you_mean(text, target.codes) or "one of " + ", ".join(target.codes)
             self._add(place, "E119", f"'{text}' is no code of '{target.name}'", hint)
-        if isinstance(target.type, FieldType):
+        if isinstance(target.type, FieldType | ElementType):
             return target.type.constant(text)
         if target.type is Coded:
             return Coded(codings=(Coding(code=text),))
@@ -620,7 +620,7 @@ class Compiler:
     def _template(self, text: Text, target: Target, chain: Any) -> Rule:
         checks.braces(text, self.problems)
         pieces = re.split(r"\{([^{}]*)\}", text.value)
-        is_field = isinstance(target.type, FieldType)
+        is_field = isinstance(target.type, FieldType | ElementType)
         if target.type is not str and not is_field:
             self._add(text.place, "E119", f"'{target.name}' is no text")
         texts: list[Any] = []

@@ -24,6 +24,9 @@ def flatten(file: MappingFile, files: dict[Path, MappingFile], problems: Problem
     for one in line:
         merged = _merge(merged, one, problems)
     merged.ancestors = {one.name for one in line if one is not file}
+    merged.ancestors |= {
+        text.value for one in line for text in one.extends if text.value.startswith("builtin:")
+    }
     return merged
 
 
@@ -36,6 +39,10 @@ def _line_up(
 ) -> None:
     """Ancestors before their heirs; what two parents share comes once, so it cannot undo either of them."""
     for text in file.extends:
+        if text.value.startswith("builtin:"):
+            if text.value != f"builtin:{file.target}":
+                problems.add(text.place, "E403", f"no writer '{text.value}'", "builtin:fhir-r4")
+            continue
         path = (file.path.parent / text.value).resolve()
         parent = files.get(path)
         if path in (*below, file.path):
@@ -70,8 +77,25 @@ def _merge(base: MappingFile, child: MappingFile, problems: Problems) -> Mapping
     out.document = merge_fields(base.document, child.document, problems, overrides=True)
     out.documents = _merge_entries(base.documents, child.documents, problems)
     out.segments = merge_segments(base.segments, child.segments, problems, merge_fields)
+    out.resources = _merge_resources(base.resources, child.resources)
+    out.removed = list(base.removed)
     for text in child.remove:
-        _remove(out, text, problems)
+        if child.target == "fhir-r4":
+            out.removed.append(text)  # what the writer made, or what an inherited rule would fill
+        else:
+            _remove(out, text, problems)
+    return out
+
+
+def _merge_resources(base: Block | None, child: Block | None) -> Block | None:
+    """Elements of each resource; `name+` adds to what the writer makes, so it needs no inherited rule."""
+    out = _overlaid(base, child)
+    if base is None or child is None or out is None:
+        return out
+    for name, value in child.items.items():
+        old = base.items.get(name)
+        if isinstance(old, Block) and isinstance(value, Block):
+            out.items[name] = _overlaid(old, value) or value
     return out
 
 

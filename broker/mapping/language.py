@@ -100,6 +100,8 @@ class MappingFile:
     document: Block | None = None
     documents: list[Block] = field(default_factory=list)
     segments: Sequence | None = None
+    resources: Block | None = None
+    removed: list[Text] = field(default_factory=list)
     ignore: dict[str, str] = field(default_factory=dict)
     remove: list[Text] = field(default_factory=list)
     ancestors: set[str] = field(default_factory=set)
@@ -162,6 +164,8 @@ def _file(root: Block, path: Path, problems: Problems) -> MappingFile | None:
     file.documents = _entries(root, problems)
     segments = root.items.get("segments")
     file.segments = segments if isinstance(segments, Sequence) else None
+    resources = root.items.get("resources")
+    file.resources = resources if isinstance(resources, Block) else None
     file.ignore = _ignore(root, problems)
     file.remove = [t for t in _list(root, "remove", problems) if isinstance(t, Text)]
     return file

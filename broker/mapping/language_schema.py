@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from broker.document import Attachment, Document
+from broker.fhir_elements import RESOURCES
 from broker.mapping.compile import SHAPE_NAMES
 from broker.mapping.language import (
     DEFAULT_KEYS,
@@ -90,7 +91,10 @@ _TOP: dict[str, tuple[str, Schema]] = {
     ),
     "remove": ("Target paths that were inherited and are not wanted.", {"type": "array", "items": _TEXT}),
     "segments": ("The rules of an HL7v2 message to write, segment by segment.", {"$ref": "#/definitions/segments"}),
-    "resources": ("The rules of FHIR resources to write.", {}),
+    "resources": (
+        "What changes in the FHIR resources the writer makes: elements, and where they come from.",
+        {"$ref": "#/definitions/resources"},
+    ),
     "xml": ("The rules of a CDA document to write.", {}),
 }  # fmt: skip
 
@@ -139,11 +143,7 @@ _SEGMENT: dict[str, tuple[str, Schema]] = {
             "type": "object",
             "patternProperties": {
                 r"^[A-Z][A-Z0-9]{2}-[1-9][0-9]*(\[\*\]|(\.[1-9][0-9]*){1,2})?\+?$": {
-                    "anyOf": [
-                        _TEXT,
-                        {"$ref": "#/definitions/rule"},
-                        {"type": "array", "items": {"anyOf": [_TEXT, {"$ref": "#/definitions/rule"}]}},
-                    ]
+                    "$ref": "#/definitions/rules"
                 }
             },
             "additionalProperties": False,
@@ -160,6 +160,27 @@ def schema() -> Schema:
     definitions: dict[str, Schema] = {
         "entry": _object(_ENTRY, ENTRY_KEYWORDS, ["name"]),
         "segments": {"type": "array", "items": _object(_SEGMENT, SEGMENT_KEYWORDS, [])},
+        "resources": {
+            "type": "object",
+            "properties": {
+                name: {
+                    "type": "object",
+                    "patternProperties": {
+                        r"^[a-z][A-Za-z]*(\.[a-z][A-Za-z]*)*\+?$": {"$ref": "#/definitions/rules"}
+                    },
+                    "additionalProperties": False,
+                }
+                for name in sorted(RESOURCES)
+            },
+            "additionalProperties": False,
+        },
+        "rules": {
+            "anyOf": [
+                _TEXT,
+                {"$ref": "#/definitions/rule"},
+                {"type": "array", "items": {"anyOf": [_TEXT, {"$ref": "#/definitions/rule"}]}},
+            ]
+        },
         "groups": {
             "type": "object",
             "additionalProperties": {

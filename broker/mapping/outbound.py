@@ -75,7 +75,7 @@ class Written:
 
 def write(mapping: Outbound, document: Document, content: Content, systems: Systems) -> Written:
     """The document as segments. Raises MappingError `mapping.required`, `mapping.unmapped_code`, `mapping.too_many_values`."""
-    run = _run(document, content, systems, mapping.hl7_version)
+    run = outgoing(document, content, systems, mapping.hl7_version)
     drafts: list[Draft] = []
     mapping.emit(run, DocumentSource().start(run, run.message), drafts)
     return Written(mapping.name, _numbered(drafts), run.issues)
@@ -96,13 +96,16 @@ def _numbered(drafts: list[Draft]) -> list[Segment]:
     return [Segment(name, fields) for name, fields in drafts]
 
 
-def applies(mapping: Outbound, document: Document, systems: Systems) -> bool:
-    """Whether the mapping is meant for this document."""
-    run = _run(document, _no_content, systems, mapping.hl7_version)
-    return mapping.applies(run, DocumentSource().start(run, run.message))
+def holds(applies: Callable[[Any, Any], bool], document: Document, systems: Systems) -> bool:
+    """Whether an `applies_when` holds for this document."""
+    run = outgoing(document, _no_content, systems)
+    return applies(run, DocumentSource().start(run, run.message))
 
 
-def _run(document: Document, content: Content, systems: Systems, version: Version) -> Run:
+def outgoing(
+    document: Document, content: Content, systems: Systems, version: Version = _DEFAULT_VERSION
+) -> Run:
+    """The state of one document on its way out."""
     return Run(Outgoing(document, content, version), Context(lambda _: document.id), systems)
 
 

@@ -9,10 +9,11 @@ from typing import Any
 from broker import document as model
 from broker.document import Coded, Coding
 from broker.er7 import Formatted, Repetition, repetition
+from broker.fhir_elements import PRIMITIVES
 from broker.mapping import outbound_types as types
 from broker.mapping.closures import Rule3, unmapped
 from broker.mapping.outbound_result import result_value
-from broker.mapping.paths_document import CLEARED, texts
+from broker.mapping.paths_document import CLEARED, Marker, texts
 from broker.mapping.run import Null
 from broker.mapping.tables import Table
 
@@ -39,6 +40,24 @@ class FieldType:
     def constant(self, text: str) -> Repetition | None:
         """A text as this type: one leaf."""
         return repetition(Formatted(text) if self.name == "FT" else text)
+
+
+@dataclass(frozen=True, slots=True)
+class ElementType:
+    """The data type of an element of a FHIR resource."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def constant(self, text: str) -> Any:
+        """A text as this type: a code of a concept, a truth value, a number, or the text."""
+        if self.name in {"CodeableConcept", "Coding"}:
+            return Coded(codings=(Coding(code=text),))
+        if self.name == "boolean":
+            return text == "true"
+        return int(text) if self.name == "integer" and text.isdigit() else text
 
 
 COMPONENT = FieldType("")
@@ -127,6 +146,36 @@ def _scalar(wanted: FieldType) -> Write | None:
     if name == "FT":
         return lambda _run, v: repetition(Formatted(next(iter(texts(v)), "")))
     return types.plain if wanted.is_z or name in _TEXT_TYPES | _FIRST_COMPONENT else None
+
+
+_FITS: dict[type, frozenset[str]] = {
+    model.Identifier: frozenset({"Identifier", "Reference", "text"}),
+    model.Coded: frozenset({"CodeableConcept", "Coding", "text"}),
+    model.PersonName: frozenset({"HumanName", "text"}),
+    model.Address: frozenset({"Address"}),
+    model.Telecom: frozenset({"ContactPoint", "text"}),
+    model.When: frozenset({"date", "dateTime", "instant"}),
+    model.Period: frozenset({"Period"}),
+    model.Quantity: frozenset({"Quantity"}),
+    str: frozenset({"text", "CodeableConcept", "Coding"}),
+    int: frozenset({"integer", "text"}),
+    bool: frozenset({"boolean"}),
+}
+
+
+def element_shape(wanted: ElementType, kind: Any) -> Rule3 | None:
+    """The shape from a model type into an element: the value as it is, since the writer knows its FHIR form."""
+    if wanted.name not in _FITS.get(kind, frozenset()):
+        return None
+    is_code = kind is str and wanted.name not in PRIMITIVES
+
+    def shape(_run: Any, raw: Any, _scope: Any) -> Any:
+        if raw is CLEARED:
+            return Null()
+        value = raw.text if isinstance(raw, Marker) else raw
+        return Coded(codings=(Coding(code=value),)) if is_code else value
+
+    return shape
 
 
 def has_code(kind: Any) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.document import Document
-from broker.mapping.outbound_shapes import FieldType, shape_of
+from broker.mapping.outbound_shapes import ElementType, FieldType, element_shape, shape_of
 from broker.mapping.paths import Path, Shape
 from broker.mapping.paths_document import Chain, Scope, compile_path
 
@@ -44,7 +44,9 @@ class DocumentSource:
 
     def shape(self, path: Path, wanted: Any, _forced: str) -> Shape | None:
         """By the model type read and the data type of the field."""
+        kind, name = path.detail
+        if isinstance(wanted, ElementType):
+            return element_shape(wanted, kind)
         if not isinstance(wanted, FieldType):
             return None
-        kind, name = path.detail
         return shape_of(wanted, kind, name)

@@ -8,15 +8,17 @@ Source: FHIR R4 (4.0.1); IHE MHD 4.2 "Provide Document Bundle"; CI-SIS PDSm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from broker.document import Document, Patient
+from broker.fhir_elements import Adjustment
 from broker.writing import fhir_care as care
 from broker.writing import fhir_composition, fhir_medicines, fhir_reference, fhir_results
 from broker.writing import fhir_types as types
+from broker.writing.fhir_adjust import adjust
 from broker.writing.fhir_entries import Entries
 from broker.writing.fhir_reference import Content, Missing, missing
 from broker.writing.fhir_types import Json, filled
@@ -29,19 +31,31 @@ Form = Literal["transaction", "document"]
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def to_fhir(document: Document, content: Content, form: Form = "transaction") -> Json:
+def to_fhir(
+    document: Document,
+    content: Content,
+    form: Form = "transaction",
+    adjustments: Sequence[Adjustment] = (),
+) -> Json:
     """The document as a Bundle; decimals are `Decimal`.
 
     content: called once for each attachment whose bytes are to be inlined as a Binary
+    adjustments: what a mapping changes of it
     """
-    return (
-        _transaction(document, content) if form == "transaction" else _document(document, content)
-    )
+    write = _transaction if form == "transaction" else _document
+    bundle = write(document, content)
+    adjust(bundle, adjustments)
+    return bundle
 
 
-def to_bytes(document: Document, content: Content, form: Form = "transaction") -> bytes:
+def to_bytes(
+    document: Document,
+    content: Content,
+    form: Form = "transaction",
+    adjustments: Sequence[Adjustment] = (),
+) -> bytes:
     """`to_fhir` as UTF-8 JSON, in a fixed order of keys, with every digit of every number."""
-    return _ENCODER.encode(to_fhir(document, content, form))
+    return _ENCODER.encode(to_fhir(document, content, form, adjustments))
 
 
 def _transaction(document: Document, content: Content) -> Json:

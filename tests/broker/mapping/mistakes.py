@@ -47,6 +47,10 @@ OUT_BASE = (
     .replace("applies_when: kind = 'result_report'\n", "")
 )
 
+FHIR = OUT.replace("to: hl7v2", "to: fhir-r4") + (
+    "extends:\n  - builtin:fhir-r4\nresources:\n  Patient:\n    birthDate: patient.birth_date\n"
+)
+
 
 def _writes(what: str, rules: str, **files: str) -> Mistake:
     named = {name.replace("_", "."): text for name, text in files.items()}
@@ -150,5 +154,13 @@ MISTAKES = [
     Mistake("a table for what has no code", OUT + TABLE + OUT_MSH + "  - segment: PID\n    fields:\n      PID-5:\n        from: patient.names\n        table: sex\n", {"sex.csv": SEX}),
     Mistake("a place behind a segment that is not there", OUT + "extends:\n  - base.yaml\nsegments:\n  - segment: NTE\n    after: PV1\n    fields:\n      NTE-3: title\n", {"base.yaml": OUT_BASE}),
     Mistake("removing a segment that is not inherited", OUT + "extends:\n  - base.yaml\nremove:\n  - PV2\n", {"base.yaml": OUT_BASE}),
+    Mistake("an adjustment that does not name the writer", FHIR.replace("extends:\n  - builtin:fhir-r4\n", "")),
+    Mistake("a writer that is not there", FHIR.replace("fhir-r4\nresources", "fhir\nresources")),
+    Mistake("a resource that is not written", FHIR.replace("Patient:", "Patiant:")),
+    Mistake("an element that the resource does not have", FHIR.replace("birthDate:", "birthdate:")),
+    Mistake("a value of another type for an element", FHIR.replace("patient.birth_date", "patient.names")),
+    Mistake("more of an element that is no list", FHIR.replace("birthDate:", "birthDate+:")),
+    Mistake("removing an element that FHIR requires", FHIR + "remove:\n  - Observation.status\n"),
+    Mistake("removing an element that is none", FHIR + "remove:\n  - Patient.phone\n"),
     Mistake("one name for two mappings", HEAD + "document:\n  title: PID-3\n", {"other.yaml": HEAD + "document:\n  title: PID-4\n"}),
 ]  # fmt: skip

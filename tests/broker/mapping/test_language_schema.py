@@ -61,6 +61,8 @@ def test_it_describes_every_keyword_of_the_grammar() -> None:
         "ignore:\n  - path: PID-1\n",
         "extend: a.yaml\n",
         "segments:\n  - segment: pid\n",
+        "resources:\n  Patiant:\n    birthDate: patient.birth_date\n",
+        "resources:\n  Patient:\n    Birth: patient.birth_date\n",
         "segments:\n  - segment: PID\n    PID-3: title\n",
         "segments:\n  - segment: PID\n    fields:\n      PID.3: title\n",
         "segments:\n  - segment: PID\n    fields:\n      PID-3:\n        form: title\n",
