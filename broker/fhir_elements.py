@@ -45,6 +45,12 @@ def elements_of(type_name: str) -> dict[str, Element]:
 
 
 _ELEMENTS: dict[str, str] = {
+    "List": (
+        "language:text meta:Meta code:CodeableConcept date:dateTime emptyReason:CodeableConcept "
+        "encounter:Reference entry:ListEntry* identifier:Identifier* mode:text! note:other* "
+        "orderedBy:CodeableConcept source:Reference status:text! subject:Reference title:text"
+    ),
+    "ListEntry": "date:dateTime deleted:boolean flag:CodeableConcept item:Reference!",
     "Patient": (
         "language:text meta:Meta active:boolean address:Address* birthDate:date "
         "communication:PatientCommunication* contact:PatientContact* deceasedBoolean:boolean "
@@ -357,6 +363,7 @@ RESOURCES: frozenset[str] = frozenset(
         "DocumentReference",
         "Encounter",
         "Immunization",
+        "List",
         "Location",
         "MedicationAdministration",
         "MedicationDispense",

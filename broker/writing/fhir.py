@@ -16,7 +16,13 @@ import msgspec
 from broker.document import Document, Patient
 from broker.fhir_elements import Adjustment
 from broker.writing import fhir_care as care
-from broker.writing import fhir_composition, fhir_medicines, fhir_reference, fhir_results
+from broker.writing import (
+    fhir_composition,
+    fhir_medicines,
+    fhir_reference,
+    fhir_results,
+    fhir_submission,
+)
 from broker.writing import fhir_types as types
 from broker.writing.fhir_adjust import adjust
 from broker.writing.fhir_entries import Entries
@@ -65,6 +71,9 @@ def _transaction(document: Document, content: Content) -> Json:
     related = [url for title, _, url in records if title == _REPORTS]
     reference = fhir_reference.document_reference(entries, document, content, subject, related)
     target = entries.add("document", reference)
+    if fhir_reference.shared(document):
+        listed = fhir_submission.submission_set(entries, document, subject, target)
+        entries.add("submission set", listed)
     entries.add("provenance", _provenance(document, target))
     return {
         "resourceType": "Bundle",

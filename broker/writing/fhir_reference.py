@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from broker.document import Attachment, Document
+from broker.document import Attachment, Document, Patient
 from broker.writing import fhir_types as types
 from broker.writing.fhir_entries import Entries
 from broker.writing.fhir_types import Json, filled
@@ -58,9 +58,13 @@ def document_reference(
         description=document.comments or document.title,
         securityLabel=types.each(types.concept, document.confidentiality),
         content=contents or [{"attachment": filled(title=document.title or "document")}],
-        context=_context(document, subject, related),
+        context=_context(document, related),
     )
     people = types.Contained(resource.setdefault("contained", []))
+    source = source_patient(document.patient)
+    if source:
+        resource["contained"].append(source)
+        resource.setdefault("context", {})["sourcePatientInfo"] = {"reference": f"#{source['id']}"}
     resource.update(
         filled(
             author=types.each(people.author, document.authors),
@@ -117,7 +121,21 @@ def binary(entries: Entries, content: Content, item: Attachment, number: int) ->
     return entries.add(f"binary {number}", resource)
 
 
-def _context(document: Document, subject: str, related: list[str]) -> Json:
+def source_patient(patient: Patient | None) -> Json | None:
+    """The patient as the source knows them: by its own identifiers, or by the INS where there is no other."""
+    if patient is None:
+        return None
+    own = [item for item in patient.identifiers if not item.kind.startswith("INS-")]
+    content = filled(
+        identifier=types.each(types.identifier, own or patient.identifiers),
+        name=types.each(types.name, patient.names),
+        gender=patient.sex if patient.sex in types.GENDERS else None,
+        birthDate=types.date(patient.birth_date),
+    )
+    return {"resourceType": "Patient", "id": "source-patient", **content} if content else None
+
+
+def _context(document: Document, related: list[str]) -> Json:
     return filled(
         event=types.each(types.concept, document.event_codes),
         period=filled(
@@ -125,7 +143,6 @@ def _context(document: Document, subject: str, related: list[str]) -> Json:
         ),
         facilityType=types.concept(document.facility_type),
         practiceSetting=types.concept(document.practice_setting),
-        sourcePatientInfo=types.reference(subject),
         related=[
             *({"identifier": types.identifier(item)} for item in document.reference_ids),
             *({"reference": url} for url in related),

@@ -295,15 +295,17 @@ class Contained:
         organization = self.organization(author.organization)
         if author.person is None:
             return self._device(author) or organization
-        practitioner = self._person(author.person)
+        practitioner = self.person(author.person)
         codes = each(concept, [author.function, author.person.role_code])
-        if not organization and not codes:
+        specialities = each(concept, [author.person.profession, author.person.speciality])
+        if not organization and not codes and not specialities:
             return practitioner
         return self._add(
             "PractitionerRole",
             practitioner=practitioner,
             organization=organization,
             code=codes,
+            specialty=specialities,
         )
 
     def organization(self, item: Organization | None) -> Json | None:
@@ -319,7 +321,8 @@ class Contained:
             address=each(address, item.addresses),
         )
 
-    def _person(self, person: Person) -> Json | None:
+    def person(self, person: Person) -> Json | None:
+        """A Practitioner."""
         return self._add(
             "Practitioner",
             identifier=each(identifier, person.identifiers),

@@ -15,6 +15,7 @@ from lxml import etree
 from broker.document import (
     Allergy,
     Appointment,
+    Attachment,
     Author,
     Coded,
     Coding,
@@ -37,6 +38,7 @@ from broker.document import (
     Problem,
     Procedure,
     Quantity,
+    Recipient,
     Report,
     ResultValue,
     Section,
@@ -292,6 +294,43 @@ def test_the_provenance_says_who_sent_what_and_when_it_was_received() -> None:
     assert found["recorded"] == "2024-03-09T06:40:00+00:00"
     assert found["agent"] == [{"who": {"display": "CHU"}}]
     assert found["entity"][0]["what"]["identifier"]["value"] == "MSG1"
+
+
+def test_a_transaction_with_content_has_one_submission_set() -> None:
+    content = Attachment(sha256="ab", sha1="ab", size=2, media_type="text/plain", role="main")
+    sender = Author(person=Person(name=PersonName(family="DEMANDEUR")))
+    recipient = Recipient(organization=CLINIC)
+    document = msgspec.structs.replace(
+        EVERYTHING, attachments=(content,), sender=sender, recipients=(recipient,)
+    )
+
+    bundle = to_fhir(document, lambda _: b"ab")
+
+    (listed,) = _of("List", bundle)
+    urls = {entry["fullUrl"]: entry["resource"]["resourceType"] for entry in bundle["entry"]}
+    assert urls[listed["entry"][0]["item"]["reference"]] == "DocumentReference"
+    assert listed["date"] == "2024-03-09T06:40:00+00:00"
+    assert listed["contained"][0]["name"][0]["family"] == "DEMANDEUR"
+    assert listed["extension"][0]["valueReference"] == {"reference": "#organization2"}
+    assert _of("List") == []
+    Bundle.model_validate_json(msgspec.json.encode(bundle))
+
+
+def test_the_source_patient_is_known_by_the_identifiers_of_the_source() -> None:
+    patient = Patient(
+        identifiers=(
+            Identifier(value="1", kind="INS-NIR", system="ins_nir"),
+            Identifier(value="IPP", system="1.2"),
+        )
+    )
+    (reference,) = _of(
+        "DocumentReference",
+        _bundle(document=msgspec.structs.replace(EVERYTHING, patient=patient)),
+    )
+
+    source = next(one for one in reference["contained"] if one["resourceType"] == "Patient")
+    assert [one["value"] for one in source["identifier"]] == ["IPP"]
+    assert reference["context"]["sourcePatientInfo"] == {"reference": f"#{source['id']}"}
 
 
 def test_a_medicine_keeps_what_was_done_with_it() -> None:
