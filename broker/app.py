@@ -15,7 +15,7 @@ from random import Random
 import uvloop
 from sqlalchemy import Engine
 
-from broker import installation, mapping_sets, plugins
+from broker import installation, mapping_sets, plugins, rendering
 from broker.contracts import Queue, QueueOptions, Source
 from broker.database import migrate
 from broker.database.engine import open_engine
@@ -24,7 +24,6 @@ from broker.document import Document
 from broker.errors import SetupError
 from broker.hand_over import HandOver
 from broker.intake import Intake, Limits
-from broker.mapper import Mapper
 from broker.mapping import catalogue
 from broker.pipeline import Pipeline
 from broker.rules import decide, routing
@@ -33,7 +32,6 @@ from broker.settings import Settings
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
 from broker.worker import INBOUND, Worker
-from broker.writing.formats import FORMATS
 
 ROLES = ("gateway", "worker", "courier", "scheduler")
 
@@ -248,19 +246,25 @@ _ROLES: dict[str, Callable[..., None]] = {
 
 def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer: str) -> Pipeline:
     """The pipeline of one worker, with the mapping set and the rules of the settings."""
-    formats = {name: destination.sends for name, destination in settings.destinations.items()}
+    mapper = mapping_sets.at_start(engine, settings.mappings.folders, writer, utc_now())
+    _expect_mappings(settings, mapper.mapping_set)
 
     def render(
-        destination: str, document: Document, attachments: Mapping[str, bytes]
+        mappings: catalogue.MappingSet,
+        destination: str,
+        document: Document,
+        attachments: Mapping[str, bytes],
     ) -> tuple[str, bytes] | None:
-        if formats[destination] == "original":
+        given = settings.destinations[destination]
+        if given.sends == "original":
             return None
-        chosen = FORMATS[formats[destination]]
-        return chosen.media, chosen.to_bytes(document, lambda digest: attachments[digest])
+        return rendering.render(
+            mappings, document, given.sends, attachments.__getitem__, mapping=given.mapping
+        )
 
     return Pipeline(
         engine,
-        mapping_sets.at_start(engine, settings.mappings.folders, writer, utc_now()),
+        mapper,
         mapping_sets.Watch(engine, mapping_sets.sets_folder(settings.site.data_folder), utc_now),
         decide.load(settings.rules.folder),
         routing.load(settings.routes),
@@ -273,9 +277,20 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
     )
 
 
-def mapper_of(settings: Settings) -> Mapper:
-    """The mapper with the settings' mapping set. Raises SetupError with every problem of the set."""
-    return Mapper(catalogue.load(settings.mappings.folders))
+def _expect_mappings(settings: Settings, mappings: catalogue.MappingSet) -> None:
+    """Raises SetupError when a destination names a mapping that is not there or writes another format."""
+    for name, destination in settings.destinations.items():
+        if not destination.mapping:
+            continue
+        found = mappings.outbound.get(destination.mapping)
+        form = rendering.FORMS.get(destination.sends)
+        if found is None or form is None or found.format != form.mappings:
+            raise SetupError(
+                "mapping.unknown",
+                where=f"destination.{name}.mapping",
+                reason=f"no mapping '{destination.mapping}' writes what this destination sends",
+                hint="`carnet mapping show` lists them",
+            )
 
 
 def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> Queue:

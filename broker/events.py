@@ -329,6 +329,11 @@ REASONS: dict[str, Words] = {
         "Le mapping n'a produit aucun document de ce message.",
         "Look at the conditions of its documents, or set allow_none where that is meant.",
     ),
+    "writing.charset": Words(
+        "A text has a character that the destination's character set does not have.",
+        "Un texte contient un caractère absent du jeu de caractères du destinataire.",
+        "Let the outbound mapping write UNICODE UTF-8 in MSH-18, or agree on another set with the destination.",
+    ),
     "mapping.required": Words(
         "A field that the mapping requires is missing.",
         "Un champ exigé par le mapping est absent.",

@@ -63,6 +63,11 @@ class Mapper:
         """SHA-256 of the mapping set's files: what a document's provenance points to."""
         return self._set.hash
 
+    @property
+    def mapping_set(self) -> MappingSet:
+        """The set itself: its outbound mappings write what its inbound ones read."""
+        return self._set
+
     def messages_in(self, body: bytes, declared: str = "") -> list[bytes]:
         """The messages of a file: several of HL7v2 or FHIR, one of anything else."""
         kind = media.recognise(body, declared)

@@ -27,6 +27,7 @@ from broker.document import Document, Issue, encode
 from broker.errors import CarnetError, SetupError
 from broker.identity import matching
 from broker.mapper import Given, Mapper, Reading, errors_of, held_at
+from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
 from broker.records import content, coverage, filing, lanes, messages, outbox, patients, tallies
@@ -46,8 +47,9 @@ _SEEN_EVERY = timedelta(seconds=5)
 _TREES_LOOKED_AT = 16
 """One in so many CDA and FHIR messages is looked at for what no rule reads: there it costs as much as reading."""
 
-Render = Callable[[str, Document, Mapping[str, bytes]], tuple[str, bytes] | None]
-"""Renders a document for a destination: (media, bytes), or None where the message's own bytes are sent."""
+Render = Callable[[MappingSet, str, Document, Mapping[str, bytes]], tuple[str, bytes] | None]
+"""Renders a document for a destination with the set in use: (media, bytes), or None where the message's own bytes are
+sent."""
 
 
 @dataclass(slots=True)
@@ -382,7 +384,9 @@ class Pipeline:
             for destination, route in self._routing.route(
                 document, hand.message.source, hand.message.media
             ):
-                rendered = self._render(destination, document, hand.reading.attachments)
+                rendered = self._render(
+                    self._mapper.mapping_set, destination, document, hand.reading.attachments
+                )
                 if rendered is None and destination in sent:
                     continue
                 sent.add(destination)

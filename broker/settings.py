@@ -84,6 +84,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     adapter: str
     sends: Sends
+    mapping: str
     idempotent: bool
     retry: Policy
     options: Any
@@ -272,6 +273,7 @@ def _destinations(
             name=name,
             adapter=common.adapter,
             sends=common.sends,
+            mapping=common.mapping,
             idempotent=common.idempotent,
             retry=common.retry,
             options=options,

@@ -18,7 +18,7 @@ from broker.retry import Policy
 _MOST_WORKERS = 8
 
 OnConflict = Literal["accept", "hold", "refuse"]
-Sends = Literal["original", "fhir", "cda", "xdm"]
+Sends = Literal["original", "fhir", "fhir-document", "hl7v2", "cda", "xdm"]
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,13 +202,15 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
 
     Fields:
         adapter: name of the adapter
-        sends: original (the message's own bytes), or each document as fhir (a FHIR R4 transaction Bundle), cda (CDA R2; what came as a CDA stays as it is) or xdm (an IHE XDM archive of the CDA and its metadata)
+        sends: original (the message's own bytes), or each document as fhir or fhir-document (a FHIR R4 Bundle: transaction or document), hl7v2 (a message by an outbound mapping), cda (CDA R2; what came as a CDA stays as it is) or xdm (an IHE XDM archive of the CDA and its metadata)
+        mapping: name of the outbound mapping (`out/hl7v2-mdm`); empty for the one whose applies_when holds
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
         retry: how failures are tried again
     """
 
     adapter: str
     sends: Sends = "original"
+    mapping: str = ""
     idempotent: bool = False
     retry: Policy = Policy()
 

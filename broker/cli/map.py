@@ -76,9 +76,17 @@ def map_(
         str | None,
         typer.Option(
             metavar="FORMAT",
-            help="Print the documents as a destination is sent them: fhir, cda, xdm; or xds, their metadata.",
+            help="Print the documents as a destination is sent them: fhir, fhir-document, hl7v2, cda, xdm; or xds, "
+            "their metadata.",
         ),
     ] = None,
+    using: Annotated[
+        str,
+        typer.Option(
+            metavar="MAPPING",
+            help="With --to: the outbound mapping instead of the one that applies.",
+        ),
+    ] = "",
     document: Annotated[
         int | None, typer.Option(min=0, help="With --to: only this document, counted from 0.")
     ] = None,
@@ -92,6 +100,7 @@ def map_(
         carnet map partner-files/ --coverage
         carnet map partner-files/ --summary
         carnet map samples/04-oru-utf8.hl7 --to cda > report.xml
+        carnet map samples/04-oru-utf8.hl7 --to hl7v2
         carnet map samples/10-cda-imaging.xml --to xds
 
     With --to, what a message's documents become in a format: a CDA that came as one is printed byte for byte. --to xds
@@ -108,9 +117,9 @@ def map_(
             where="carnet map",
             reason="--explain, --coverage, --summary and --to exclude each other",
         )
-    printer = map_to.Printer(to, document) if to is not None else None
     found = catalogue.load(setup.read_settings(config).mappings.folders)
     mapper = Mapper(found)
+    printer = map_to.Printer(found, to, document, using) if to is not None else None
     paths = list(send.files_of(files))
     counts: dict[str, Count] = {}
     unread: Counter[str] = Counter()

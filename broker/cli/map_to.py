@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from broker import rendering
 from broker.cli import output
 from broker.errors import PermanentError, SetupError
 from broker.mapper import Reading
+from broker.mapping.catalogue import MappingSet
 from broker.writing import xds
-from broker.writing.formats import FORMATS
 
 _DESCRIBED = frozenset({"xds", "xdm"})
 _BINARY = frozenset({"xdm"})
@@ -20,14 +21,16 @@ class Printer:
     `found` says whether anything was refused or missing.
     """
 
-    def __init__(self, name: str, only: int | None) -> None:
-        """Raises: SetupError `usage.map` for a format that is none."""
-        if name not in FORMATS:
-            known = ", ".join(f"{key} ({form.what})" for key, form in FORMATS.items())
+    def __init__(self, mappings: MappingSet, name: str, only: int | None, using: str) -> None:
+        """`using` names an outbound mapping. Raises: SetupError `usage.map` for a format that is none."""
+        if name not in rendering.FORMS:
+            known = ", ".join(f"{key} ({form.what})" for key, form in rendering.FORMS.items())
             raise SetupError(
                 "usage.map", where="--to", reason="no such format", hint=f"known: {known}"
             )
+        self._mappings = mappings
         self._name = name
+        self._using = using
         self._only = only
         self._number = -1
         self._printed = 0
@@ -50,7 +53,13 @@ class Printer:
                     hint="choose one with --document 0, --document 1, …",
                 )
             try:
-                data = FORMATS[self._name].to_bytes(document, reading.attachments.__getitem__)
+                _, data = rendering.render(
+                    self._mappings,
+                    document,
+                    self._name,
+                    reading.attachments.__getitem__,
+                    mapping=self._using,
+                )
             except PermanentError as error:
                 self.found = True
                 output.failure(error)

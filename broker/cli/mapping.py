@@ -41,18 +41,19 @@ def lint(
     Exit codes: 0 nothing wrong, 1 problems, 2 usage or set-up.
     """
     found = catalogue.examine(folders or setup.read_settings(config).mappings.folders)
+    names = sorted([*found.mappings, *found.outbound])
     problems = [
         {"severity": problem.severity, "text": found.problems.render(problem)}
         for problem in found.problems.found
     ]
     if json:
-        output.tell({"hash": found.hash, "mappings": sorted(found.mappings), "problems": problems})
+        output.tell({"hash": found.hash, "mappings": names, "problems": problems})
     else:
         for problem in problems:
             output.say(escape(problem["text"]))
         errors = sum(problem["severity"] == "error" for problem in problems)
         output.say(
-            f"{len(found.mappings)} mappings, {errors} errors, {len(problems) - errors} warnings · set {found.hash[:12]}"
+            f"{len(names)} mappings, {errors} errors, {len(problems) - errors} warnings · set {found.hash[:12]}"
         )
     raise typer.Exit(
         output.FOUND if any(p["severity"] == "error" for p in problems) else output.GOOD
@@ -130,7 +131,9 @@ def _update(outcome: golden_tests.Outcome) -> str:
     path = outcome.case.expectation
     before = path.read_text(encoding="utf-8")
     try:
-        after = golden_update.updated(before, path.name, outcome.mapped, outcome.rejected)
+        after = outcome.written or golden_update.updated(
+            before, path.name, outcome.mapped, outcome.rejected
+        )
     except ValueError as error:
         output.aside().print(escape(str(error)))
         return ""
@@ -187,10 +190,11 @@ def show(
     """
     found = catalogue.load(setup.read_settings(config).mappings.folders)
     if name is None:
-        for one in sorted(found.mappings):
+        for one in sorted([*found.mappings, *found.outbound]):
             output.tell({"mapping": one}) if json else output.say(escape(one))
         return
-    if name not in found.mappings:
+    compiled = found.mappings.get(name) or found.outbound.get(name)
+    if compiled is None:
         raise SetupError(
             "mapping.unknown",
             where=name,
@@ -199,7 +203,7 @@ def show(
         )
     rules = [
         (rule.target.replace("[{}]", ""), rule.source, rule.table, str(rule.place))
-        for rule in found.mappings[name].rules
+        for rule in compiled.rules
     ]
     if json:
         for target, source, table, place in rules:

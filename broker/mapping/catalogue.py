@@ -14,7 +14,9 @@ from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from broker.document import Document
-from broker.errors import SetupError
+from broker.errors import MappingError, SetupError
+from broker.fhir_elements import Adjustment
+from broker.mapping import outbound, outbound_fhir
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
 from broker.mapping.apply import Compiled, Entry, Mapper
@@ -23,10 +25,13 @@ from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, Suspects, reads_of
 from broker.mapping.inherit import flatten, merge_fields, without
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
+from broker.mapping.outbound import Outbound, Written
+from broker.mapping.outbound_fhir import Adjusting
 from broker.mapping.paths import SourceFormat
 from broker.mapping.problems import Place, Problems
 from broker.mapping.run import Context, Coverage, Mapped
 from broker.mapping.source_cda import CdaSource
+from broker.mapping.source_document import Content, DocumentSource
 from broker.mapping.source_fhir import FhirSource
 from broker.mapping.source_hl7v2 import Hl7v2Source
 from broker.mapping.strict_yaml import Block, Text
@@ -53,6 +58,10 @@ class MappingSet:
     mappings: MappingProxyType[str, Compiled] = field(repr=False)
     mapper: Mapper = field(repr=False)
     warnings: tuple[str, ...] = ()
+    outbound: MappingProxyType[str, Outbound | Adjusting] = field(
+        default_factory=lambda: MappingProxyType({}), repr=False
+    )
+    systems: systems_csv.Systems = field(default=systems_csv.NONE, repr=False)
 
     def apply(self, parsed: Any, context: Context, *, coverage: Coverage = False) -> Mapped:
         """Map one parsed message (its `format_name` says which mappings are tried).
@@ -62,6 +71,65 @@ class MappingSet:
         `mapping.no_document`, `mapping.too_many_values`, `embedded.patient_mismatch`; with the place, no value.
         """
         return self.mapper.apply(parsed, context, coverage)
+
+    def write(self, document: Document, to: str, content: Content, *, mapping: str = "") -> Written:
+        """Turn a document into the segments of a message by the outbound mapping `mapping`, or the one that applies.
+
+        content: the bytes of an attachment, by the SHA-256 the document gives for it
+        Raises: MappingError `mapping.none`, `mapping.ambiguous`, `mapping.required`, `mapping.unmapped_code`,
+        `mapping.too_many_values`; with the place, no value.
+        """
+        chosen = self.outbound.get(mapping) if mapping else self._writer(document, to)
+        if not isinstance(chosen, Outbound) or chosen.format != to:
+            raise MappingError(
+                "mapping.none", where=mapping, reason=f"no mapping of this name writes {to}"
+            )
+        return outbound.write(chosen, document, content, self.systems)
+
+    def adjust(
+        self, document: Document, to: str, content: Content, *, mapping: str = ""
+    ) -> list[Adjustment]:
+        """What a mapping changes of the writer's result: that of `mapping`, or of the one that applies, if any does.
+
+        Raises: MappingError as `write` does.
+        """
+        if not mapping and not self.writes(document, to):
+            return []
+        chosen = self.outbound.get(mapping) if mapping else self._writer(document, to)
+        if not isinstance(chosen, Adjusting) or chosen.format != to:
+            raise MappingError(
+                "mapping.none", where=mapping, reason=f"no mapping of this name writes {to}"
+            )
+        return outbound_fhir.adjustments(chosen, document, content, self.systems)
+
+    def writes(self, document: Document, to: str) -> bool:
+        """Whether some outbound mapping is meant for this document."""
+        return any(
+            outbound.holds(one.applies, document, self.systems)
+            for one in self.outbound.values()
+            if one.format == to
+        )
+
+    def _writer(self, document: Document, to: str) -> Outbound | Adjusting:
+        """The mapping that applies; of several, the one that extends the others."""
+        chosen = [
+            one
+            for one in self.outbound.values()
+            if one.format == to and outbound.holds(one.applies, document, self.systems)
+        ]
+        covered = frozenset().union(*(one.ancestors for one in chosen))
+        chosen = [one for one in chosen if one.name not in covered]
+        if not chosen:
+            raise MappingError(
+                "mapping.none", where="kind", reason=f"no mapping writes {document.kind} as {to}"
+            )
+        if len(chosen) > 1:
+            raise MappingError(
+                "mapping.ambiguous",
+                where=", ".join(sorted(one.name for one in chosen)),
+                reason="several mappings apply and none extends the others",
+            )
+        return chosen[0]
 
     def explain(self, mapped: Mapped, document: int, target: str) -> list[Trace]:
         """The rules that gave `target` (a model path without indexes) of the nth document of `mapped`."""
@@ -90,7 +158,9 @@ def load(folder: Path | Iterable[Path]) -> MappingSet:
     found.problems.raise_errors()
     problems = found.problems
     warnings = tuple(problems.render(p) for p in problems.found if p.severity == "warning")
-    return MappingSet(found.hash, found.mappings, found.mapper, warnings)
+    return MappingSet(
+        found.hash, found.mappings, found.mapper, warnings, found.outbound, found.systems
+    )
 
 
 @dataclass(slots=True)
@@ -101,6 +171,8 @@ class Examined:
     mappings: MappingProxyType[str, Compiled]
     mapper: Mapper
     problems: Problems
+    outbound: MappingProxyType[str, Outbound | Adjusting]
+    systems: systems_csv.Systems
 
 
 def examine(folder: Path | Iterable[Path]) -> Examined:
@@ -133,8 +205,16 @@ class _Loader:
         extended = {
             (f.path.parent / t.value).resolve() for f in self.files.values() for t in f.extends
         }
+        written: dict[str, Outbound | Adjusting] = {}
         for path, file in self.files.items():
-            if file.source == "document" or file.target != "document":
+            if file.source == "document":
+                out = self._compile_outbound(flatten(file, self.files, self.problems))
+                if out is not None:
+                    written[out.name] = out
+                continue
+            if file.target != "document":
+                message = f"a mapping from {file.source} to {file.target} is not known here"
+                self.problems.add(file.place, "E501", message, "to: document")
                 continue
             if file.applies_when is None and path in extended:
                 continue  # a fragment, examined with the files that extend it
@@ -144,7 +224,9 @@ class _Loader:
         mappings = MappingProxyType(compiled)
         set_hash = self._hash()
         mapper = Mapper(mappings, self.systems, set_hash)
-        return Examined(set_hash, mappings, mapper, self.problems)
+        return Examined(
+            set_hash, mappings, mapper, self.problems, MappingProxyType(written), self.systems
+        )
 
     def _shown(self, path: Path) -> str:
         for root in self.roots:
@@ -218,12 +300,28 @@ class _Loader:
         self.problems.add(ref.place, "E301", f"table file '{ref.file}' is not there")
         return None
 
+    def _tables(self, file: MappingFile) -> dict[str, Table]:
+        found = {name: self._table(ref) for name, ref in file.tables.items()}
+        return {name: table for name, table in found.items() if table is not None}
+
+    def _compile_outbound(self, file: MappingFile) -> Outbound | Adjusting | None:
+        tables = self._tables(file)
+        if file.applies_when is None:
+            return None  # a fragment, compiled where it is extended
+        if file.target not in {"hl7v2", "fhir-r4"}:
+            message = f"a mapping from document to {file.target} is not known here"
+            self.problems.add(file.place, "E501", message, "to: hl7v2 or fhir-r4")
+            return None
+        unmapped = file.defaults.get("unmapped")
+        compiler = Compiler(
+            DocumentSource(), tables, self.problems, unmapped.value if unmapped else "keep"
+        )
+        if file.target == "fhir-r4":
+            return outbound_fhir.compile_fhir(file, compiler, file.applies_when, self.problems)
+        return outbound.compile_outbound(file, compiler, file.applies_when, self.problems)
+
     def _compile(self, file: MappingFile) -> Compiled | None:
-        tables = {}
-        for name, ref in file.tables.items():
-            table = self._table(ref)
-            if table is not None:
-                tables[name] = table
+        tables = self._tables(file)
         if file.applies_when is None:
             return None  # a fragment, compiled where it is extended
         source, selector = self._source(file, tables)

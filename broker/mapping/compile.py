@@ -49,6 +49,7 @@ from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, c
 from broker.mapping.fused import FieldRule, remembered_rule, remembered_test
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
+from broker.mapping.outbound_shapes import ElementType, FieldType, has_code, translated
 from broker.mapping.paths import Path, PathError, Shape, SourceFormat
 from broker.mapping.presence import Fill, Needs, Pair, concatenated, filled, needs
 from broker.mapping.problems import Place, Problems, did_you_mean
@@ -641,6 +642,10 @@ class Compiler:
                 self._add(table_text.place, "E305", f"unknown table '{table_text.value}'", hint)
                 return shape
             self.used_tables.add(table_text.value)
+            if isinstance(target.type, FieldType | ElementType) and not has_code(path.detail[0]):
+                reason = f"a table translates codes only, and this is a {path.type}"
+                self._add(table_text.place, "E306", reason)
+                return shape
             checks.codes_of_table(table, target, table_text.place, self.problems)
             shape = self._translated(shape, table, target, item, text.value)
         if target.codes:
@@ -661,6 +666,8 @@ class Compiler:
                 f"unmapped: '{policy}' is unknown",
                 "keep, drop, reject, hold or use CODE",
             )
+        if isinstance(target.type, FieldType | ElementType):
+            return translated(shape, table, policy, source)
         if target.type is Coded:
             return remembered(translated_coded(shape, table, policy, source), {})
         if target.type is not str:
@@ -671,6 +678,8 @@ class Compiler:
         if target.codes and text not in target.codes:
             hint = did_you_mean(text, target.codes) or "one of " + ", ".join(target.codes)
             self._add(place, "E119", f"'{text}' is no code of '{target.name}'", hint)
+        if isinstance(target.type, FieldType | ElementType):
+            return target.type.constant(text)
         if target.type is Coded:
             return Coded(codings=(Coding(code=text),))
         if target.type is bool:
@@ -688,7 +697,8 @@ class Compiler:
     def _template(self, text: Text, target: Target, chain: Any) -> Rule:
         checks.braces(text, self.problems)
         pieces = re.split(r"\{([^{}]*)\}", text.value)
-        if target.type is not str:
+        is_field = isinstance(target.type, FieldType | ElementType)
+        if target.type is not str and not is_field:
             self._add(text.place, "E119", f"'{target.name}' is no text")
         texts: list[Any] = []
         for i, piece in enumerate(pieces):
@@ -709,7 +719,8 @@ class Compiler:
                 if values:
                     found = True
                     out.append(values[0])
-            return "".join(out).strip() if found else None
+            filled = "".join(out).strip() if found else None
+            return target.type.constant(filled) if is_field and filled else filled
 
         return fill
 

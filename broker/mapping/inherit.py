@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from broker.mapping import parts
+from broker.mapping.inherit_segments import merge_segments, without_segment
 from broker.mapping.language import RULE_KEYWORDS, MappingFile
 from broker.mapping.problems import Problems
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -32,6 +33,9 @@ def flatten(file: MappingFile, files: dict[Path, MappingFile], problems: Problem
         document, documents = laid.laid_into(one)
         merged = _merge(merged, replace(one, document=document, documents=documents), problems)
     merged.ancestors = {one.name for one in line if one is not file}
+    merged.ancestors |= {
+        text.value for one in line for text in one.extends if text.value.startswith("builtin:")
+    }
     return merged
 
 
@@ -44,6 +48,10 @@ def _line_up(
 ) -> None:
     """Ancestors before their heirs; what two parents share comes once, so it cannot undo either of them."""
     for text in file.extends:
+        if text.value.startswith("builtin:"):
+            if text.value != f"builtin:{file.target}":
+                problems.add(text.place, "E403", f"no writer '{text.value}'", "builtin:fhir-r4")
+            continue
         path = (file.path.parent / text.value).resolve()
         parent = files.get(path)
         if path in (*below, file.path):
@@ -54,6 +62,8 @@ def _line_up(
             problems.add(text.place, "E403", f"no mapping file '{text.value}' in this set")
         elif parent.source != file.source:
             problems.add(text.place, "E404", f"'{text.value}' maps from {parent.source}")
+        elif parent.target != file.target:
+            problems.add(text.place, "E404", f"'{text.value}' maps to {parent.target}")
         else:
             _line_up(parent, files, problems, (*below, file.path), line)
     if file not in line:
@@ -75,8 +85,26 @@ def _merge(base: MappingFile, child: MappingFile, problems: Problems) -> Mapping
     out.ignore = {**base.ignore, **child.ignore}
     out.document = merge_fields(base.document, child.document, problems, overrides=True)
     out.documents = _merge_entries(base.documents, child.documents, problems)
+    out.segments = merge_segments(base.segments, child.segments, problems, merge_fields)
+    out.resources = _merge_resources(base.resources, child.resources)
+    out.removed = list(base.removed)
     for text in child.remove:
-        _remove(out, text, problems)
+        if child.target == "fhir-r4":
+            out.removed.append(text)  # what the writer made, or what an inherited rule would fill
+        else:
+            _remove(out, text, problems)
+    return out
+
+
+def _merge_resources(base: Block | None, child: Block | None) -> Block | None:
+    """Elements of each resource; `name+` adds to what the writer makes, so it needs no inherited rule."""
+    out = _overlaid(base, child)
+    if base is None or child is None or out is None:
+        return out
+    for name, value in child.items.items():
+        old = base.items.get(name)
+        if isinstance(old, Block) and isinstance(value, Block):
+            out.items[name] = _overlaid(old, value) or value
     return out
 
 
@@ -190,20 +218,23 @@ def _entry_name(entry: Block) -> str:
 
 
 def _remove(file: MappingFile, text: Text, problems: Problems) -> None:
+    if file.segments is not None and (cut := without_segment(file.segments, text.value)):
+        file.segments = cut
+        return
     names = text.value.split(".")
     tops = [file.document, *(e.items.get("fields") for e in file.documents)]
     found = False
     for i, top in enumerate(tops):
         if isinstance(top, Block):
-            cut = _without(top, names)
-            if cut is not None:
+            left = _without(top, names)
+            if left is not None:
                 found = True
                 if i == 0:
-                    file.document = cut
+                    file.document = left
                 else:
                     entry = file.documents[i - 1]
                     copied = Block(entry.place, dict(entry.items), dict(entry.keys))
-                    copied.items["fields"] = cut
+                    copied.items["fields"] = left
                     file.documents[i - 1] = copied
     if not found:
         problems.add(

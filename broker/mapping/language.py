@@ -57,6 +57,9 @@ TOP_KEYS = frozenset(
         "remove",
     ]
 )
+SEGMENT_KEYWORDS = frozenset(
+    ["name", "segment", "each", "when", "fields", "segments", "after", "comment"]
+)
 DEFAULT_KEYS = frozenset(
     [
         "timezone",
@@ -101,6 +104,9 @@ class MappingFile:
     parts: dict[str, Block] = field(default_factory=dict)
     document: Block | None = None
     documents: list[Block] = field(default_factory=list)
+    segments: Sequence | None = None
+    resources: Block | None = None
+    removed: list[Text] = field(default_factory=list)
     ignore: dict[str, str] = field(default_factory=dict)
     remove: list[Text] = field(default_factory=list)
     ancestors: set[str] = field(default_factory=set)
@@ -154,6 +160,10 @@ def _file(root: Block, path: Path, problems: Problems) -> MappingFile | None:
     document = root.items.get("document")
     file.document = document if isinstance(document, Block) else None
     file.documents = _entries(root, problems)
+    segments = root.items.get("segments")
+    file.segments = segments if isinstance(segments, Sequence) else None
+    resources = root.items.get("resources")
+    file.resources = resources if isinstance(resources, Block) else None
     file.ignore = _ignore(root, problems)
     file.remove = [t for t in _list(root, "remove", problems) if isinstance(t, Text)]
     return file

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from broker.document import Attachment, Document
+from broker.fhir_elements import RESOURCES
 from broker.mapping.compile import SHAPE_NAMES
 from broker.mapping.language import (
     DEFAULT_KEYS,
@@ -19,6 +20,7 @@ from broker.mapping.language import (
     FORMATS,
     LANGUAGE,
     RULE_KEYWORDS,
+    SEGMENT_KEYWORDS,
     TOP_KEYS,
 )
 from broker.mapping.targets import Target, targets_of
@@ -92,8 +94,11 @@ _TOP: dict[str, tuple[str, Schema]] = {
         },
     ),
     "remove": ("Target paths that were inherited and are not wanted.", {"type": "array", "items": _TEXT}),
-    "segments": ("The rules of an HL7v2 message to write.", {}),
-    "resources": ("The rules of FHIR resources to write.", {}),
+    "segments": ("The rules of an HL7v2 message to write, segment by segment.", {"$ref": "#/definitions/segments"}),
+    "resources": (
+        "What changes in the FHIR resources the writer makes: elements, and where they come from.",
+        {"$ref": "#/definitions/resources"},
+    ),
     "xml": ("The rules of a CDA document to write.", {}),
 }  # fmt: skip
 
@@ -137,11 +142,55 @@ _ENTRY: dict[str, tuple[str, Schema]] = {
     "comment": ("For people.", _TEXT),
 }  # fmt: skip
 
+_SEGMENT: dict[str, tuple[str, Schema]] = {
+    "name": ("What other files mean this entry by; else its segment or loop.", _TEXT),
+    "segment": ("The segment to write, like PID.", {"type": "string", "pattern": "^[A-Z][A-Z0-9]{2}$"}),
+    "each": ("The entry for each item of a list of the document.", _TEXT),
+    "when": ("Condition: where it is false nothing is written.", _TEXT),
+    "fields": (
+        "Fields, components or subcomponents of the segment, and where they come from.",
+        {
+            "type": "object",
+            "patternProperties": {
+                r"^[A-Z][A-Z0-9]{2}-[1-9][0-9]*(\[\*\]|(\.[1-9][0-9]*){1,2})?\+?$": {
+                    "$ref": "#/definitions/rules"
+                }
+            },
+            "additionalProperties": False,
+        },
+    ),
+    "segments": ("Entries within this one, for each of its items.", {"$ref": "#/definitions/segments"}),
+    "after": ("A new entry stands behind the inherited one of this name.", _TEXT),
+    "comment": ("For people.", _TEXT),
+}  # fmt: skip
+
 
 def schema() -> Schema:
     """The schema of one mapping file."""
     definitions: dict[str, Schema] = {
         "entry": _object(_ENTRY, ENTRY_KEYWORDS, ["name"]),
+        "segments": {"type": "array", "items": _object(_SEGMENT, SEGMENT_KEYWORDS, [])},
+        "resources": {
+            "type": "object",
+            "properties": {
+                name: {
+                    "type": "object",
+                    "patternProperties": {
+                        r"^[a-z][A-Za-z]*(\.[a-z][A-Za-z]*)*\+?$": {"$ref": "#/definitions/rules"}
+                    },
+                    "additionalProperties": False,
+                }
+                for name in sorted(RESOURCES)
+            },
+            "additionalProperties": False,
+        },
+        "rules": {
+            "anyOf": [
+                _TEXT,
+                {"$ref": "#/definitions/rule"},
+                {"type": "array", "items": {"anyOf": [_TEXT, {"$ref": "#/definitions/rule"}]}},
+            ]
+        },
         "groups": {
             "type": "object",
             "additionalProperties": {

@@ -7,7 +7,7 @@ number. INS test and production authorities are different systems with the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.mapping.tables import csv_rows
 
@@ -21,13 +21,15 @@ class System:
     oid: str = ""
     uri: str = ""
     rule: str = ""
+    hl7v2: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Systems:
-    """Lookup by OID, URI or HL7v2 name."""
+    """Lookup by OID, URI or HL7v2 name; and by our key, for writing."""
 
     by_name: dict[str, System]
+    by_key: dict[str, System] = field(default_factory=dict)
 
     def find(self, name: str) -> System | None:
         """The system of an OID (with or without `urn:oid:`), a URI or an HL7v2 name."""
@@ -81,6 +83,7 @@ _RULES = {"national_person": _national_person, "national_structure": _national_s
 def parse(text: str) -> Systems:
     """The systems of a `systems.csv`: key, kind, oid, uri, hl7v2_names (`;` between), value_rule, name."""
     by_name: dict[str, System] = {}
+    by_key: dict[str, System] = {}
     for _, cells in csv_rows(text):
         rule = cells.get("value_rule", "")
         system = System(
@@ -89,11 +92,13 @@ def parse(text: str) -> Systems:
             cells.get("oid", ""),
             cells.get("uri", ""),
             rule if rule in _RULES else "",
+            cells.get("hl7v2_names", "").partition(";")[0].strip(),
         )
+        by_key.setdefault(system.key, system)
         names = [system.oid, system.uri, *cells.get("hl7v2_names", "").split(";")]
         for name in filter(None, (n.strip() for n in names)):
             by_name.setdefault(name, system)
-    return Systems(by_name)
+    return Systems(by_name, by_key)
 
 
 NONE = Systems({})

@@ -128,6 +128,15 @@ def coding(item: Coded | None) -> Json | None:
     return written["coding"][0] if written and "coding" in written else None
 
 
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?([+-]\d\d:\d\d|Z)")
+
+
+def when_of(text: str) -> When | None:
+    """The broker's own time stamp (`source.received_at`); None for anything else."""
+    m = _STAMP.fullmatch(text)
+    return When(value=m.group(1), offset=m.group(3)) if m else None
+
+
 _DATE = re.compile(r"(?!0000)\d{4}(?:-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?)?")
 _TIME = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d(?::(?:[0-5]\d|60)(?:\.\d+)?)?")
 _OFFSET = re.compile(r"Z|[+-](?:(?:0\d|1[0-3]):[0-5]\d|14:00)")
@@ -297,15 +306,17 @@ class Contained:
         organization = self.organization(author.organization)
         if author.person is None:
             return self._device(author) or organization
-        practitioner = self._person(author.person)
+        practitioner = self.person(author.person)
         codes = each(concept, [author.function, author.person.role_code])
-        if not organization and not codes:
+        specialities = each(concept, [author.person.profession, author.person.speciality])
+        if not organization and not codes and not specialities:
             return practitioner
         return self._add(
             "PractitionerRole",
             practitioner=practitioner,
             organization=organization,
             code=codes,
+            specialty=specialities,
         )
 
     def organization(self, item: Organization | None) -> Json | None:
@@ -321,7 +332,8 @@ class Contained:
             address=each(address, item.addresses),
         )
 
-    def _person(self, person: Person) -> Json | None:
+    def person(self, person: Person) -> Json | None:
+        """A Practitioner."""
         return self._add(
             "Practitioner",
             identifier=each(identifier, person.identifiers),

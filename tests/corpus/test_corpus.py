@@ -7,7 +7,7 @@ from fhir.resources.R4B.bundle import Bundle
 
 from broker.mapper import Given, Mapper
 from broker.mapping.catalogue import load
-from broker.writing.fhir import to_bytes
+from broker.writing.fhir import Form, to_bytes
 from tests.corpus.survey import (
     CORPUS,
     FORMATS,
@@ -50,8 +50,9 @@ def test_of_what_is_valid_97_percent_are_mapped(kind: str, outcomes: list[Outcom
     assert mapped >= 0.97 * len(valid), table(outcomes)
 
 
-@pytest.mark.parametrize("kind", ["cda", "fhir", "xdm"])
-def test_every_document_has_a_valid_fhir_form(kind: str) -> None:
+@pytest.mark.parametrize("form", ["transaction", "document"])
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_document_has_a_valid_fhir_form(kind: str, form: Form) -> None:
     mapper = Mapper(load(PROJECT / "mappings"))
     given = Given(message_id=MESSAGE_ID, source="corpus", sha256="00" * 32)
     wrong: list[str] = []
@@ -63,9 +64,9 @@ def test_every_document_has_a_valid_fhir_form(kind: str) -> None:
         store = {**reading.attachments, given.sha256: body}
         for document in reading.documents[:3]:
             try:
-                Bundle.model_validate_json(to_bytes(document, store.__getitem__))
-            except ValueError:
-                wrong.append(path.name)
+                Bundle.model_validate_json(to_bytes(document, store.__getitem__, form))
+            except ValueError as error:
+                wrong.append(f"{path.name}: {str(error)[:300]}")
 
     assert wrong == []
 

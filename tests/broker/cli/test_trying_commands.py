@@ -64,6 +64,32 @@ def test_a_field_is_explained_by_its_rule() -> None:
     assert result.lines[0]["rules"][0]["source"] == "PID-7"
 
 
+def test_a_message_is_shown_as_a_destination_would_get_it() -> None:
+    result = carnet("map", str(SAMPLES / "04-oru-utf8.hl7"), "--to", "hl7v2")
+
+    assert result.code == 0
+    assert result.out.startswith("MSH|^~\\&|CARNET|")
+    assert result.out.count("OBX|") == 20
+
+
+def test_a_document_without_a_form_is_told_and_found(tmp_path: Path) -> None:
+    message = b"MSH|^~\\&|A|B|C|D|2024||ORM^O01|1|P|2.5\rPID|||1\rORC|NW|1\r"
+    (tmp_path / "orm.hl7").write_bytes(message)
+
+    result = carnet("map", "orm.hl7", "--to", "hl7v2", cwd=tmp_path)
+
+    assert result.code == 1
+    assert "mapping.none" in result.err
+
+
+def test_an_outbound_mapping_is_listed_and_shown() -> None:
+    listed = carnet("mapping", "show", "--json")
+    shown = carnet("mapping", "show", "out/hl7v2-oru", "--json")
+
+    assert {"mapping": "out/hl7v2-oru"} in listed.lines
+    assert {"PID-7", "OBX-5"} <= {line["target"] for line in shown.lines}
+
+
 def test_the_coverage_names_places_and_no_values() -> None:
     result = carnet("map", str(SAMPLES / "04-oru-utf8.hl7"), "--coverage", "--json")
 

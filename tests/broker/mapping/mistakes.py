@@ -37,6 +37,30 @@ GROUPS = (
     "groups:\n  order:\n    starts: OBR\n    groups:\n      observation:\n        starts: OBX\n"
 )
 
+OUT = HEAD.replace("hl7v2", "document\nto: hl7v2").replace(
+    "MSH-9.1 = 'ADT'", "kind = 'result_report'"
+)
+OUT_MSH = "segments:\n  - segment: MSH\n    fields:\n      MSH-9.1: = ORU\n"
+OUT_BASE = (
+    (OUT + OUT_MSH)
+    .replace("mapping: site", "mapping: base")
+    .replace("applies_when: kind = 'result_report'\n", "")
+)
+
+FHIR = OUT.replace("to: hl7v2", "to: fhir-r4") + (
+    "extends:\n  - builtin:fhir-r4\nresources:\n  Patient:\n    birthDate: patient.birth_date\n"
+)
+
+
+def _writes(what: str, rules: str, **files: str) -> Mistake:
+    named = {name.replace("_", "."): text for name, text in files.items()}
+    return Mistake(what, OUT + OUT_MSH + rules, {"sex.csv": SEX, **named})
+
+
+def _pid(what: str, rules: str) -> Mistake:
+    return _writes(what, "  - segment: PID\n    fields:\n" + rules)
+
+
 MISTAKES = [
     # YAML
     Mistake("a tab instead of blanks", HEAD + "document:\n\ttitle: PID-18\n"),
@@ -112,4 +136,39 @@ MISTAKES = [
     _extends("removing what is not inherited", "remove:\n  - patient.phones\n"),
     _extends("appending to what is not inherited", "document:\n  authors+: PV1-7[1]\n"),
     Mistake("one name for two mappings", HEAD + "document:\n  title: PID-18\n", {"other.yaml": HEAD + "document:\n  title: PID-19\n"}),
+    _extends("appending to what is not inherited", "document:\n  authors+: PV1-7\n"),
+    # mappings that write
+    Mistake("a format that is not written by mappings", OUT.replace("to: hl7v2", "to: cda") + OUT_MSH),
+    Mistake("from one message straight to another", HEAD.replace("from: hl7v2", "from: cda\nto: hl7v2") + OUT_MSH),
+    Mistake("no segments to write", OUT + "document:\n  title: PID-3\n"),
+    Mistake("a message that does not begin with MSH", OUT + "segments:\n  - segment: PID\n    fields:\n      PID-7: patient.birth_date\n"),
+    _writes("a segment that is none", "  - segment: PDI\n    fields:\n      PID-7: patient.birth_date\n"),
+    _writes("a segment twice without names", "  - segment: OBX\n    fields:\n      OBX-5: title\n  - segment: OBX\n    fields:\n      OBX-5: title\n"),
+    _writes("a segment with segments inside", "  - segment: OBR\n    segments:\n      - segment: OBX\n        fields:\n          OBX-5: title\n"),
+    _writes("fields beside a segment", "  - segment: PID\n    PID-7: patient.birth_date\n"),
+    _pid("a field that the written segment does not have", "      PID-88: title\n"),
+    _pid("a field of another segment", "      PV1-7: title\n"),
+    Mistake("the field separator", OUT + OUT_MSH.replace("MSH-9.1", "MSH-1")),
+    _pid("every repetition of a field that has one", "      PID-7[*]: patient.birth_date\n"),
+    _pid("a component that the written type does not have", "      PID-7.9: title\n"),
+    _pid("a field of the document misspelt", "      PID-7: patient.birthdate\n"),
+    _pid("a path of HL7v2 in a mapping that reads the document", "      PID-7: PID-7\n"),
+    _pid("an index into what is no list", "      PID-7: patient.birth_date[1]\n"),
+    _pid("a filter on a field that the item does not have", "      PID-3[*]: patient.identifiers[type='INS']\n"),
+    _writes("a filter with a code that the field does not have", "  - each: attachments[role='body']\n    segment: OBX\n    fields:\n      OBX-5: .\n"),
+    _pid("a name for a date", "      PID-7: patient.names\n"),
+    _pid("an unknown keyword in a field to write", "      PID-7:\n        form: patient.birth_date\n"),
+    _pid("fields inside a field", "      PID-5[*]:\n        each: patient.names\n        fields:\n          family: family\n"),
+    Mistake("a table for what has no code", OUT + TABLE + OUT_MSH + "  - segment: PID\n    fields:\n      PID-5:\n        from: patient.names\n        table: sex\n", {"sex.csv": SEX}),
+    Mistake("a place behind a segment that is not there", OUT + "extends:\n  - base.yaml\nsegments:\n  - segment: NTE\n    after: PV1\n    fields:\n      NTE-3: title\n", {"base.yaml": OUT_BASE}),
+    Mistake("removing a segment that is not inherited", OUT + "extends:\n  - base.yaml\nremove:\n  - PV2\n", {"base.yaml": OUT_BASE}),
+    Mistake("an adjustment that does not name the writer", FHIR.replace("extends:\n  - builtin:fhir-r4\n", "")),
+    Mistake("a writer that is not there", FHIR.replace("fhir-r4\nresources", "fhir\nresources")),
+    Mistake("a resource that is not written", FHIR.replace("Patient:", "Patiant:")),
+    Mistake("an element that the resource does not have", FHIR.replace("birthDate:", "birthdate:")),
+    Mistake("a value of another type for an element", FHIR.replace("patient.birth_date", "patient.names")),
+    Mistake("more of an element that is no list", FHIR.replace("birthDate:", "birthDate+:")),
+    Mistake("removing an element that FHIR requires", FHIR + "remove:\n  - Observation.status\n"),
+    Mistake("removing an element that is none", FHIR + "remove:\n  - Patient.phone\n"),
+    Mistake("one name for two mappings", HEAD + "document:\n  title: PID-3\n", {"other.yaml": HEAD + "document:\n  title: PID-4\n"}),
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import fastjsonschema
 import pytest
 
 from broker.mapping import language_schema
-from broker.mapping.language import ENTRY_KEYWORDS, RULE_KEYWORDS, TOP_KEYS
+from broker.mapping.language import ENTRY_KEYWORDS, RULE_KEYWORDS, SEGMENT_KEYWORDS, TOP_KEYS
 from broker.mapping.problems import Problems
 from broker.mapping.strict_yaml import Block, Item, Sequence, load
 
@@ -38,6 +38,7 @@ def test_it_describes_every_keyword_of_the_grammar() -> None:
     assert set(schema["properties"]) == TOP_KEYS
     assert set(schema["definitions"]["Document rule"]["properties"]) == RULE_KEYWORDS
     assert set(schema["definitions"]["entry"]["properties"]) == ENTRY_KEYWORDS
+    assert set(schema["definitions"]["segments"]["items"]["properties"]) == SEGMENT_KEYWORDS
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,13 @@ def test_it_describes_every_keyword_of_the_grammar() -> None:
         "groups:\n  order: {contains: OBX}\n",
         "ignore:\n  - path: PID-1\n",
         "extend: a.yaml\n",
+        "segments:\n  - segment: pid\n",
+        "resources:\n  Patiant:\n    birthDate: patient.birth_date\n",
+        "resources:\n  Patient:\n    Birth: patient.birth_date\n",
+        "segments:\n  - segment: PID\n    PID-3: title\n",
+        "segments:\n  - segment: PID\n    fields:\n      PID.3: title\n",
+        "segments:\n  - segment: PID\n    fields:\n      PID-3:\n        form: title\n",
+        "segments:\n  - each: reports\n    segment: OBR\n    field:\n      OBR-4: code\n",
     ],
 )
 def test_it_refuses_what_lint_would_refuse(rules: str, validate: Validate) -> None:

@@ -125,7 +125,7 @@ def resources(document: Document, kind: str) -> list[dict[str, Any]]:
     return [resource for resource in entries if resource["resourceType"] == kind]
 
 
-def test_a_document_is_a_valid_transaction_of_patient_binary_and_reference() -> None:
+def test_a_document_is_a_valid_transaction_of_patient_binary_reference_and_submission_set() -> None:
     bundle = to_fhir(LETTER, STORE.__getitem__)
 
     Bundle.model_validate(bundle)
@@ -134,6 +134,7 @@ def test_a_document_is_a_valid_transaction_of_patient_binary_and_reference() -> 
         "Patient",
         "Binary",
         "DocumentReference",
+        "List",
     ]
     assert {entry["request"]["method"] for entry in bundle["entry"]} == {"POST"}
 
