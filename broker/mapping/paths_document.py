@@ -7,7 +7,7 @@ A name is looked for in the item of the innermost `each` first, then outward, at
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,7 +185,7 @@ def _path(text: str, depth: int, steps: list[Step], chain: Chain, kind: Any, nam
     )
 
 
-def _fields(kind: Any) -> dict[str, Target]:
+def _fields(kind: Any) -> Mapping[str, Target]:
     is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     return targets_of(kind) if is_struct else {}
 

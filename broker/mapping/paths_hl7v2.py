@@ -73,10 +73,18 @@ class PathCompiler:
         self.started = {name: group for group in _all(top) for name in group.starts}
         self.reads: set[tuple[str, int, int]] = set()
         self.repeating: set[tuple[str, int]] = set()
+        self._known: dict[tuple[Any, ...], Path] = {}
 
     def compile(self, text: str, chain: Chain) -> Path:
         """Raises PathError with the offset of what is wrong."""
-        return _PathParser(self, text, chain).path()
+        key = (
+            text,
+            *((one.kind, one.name, id(one.group), one.type, one.component) for one in chain),
+        )
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = _PathParser(self, text, chain).path()
+        return found
 
 
 def _all(groups: dict[str, Group]) -> list[Group]:

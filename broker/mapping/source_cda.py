@@ -22,6 +22,7 @@ class CdaSource:
     def __init__(self, namespaces: dict[str, str], units: Table | None = None) -> None:
         self.namespaces = namespaces
         self.units = units
+        self._paths: dict[str, Path] = {}
 
     def start(self, _run: Any, message: Any) -> Any:
         """The ClinicalDocument element."""
@@ -38,7 +39,10 @@ class CdaSource:
 
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a CDA path. Raises PathError."""
-        return compile_path(text, self.namespaces)
+        found = self._paths.get(text)
+        if found is None:
+            found = self._paths[text] = compile_path(text, self.namespaces)
+        return found
 
     def shape(self, path: Path, wanted: Any, forced: str) -> Shape | None:
         """By the wanted type: an element knows its own data type."""

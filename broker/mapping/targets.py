@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -26,12 +29,15 @@ class Target:
         return isinstance(self.type, type) and issubclass(self.type, msgspec.Struct)
 
 
-def targets_of(struct: type[msgspec.Struct]) -> dict[str, Target]:
+@lru_cache(maxsize=256)
+def targets_of(struct: type[msgspec.Struct]) -> Mapping[str, Target]:
     """The fields of a model type by the model's name."""
-    return {
-        field.encode_name: _target(field.encode_name, field.name, field.type, field.required)
-        for field in msgspec.structs.fields(struct)
-    }
+    return MappingProxyType(
+        {
+            field.encode_name: _target(field.encode_name, field.name, field.type, field.required)
+            for field in msgspec.structs.fields(struct)
+        }
+    )
 
 
 def _target(name: str, attribute: str, kind: Any, needed: bool) -> Target:
