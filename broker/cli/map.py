@@ -139,9 +139,8 @@ def map_(
             if explain is not None:
                 _explain(line, reading, found, explain, json)
             elif to is not None:
-                rejected += line.status == "mapped" and not _rendered(
-                    line, reading, found, to, using
-                )
+                good = _rendered(line, reading, found, to, using)
+                rejected += line.status == "mapped" and not good
             elif not coverage and not summary:
                 output.tell(line)
     if summary:
@@ -229,10 +228,12 @@ def _rendered(
     line: Line, reading: Reading | None, found: catalogue.MappingSet, form: str, using: str
 ) -> bool:
     """Print every document of a message in a form, or say why one has none; whether all had one."""
+    if reading is None or line.status != "mapped":
+        output.aside().print(_plain(f"{line.file}[{line.index}]: {line.reason} {line.place or ''}"))
+        return False
     good = True
-    for document in reading.documents if reading else ():
-        assert reading is not None
-        content = reading.attachments.__getitem__
+    content = reading.attachments.__getitem__
+    for document in reading.documents:
         try:
             _, body = rendering.render(found, document, form, content, mapping=using)
         except CarnetError as error:

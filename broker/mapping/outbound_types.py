@@ -86,9 +86,14 @@ MEDIA = {
 }
 
 
+_MOST_DECIMALS = 4
+"""Of a second, in a DTM (HL7 v2.5.1 chapter 2A)."""
+
+
 def when_text(value: When) -> str:
     """A time stamp at its precision, with the offset it came with; never one that was assumed."""
-    digits = re.sub(r"[-:T]", "", value.value)
+    digits, mark, fraction = re.sub(r"[-:T]", "", value.value).partition(".")
+    digits += mark + fraction[:_MOST_DECIMALS]
     offset = value.offset.replace(":", "") if "T" in value.value else ""
     return digits + ("+0000" if offset == "Z" else offset) if digits else ""
 

@@ -70,7 +70,7 @@ def survey() -> Seen:
     mappings = load(PROJECT / "mappings")
     mapper = Mapper(mappings)
     for name, document, attachments in _documents(mapper):
-        if not mappings.writes(document, "hl7v2"):
+        if not mappings.writers.writes(document, "hl7v2"):
             seen.not_meant[document.kind] += 1
             continue
         try:
