@@ -294,6 +294,19 @@ def xcn(run: Any, value: Person) -> Repetition | None:
     )
 
 
+def ndl(run: Any, value: Person) -> Repetition | None:
+    """NDL of an interpreter: the person as a CNN, whose parts are subcomponents."""
+    own = value.identifiers[0] if value.identifiers else None
+    parts = _name_parts(value.name or PersonName())
+    named = (identifier_value(own) if own else "", *parts, "", "")
+    return repetition((*named, *(authority(run, own) if own else ())))
+
+
+def interpreter(run: Any, value: Author | Participant) -> Repetition | None:
+    """NDL of the person somebody acts through."""
+    return ndl(run, value.person) if value.person else None
+
+
 def ppn(run: Any, value: PersonName) -> Repetition | None:
     """The name inside an XCN or PPN."""
     return xcn(run, Person(name=value))
@@ -330,7 +343,8 @@ def xad(_run: Any, value: Address, birth: bool = False) -> Repetition | None:
     parts = (lines[0] if lines else "", ", ".join(lines[1:]), *place)
     if not any((*parts, district)):
         return None
-    use = "BDL" if birth else ADDRESS_USES.get(value.use, value.use if len(value.use) < 4 else "")
+    own = value.use if len(value.use) < 4 else ""
+    use = "BDL" if birth else ADDRESS_USES.get(value.use.lower(), own)
     return repetition(*parts, use, "", district)
 
 
