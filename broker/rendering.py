@@ -36,17 +36,17 @@ class Form:
 
 
 def _hl7v2(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
-    written = mappings.write(document, "hl7v2", content, mapping=name)
+    written = mappings.writers.write(document, "hl7v2", content, mapping=name)
     return hl7v2.to_bytes(written.segments, document.id)
 
 
 def _fhir(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
-    changes = mappings.adjust(document, "fhir-r4", content, mapping=name)
+    changes = mappings.writers.adjust(document, "fhir-r4", content, mapping=name)
     return fhir.to_bytes(document, content, "transaction", changes)
 
 
 def _fhir_document(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
-    changes = mappings.adjust(document, "fhir-r4", content, mapping=name)
+    changes = mappings.writers.adjust(document, "fhir-r4", content, mapping=name)
     return fhir.to_bytes(document, content, "document", changes)
 
 

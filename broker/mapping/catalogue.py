@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from broker.document import Document
-from broker.errors import MappingError, SetupError
-from broker.fhir_elements import Adjustment
+from broker.errors import SetupError
 from broker.mapping import outbound, outbound_fhir
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
@@ -27,13 +26,14 @@ from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, Suspects, reads_of
 from broker.mapping.inherit import flatten, merge_fields, without
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
-from broker.mapping.outbound import Outbound, Written
+from broker.mapping.outbound import Outbound
 from broker.mapping.outbound_fhir import Adjusting
+from broker.mapping.outbound_set import Writers
 from broker.mapping.paths import SourceFormat
 from broker.mapping.problems import Place, Problems
 from broker.mapping.run import Context, Coverage, Mapped
 from broker.mapping.source_cda import CdaSource
-from broker.mapping.source_document import Content, DocumentSource
+from broker.mapping.source_document import DocumentSource
 from broker.mapping.source_fhir import FhirSource
 from broker.mapping.source_hl7v2 import Hl7v2Source
 from broker.mapping.strict_yaml import Block, Text
@@ -60,10 +60,7 @@ class MappingSet:
     mappings: MappingProxyType[str, Compiled] = field(repr=False)
     mapper: Mapper = field(repr=False)
     warnings: tuple[str, ...] = ()
-    outbound: MappingProxyType[str, Outbound | Adjusting] = field(
-        default_factory=lambda: MappingProxyType({}), repr=False
-    )
-    systems: systems_csv.Systems = field(default=systems_csv.NONE, repr=False)
+    writers: Writers = field(default_factory=Writers, repr=False)
 
     def apply(self, parsed: Any, context: Context, *, coverage: Coverage = False) -> Mapped:
         """Map one parsed message (its `format_name` says which mappings are tried).
@@ -74,64 +71,10 @@ class MappingSet:
         """
         return self.mapper.apply(parsed, context, coverage)
 
-    def write(self, document: Document, to: str, content: Content, *, mapping: str = "") -> Written:
-        """Turn a document into the segments of a message by the outbound mapping `mapping`, or the one that applies.
-
-        content: the bytes of an attachment, by the SHA-256 the document gives for it
-        Raises: MappingError `mapping.none`, `mapping.ambiguous`, `mapping.required`, `mapping.unmapped_code`,
-        `mapping.too_many_values`; with the place, no value.
-        """
-        chosen = self.outbound.get(mapping) if mapping else self._writer(document, to)
-        if not isinstance(chosen, Outbound) or chosen.format != to:
-            raise MappingError(
-                "mapping.none", where=mapping, reason=f"no mapping of this name writes {to}"
-            )
-        return outbound.write(chosen, document, content, self.systems)
-
-    def adjust(
-        self, document: Document, to: str, content: Content, *, mapping: str = ""
-    ) -> list[Adjustment]:
-        """What a mapping changes of the writer's result: that of `mapping`, or of the one that applies, if any does.
-
-        Raises: MappingError as `write` does.
-        """
-        if not mapping and not self.writes(document, to):
-            return []
-        chosen = self.outbound.get(mapping) if mapping else self._writer(document, to)
-        if not isinstance(chosen, Adjusting) or chosen.format != to:
-            raise MappingError(
-                "mapping.none", where=mapping, reason=f"no mapping of this name writes {to}"
-            )
-        return outbound_fhir.adjustments(chosen, document, content, self.systems)
-
-    def writes(self, document: Document, to: str) -> bool:
-        """Whether some outbound mapping is meant for this document."""
-        return any(
-            outbound.holds(one.applies, document, self.systems)
-            for one in self.outbound.values()
-            if one.format == to
-        )
-
-    def _writer(self, document: Document, to: str) -> Outbound | Adjusting:
-        """The mapping that applies; of several, the one that extends the others."""
-        chosen = [
-            one
-            for one in self.outbound.values()
-            if one.format == to and outbound.holds(one.applies, document, self.systems)
-        ]
-        covered = frozenset().union(*(one.ancestors for one in chosen))
-        chosen = [one for one in chosen if one.name not in covered]
-        if not chosen:
-            raise MappingError(
-                "mapping.none", where="kind", reason=f"no mapping writes {document.kind} as {to}"
-            )
-        if len(chosen) > 1:
-            raise MappingError(
-                "mapping.ambiguous",
-                where=", ".join(sorted(one.name for one in chosen)),
-                reason="several mappings apply and none extends the others",
-            )
-        return chosen[0]
+    @property
+    def outbound(self) -> Mapping[str, Outbound | Adjusting]:
+        """The mappings that write, by name."""
+        return self.writers.mappings
 
     def explain(self, mapped: Mapped, document: int, target: str) -> list[Trace]:
         """The rules that gave `target` (a model path without indexes) of the nth document of `mapped`."""
@@ -160,9 +103,7 @@ def load(folder: Path | Iterable[Path]) -> MappingSet:
     found.problems.raise_errors()
     problems = found.problems
     warnings = tuple(problems.render(p) for p in problems.found if p.severity == "warning")
-    return MappingSet(
-        found.hash, found.mappings, found.mapper, warnings, found.outbound, found.systems
-    )
+    return MappingSet(found.hash, found.mappings, found.mapper, warnings, found.writers)
 
 
 @dataclass(slots=True)
@@ -173,8 +114,12 @@ class Examined:
     mappings: MappingProxyType[str, Compiled]
     mapper: Mapper
     problems: Problems
-    outbound: MappingProxyType[str, Outbound | Adjusting]
-    systems: systems_csv.Systems
+    writers: Writers
+
+    @property
+    def outbound(self) -> Mapping[str, Outbound | Adjusting]:
+        """The mappings that write, by name."""
+        return self.writers.mappings
 
 
 def examine(folder: Path | Iterable[Path]) -> Examined:
@@ -239,9 +184,8 @@ class _Loader:
         mappings = MappingProxyType(compiled)
         set_hash = self._hash()
         mapper = Mapper(mappings, self.systems, set_hash)
-        return Examined(
-            set_hash, mappings, mapper, self.problems, MappingProxyType(written), self.systems
-        )
+        writers = Writers(MappingProxyType(written), self.systems)
+        return Examined(set_hash, mappings, mapper, self.problems, writers)
 
     def _shown(self, path: Path) -> str:
         for root in self.roots:

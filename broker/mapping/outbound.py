@@ -1,12 +1,12 @@
 """Outbound mappings: the segments of an HL7v2 message from a document. Section 12 of the language; for `catalogue`.
 
-A rule of a field is a rule like any other, compiled by `compile`; here is what is special to segments: their order,
-their loops, their set ids, OBX-2 and OBX-6 that follow from OBX-5.
+A rule of a field is a rule like any other, compiled by `compile`; here is what is special to segments: their order and
+their loops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,9 @@ from broker.er7 import NULL, Repetition, Segment
 from broker.errors import MappingError
 from broker.mapping.closures import Rule, RuleInfo, is_constant
 from broker.mapping.compile import Compiler
-from broker.mapping.hl7v2_fields import FIELD_TYPES
 from broker.mapping.inherit_segments import entry_name
 from broker.mapping.language import SEGMENT_KEYWORDS, MappingFile
-from broker.mapping.outbound_result import Typed
+from broker.mapping.outbound_segments import Draft, numbered, put
 from broker.mapping.outbound_targets import Place, Version, check_segment, place_of
 from broker.mapping.paths import PathError
 from broker.mapping.problems import Problems, did_you_mean
@@ -29,24 +28,10 @@ from broker.mapping.strict_yaml import Block, Item, Text
 from broker.mapping.strict_yaml import Sequence as Items
 from broker.mapping.systems import Systems
 
-Emit = Callable[[Run, Any, list["Draft"]], None]
+Emit = Callable[[Run, Any, list[Draft]], None]
 """(run, scope, segments so far)."""
-Draft = tuple[str, dict[int, list[Repetition]]]
-"""A segment before its set id is known."""
 
 _DEFAULT_VERSION: Version = (2, 5)
-_RESTARTED_BY = {
-    "OBX": frozenset({"OBR", "RXA", "TXA"}),
-    "SPM": frozenset({"OBR"}),
-    "AIS": frozenset({"RGS"}),
-    "AIP": frozenset({"RGS"}),
-    "AIL": frozenset({"RGS"}),
-    "AIG": frozenset({"RGS"}),
-}
-"""The segments a set id starts again behind; one of NTE starts again behind any other segment."""
-_HAS_SET_ID = frozenset(
-    name for name, kinds in FIELD_TYPES.items() if kinds.split()[0].rstrip("*") == "SI"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +63,7 @@ def write(mapping: Outbound, document: Document, content: Content, systems: Syst
     run = outgoing(document, content, systems, mapping.hl7_version)
     drafts: list[Draft] = []
     mapping.emit(run, DocumentSource().start(run, run.message), drafts)
-    return Written(mapping.name, _numbered(drafts), run.issues)
-
-
-def _numbered(drafts: list[Draft]) -> list[Segment]:
-    """The segments with their set ids, where the mapping gave none."""
-    counts: dict[str, int] = {}
-    before = ""
-    for name, fields in drafts:
-        for counted in counts:
-            if name in _RESTARTED_BY.get(counted, ()) or (counted == "NTE" and before != "NTE"):
-                counts[counted] = 0
-        counts[name] = counts.get(name, 0) + 1
-        if name in _HAS_SET_ID:
-            fields.setdefault(1, [((str(counts[name]),),)])
-        before = name
-    return [Segment(name, fields) for name, fields in drafts]
+    return Written(mapping.name, numbered(drafts), run.issues)
 
 
 def holds(applies: Callable[[Any, Any], bool], document: Document, systems: Systems) -> bool:
@@ -249,7 +219,7 @@ class _Maker:
                     value = NULL
                 if value is not None:
                     substance = substance or not constant
-                    _put(made, place, value)
+                    put(made, place, value)
             if len(run.trail) > MAX_VALUES:
                 raise MappingError(
                     "mapping.too_many_values", where=name, reason="over 50,000 values"
@@ -286,38 +256,3 @@ def _looped(
         run.at = outer
 
     return emit
-
-
-def _put(made: dict[int, list[Repetition]], place: Place, value: Any) -> None:
-    """A rule's value at its place; a component goes into the first repetition of what is there."""
-    if place.component:
-        first = _leaf(value)
-        if first:
-            repetitions = made.setdefault(place.field, [])
-            repetitions[:1] = [_with(repetitions[0] if repetitions else NULL, place, first)]
-        return
-    values: Sequence[Any] = value if place.repeats and value != NULL else [value]
-    found = [one for one in values if one is not None]
-    if found and isinstance(found[0], Typed):
-        kind, unit = found[0].type, found[0].unit
-        made.setdefault(2, [((kind,),)])
-        if unit:
-            made.setdefault(6, [unit])
-        found = [one.value for one in found]
-    if found:
-        made[place.field] = found
-
-
-def _leaf(value: Any) -> str:
-    """The text of a value that goes into a component: its first leaf. A component alone cannot be emptied."""
-    return value[0][0] if value != NULL and value[0] else ""
-
-
-def _with(repetition: Repetition, place: Place, text: str) -> Repetition:
-    components = [*repetition, *[()] * (place.component - len(repetition))]
-    leaves = list(components[place.component - 1])
-    at = place.subcomponent or 1
-    leaves += [""] * (at - len(leaves))
-    leaves[at - 1] = text
-    components[place.component - 1] = tuple(leaves)
-    return tuple(components)

@@ -86,9 +86,14 @@ MEDIA = {
 }
 
 
+_MOST_DECIMALS = 4
+"""Of a second, in a DTM (HL7 v2.5.1 chapter 2A)."""
+
+
 def when_text(value: When) -> str:
     """A time stamp at its precision, with the offset it came with; never one that was assumed."""
-    digits = re.sub(r"[-:T]", "", value.value)
+    digits, mark, fraction = re.sub(r"[-:T]", "", value.value).partition(".")
+    digits += mark + fraction[:_MOST_DECIMALS]
     offset = value.offset.replace(":", "") if "T" in value.value else ""
     return digits + ("+0000" if offset == "Z" else offset) if digits else ""
 
@@ -289,6 +294,19 @@ def xcn(run: Any, value: Person) -> Repetition | None:
     )
 
 
+def ndl(run: Any, value: Person) -> Repetition | None:
+    """NDL of an interpreter: the person as a CNN, whose parts are subcomponents."""
+    own = value.identifiers[0] if value.identifiers else None
+    parts = _name_parts(value.name or PersonName())
+    named = (identifier_value(own) if own else "", *parts, "", "")
+    return repetition((*named, *(authority(run, own) if own else ())))
+
+
+def interpreter(run: Any, value: Author | Participant) -> Repetition | None:
+    """NDL of the person somebody acts through."""
+    return ndl(run, value.person) if value.person else None
+
+
 def ppn(run: Any, value: PersonName) -> Repetition | None:
     """The name inside an XCN or PPN."""
     return xcn(run, Person(name=value))
@@ -325,7 +343,8 @@ def xad(_run: Any, value: Address, birth: bool = False) -> Repetition | None:
     parts = (lines[0] if lines else "", ", ".join(lines[1:]), *place)
     if not any((*parts, district)):
         return None
-    use = "BDL" if birth else ADDRESS_USES.get(value.use, value.use if len(value.use) < 4 else "")
+    own = value.use if len(value.use) < 4 else ""
+    use = "BDL" if birth else ADDRESS_USES.get(value.use.lower(), own)
     return repetition(*parts, use, "", district)
 
 

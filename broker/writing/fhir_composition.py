@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from broker.document import Document, Section
 from broker.writing import fhir_types as types
 from broker.writing.fhir_entries import Entries, references, unknown
+from broker.writing.fhir_reference import is_withdrawn
 from broker.writing.fhir_types import Json, each, filled
 
 _STATUS = {
@@ -45,7 +46,9 @@ def composition(
         resourceType="Composition",
         language=document.language,
         identifier=types.identifier(document.set_id or document.unique_id),
-        status=_STATUS.get(document.status, "final" if signer else "preliminary"),
+        status="entered-in-error"
+        if is_withdrawn(document)
+        else _STATUS.get(document.status, "final" if signer else "preliminary"),
         type=types.concept(document.type_code) or {"text": document.title or document.kind},
         category=each(types.concept, [types.translated(document.class_code)]),
         subject=types.reference(subject),

@@ -48,7 +48,7 @@ def document_reference(
         contained=[],
         masterIdentifier=types.identifier(document.unique_id),
         identifier=[{"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{document.id}"}],
-        status=_STATUS[document.availability],
+        status="entered-in-error" if is_withdrawn(document) else _STATUS[document.availability],
         docStatus=_DOC_STATUS.get(document.status),
         type=types.concept(document.type_code),
         category=types.each(types.concept, [types.translated(document.class_code)]),
@@ -75,6 +75,11 @@ def document_reference(
     if not resource["contained"]:
         del resource["contained"]
     return resource
+
+
+def is_withdrawn(document: Document) -> bool:
+    """Whether the sender asks for the document to be taken away."""
+    return document.event is not None and document.event.operation in ("delete", "cancel")
 
 
 def shared(document: Document) -> list[Attachment]:

@@ -26,6 +26,7 @@ from tests.corpus.survey import CORPUS, MESSAGE_ID, PROJECT, files, messages_in
 pytestmark = pytest.mark.skipif(
     not CORPUS.is_dir(), reason="the public corpus is not beside the project"
 )
+MASKS = {"MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESENTANTS_LEGAUX"}
 _MOST_DOCUMENTS = 3
 """Documents of one message that are looked at: some Bundles hold hundreds of the same kind."""
 
@@ -70,7 +71,7 @@ def survey() -> Seen:
     mappings = load(PROJECT / "mappings")
     mapper = Mapper(mappings)
     for name, document, attachments in _documents(mapper):
-        if not mappings.writes(document, "hl7v2"):
+        if not mappings.writers.writes(document, "hl7v2"):
             seen.not_meant[document.kind] += 1
             continue
         try:
@@ -132,9 +133,11 @@ def _expected(document: Document, kind: str) -> int:
     if kind == "ADT":
         return len(document.observations)
     main = [a for a in document.attachments if a.role == "main"]
-    files = len(main or document.attachments)
+    masks = [one for one in document.confidentiality if {c.code for c in one.codings} & MASKS]
+    files = len(main or document.attachments) + len(masks)
     if kind == "MDM":
-        return files or sum(bool(s.narrative) for s in document.sections)
+        texts = [s for s in document.sections if s.narrative and not document.attachments]
+        return files + len(texts)
     if kind != "ORU":
         return 0
     observations = [
@@ -155,6 +158,10 @@ def _compare(seen: Seen, name: str, document: Document, again: list[Document]) -
         seen.changed += [
             f"{name}: {key} {was[key]} {now[key]}" for key in was if was[key] != now[key]
         ]
+    if again and document.kind in ("result_report", "clinical_document"):
+        was_masks, now_masks = _masks(document), set().union(*map(_masks, again))
+        if not was_masks <= now_masks:
+            seen.changed.append(f"{name}: masks {was_masks} {now_masks}")
     was_results = _results(document)
     now_results = [one for other in again for one in _results(other)]
     if document.kind == "result_report" and was_results != now_results[: len(was_results)]:
@@ -174,6 +181,10 @@ def _person(document: Document) -> dict[str, object]:
         "birth": patient.birth_date.value if patient.birth_date else "",
         "sex": patient.sex or "unknown",
     }
+
+
+def _masks(document: Document) -> set[str]:
+    return {c.code for one in document.confidentiality for c in one.codings} & MASKS
 
 
 def _results(document: Document) -> list[tuple[object, ...]]:

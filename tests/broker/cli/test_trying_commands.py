@@ -82,6 +82,13 @@ def test_a_document_without_a_form_is_told_and_found(tmp_path: Path) -> None:
     assert "mapping.none" in result.err
 
 
+def test_a_message_that_is_rejected_has_no_form_and_its_reason_is_told() -> None:
+    result = carnet("map", str(SAMPLES / "19-not-hl7.hl7"), "--to", "fhir")
+
+    assert (result.code, result.out) == (1, "")
+    assert "media.unknown" in result.err
+
+
 def test_an_outbound_mapping_is_listed_and_shown() -> None:
     listed = carnet("mapping", "show", "--json")
     shown = carnet("mapping", "show", "out/hl7v2-oru", "--json")

@@ -61,7 +61,7 @@ def _lines(folder: Path, rules: str, mapping: str = "", **document_and_files: An
     files = {k: v for k, v in document_and_files.items() if k.endswith(("_csv", "_yaml"))}
     fields = {k: v for k, v in document_and_files.items() if k not in files}
     document = Document(id="d-1", **fields)
-    written = _set(folder, rules, **files).write(
+    written = _set(folder, rules, **files).writers.write(
         document, "hl7v2", CONTENT.__getitem__, mapping=mapping
     )
     return to_bytes(written.segments, document.id).decode().split("\r")[1:-1]
@@ -119,6 +119,7 @@ WHENS = [
     ("1979-03-28", "", "19790328"),
     ("2024-03-09T07:35", "", "202403090735"),
     ("2024-03-09T07:35:10.123", "+01:00", "20240309073510.123+0100"),
+    ("2024-03-09T07:35:10.123456", "Z", "20240309073510.1234+0000"),
 ]
 
 
@@ -396,8 +397,8 @@ def test_of_two_that_apply_the_one_that_extends_the_other_writes(tmp_path: Path)
 
     found = _set(tmp_path, site, base_yaml=BASE)
 
-    assert found.write(Document(id="x"), "hl7v2", CONTENT.__getitem__).mapping == "site"
-    named = found.write(Document(id="x"), "hl7v2", CONTENT.__getitem__, mapping="base")
+    assert found.writers.write(Document(id="x"), "hl7v2", CONTENT.__getitem__).mapping == "site"
+    named = found.writers.write(Document(id="x"), "hl7v2", CONTENT.__getitem__, mapping="base")
     assert named.mapping == "base"
 
 
@@ -405,10 +406,10 @@ def test_a_document_that_no_mapping_is_meant_for_is_refused_by_its_kind(tmp_path
     found = _set(tmp_path, HEAD.replace("kind is present", "kind = 'other'") + MSH)
 
     with pytest.raises(MappingError) as told:
-        found.write(Document(id="x", kind="order_event"), "hl7v2", CONTENT.__getitem__)
+        found.writers.write(Document(id="x", kind="order_event"), "hl7v2", CONTENT.__getitem__)
 
     assert told.value.code == "mapping.none"
-    assert not found.writes(Document(id="x", kind="order_event"), "hl7v2")
+    assert not found.writers.writes(Document(id="x", kind="order_event"), "hl7v2")
 
 
 def test_every_rule_is_known_by_its_place_for_who_wants_to_see_it(tmp_path: Path) -> None:

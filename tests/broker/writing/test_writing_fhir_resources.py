@@ -333,6 +333,16 @@ def test_the_source_patient_is_known_by_the_identifiers_of_the_source() -> None:
     assert reference["context"]["sourcePatientInfo"] == {"reference": f"#{source['id']}"}
 
 
+def test_what_the_sender_takes_back_is_never_current() -> None:
+    event = Event(operation="delete")
+    withdrawn = msgspec.structs.replace(EVERYTHING, event=event)
+
+    (reference,) = _of("DocumentReference", _bundle(document=withdrawn))
+    (first,) = _of("Composition", _bundle("document", withdrawn))
+
+    assert (reference["status"], first["status"]) == ("entered-in-error", "entered-in-error")
+
+
 def test_a_medicine_keeps_what_was_done_with_it() -> None:
     (request,) = _of("MedicationRequest")
     (statement,) = _of("MedicationStatement")
