@@ -261,7 +261,8 @@ class _PathParser:
         depth = 2 if subcomponent else 1 if component else 0
         texts = texts_of(alls, depth)
         if single and not (name in {"MSH", "FHS", "BHS"} and field <= 2):
-            one = direct(nodes, hops, name, field, component, subcomponent)
+            is_value = (name, field, component, repetition) == ("OBX", 5, 0, None)
+            one = direct(nodes, hops, name, field, component, subcomponent, is_value)
             texts = direct_texts(one, depth)
         if (
             nodes is None

@@ -251,8 +251,12 @@ def direct(
     field: int,
     component: int,
     subcomponent: int,
+    skips_blank: bool = False,
 ) -> Callable[[Any, Node], str | None]:
-    """The common case, `PID-8`: first repetition of the first segment, without intermediate lists."""
+    """The common case, `PID-8`: first repetition of the first segment, without intermediate lists.
+
+    skips_blank: the first repetition that is not empty, for a value whose shape reads all of them (OBX-5)
+    """
 
     def one(run: Any, scope: Any) -> str | None:
         found = scope.segments.get(name)
@@ -265,7 +269,10 @@ def direct(
         if not raw:
             return None
         if run.repetition in raw:
-            raw = raw.split(run.repetition, 1)[0]
+            if skips_blank:
+                raw = next((r for r in raw.split(run.repetition) if r and not r.isspace()), "")
+            else:
+                raw = raw.split(run.repetition, 1)[0]
         if component:
             raw = part_of(run, raw, component, subcomponent)
         return None if not raw or (raw[0] <= " " and raw.isspace()) else raw

@@ -50,3 +50,15 @@ def test_a_result_value_reads_all_repetitions_by_itself(tmp_path: Path) -> None:
     assert found.observations[0].value is not None
     assert found.observations[0].value.text == "one\ntwo"
     assert _codes(tmp_path) == []
+
+
+def test_a_result_whose_first_repetition_is_empty_keeps_the_others(tmp_path: Path) -> None:
+    rules = (
+        "groups:\n  observation:\n    starts: OBX\n"
+        "document:\n  observations:\n    each: observation\n    fields:\n      value: OBX-5\n"
+    )
+
+    found = document(tmp_path, rules, "OBX|1|TX|X||~two~three")
+
+    assert found.observations[0].value is not None
+    assert found.observations[0].value.text == "two\nthree"
