@@ -61,6 +61,7 @@ class Compiled:
     reads: Reads = field(default_factory=Reads)
     ignored: frozenset[str] = frozenset()
     zone: Zone = PARIS
+    assigning_authority: str = ""
     decimal_comma: bool = False
     midnight_is_unknown: bool = False
     keep_unread: bool = False
@@ -97,6 +98,7 @@ class Mapper:
         run.is_watched = is_watched
         compiled = self.select(run, parsed)
         run.zone = compiled.zone
+        run.assigning_authority = compiled.assigning_authority
         run.decimal_comma = compiled.decimal_comma
         run.midnight_is_unknown = compiled.midnight_is_unknown
         if coverage and compiled.format != "hl7v2":

@@ -245,6 +245,7 @@ class _Loader:
             reads=reads,
             ignored=frozenset(file.ignore),
             zone=self._zone(file),
+            assigning_authority=_default(file, "assigning_authority"),
             decimal_comma=_default(file, "decimal_comma") == "accept",
             midnight_is_unknown=_default(file, "midnight_is_unknown") == "true",
             keep_unread=_default(file, "keep_unread") == "true",

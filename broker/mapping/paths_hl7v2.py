@@ -288,6 +288,7 @@ class _PathParser:
             depth,
             (name, field, component),
             is_every=repetition is not None and repetition.every,
+            is_separators=name in {"MSH", "FHS", "BHS"} and field <= 2,
             is_first_of_many=repetition is None and _repeats(name, field),
             needs=None if nodes is not None else (hops, name, 0 if several else field),
         )

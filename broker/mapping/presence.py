@@ -27,22 +27,24 @@ _Step = tuple[Callable[[Any], bool] | None, int, str, tuple[_Guarded, ...]]
 """Rules behind one look: at places of several segments, or at one segment (scopes outward, name)."""
 
 
-def needs(item: Item, path: Callable[[Text], Path | None]) -> Needs | None:
+def needs(
+    item: Item, path: Callable[[Text], Path | None], has_default: Callable[[Block], bool]
+) -> Needs | None:
     """What a rule gives values from; None when it may give one without any segment."""
     if isinstance(item, Text):
         return None if item.value.startswith("= ") else _of_path(path(item))
     if isinstance(item, Items):
-        return _union(needs(inner, path) for inner in item.items)
+        return _union(needs(inner, path, has_default) for inner in item.items)
     if not is_rule(item):
-        return _of_fields(item, path)
-    if "default" in item.items or "required" in item.items:
+        return _of_fields(item, path, has_default)
+    if "required" in item.items or has_default(item):
         return None
     for name in ("each", "from", "first_of", "choose"):
         source = item.items.get(name)
         if source is not None:
-            return needs(source, path)
+            return needs(source, path, has_default)
     fields = item.items.get("fields")
-    return _of_fields(fields, path) if isinstance(fields, Block) else None
+    return _of_fields(fields, path, has_default) if isinstance(fields, Block) else None
 
 
 def filled(pairs: Iterable[Pair]) -> Fill:
@@ -169,9 +171,12 @@ def _of_path(path: Path | None) -> Needs | None:
     return frozenset([path.needs]) if path is not None and path.needs is not None else None
 
 
-def _of_fields(fields: Block, path: Callable[[Text], Path | None]) -> Needs | None:
+def _of_fields(
+    fields: Block, path: Callable[[Text], Path | None], has_default: Callable[[Block], bool]
+) -> Needs | None:
     """A block whose rules give nothing is nothing, whatever constants stand beside them."""
-    return _union(needs(i, path) for i in fields.items.values() if not is_constant(i))
+    rules = [item for item in fields.items.values() if not is_constant(item)]
+    return _union(needs(item, path, has_default) for item in rules)
 
 
 def _union(all_needs: Iterable[Needs | None]) -> Needs | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.mapping.paths import PathError
-from broker.mapping.run import Node
+from broker.mapping.run import MAX_REPETITIONS, Node
 
 NULL = '""'
 NodeTest = Callable[[Any, Node], bool]
@@ -196,7 +196,7 @@ def repetitions_of(
             raw = fields[field]
             if not raw:
                 continue
-            reps = [raw] if whole or run.repetition not in raw else raw.split(run.repetition)
+            reps = [raw] if whole or run.repetition not in raw else split(run, raw, name, field)
             if tests:
                 out += [r for r in reps if r and all(t(run, r) for t in tests)]
             elif every:
@@ -208,6 +208,14 @@ def repetitions_of(
         return out
 
     return repetitions
+
+
+def split(run: Any, raw: str, name: str, field: int) -> list[str]:
+    """The repetitions of a field; that there are many is noted, and none is dropped."""
+    found = raw.split(run.repetition)
+    if len(found) > MAX_REPETITIONS:
+        run.issue("information", "many-repetitions", source=f"{name}-{field}")
+    return found
 
 
 def part_of(run: Any, raw: str, component: int, subcomponent: int) -> str:
@@ -309,7 +317,8 @@ def every_direct(
             fields = segment.fields
             if len(fields) > field and (raw := fields[field]):
                 if run.repetition in raw:
-                    out += [r for r in raw.split(run.repetition) if r and not r.isspace()]
+                    reps = split(run, raw, name, field)
+                    out += [r for r in reps if r and not r.isspace()]
                 elif raw[0] > " " or not raw.isspace():
                     out.append(raw)
             if not every_segment:

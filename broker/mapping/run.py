@@ -94,6 +94,7 @@ class Run:
 
     __slots__ = (
         "absent",
+        "assigning_authority",
         "at",
         "attachments",
         "cleared",
@@ -131,6 +132,7 @@ class Run:
         self.zone: Zone = PARIS
         self.index: dict[tuple[int, str], dict[str, list[Node]]] = {}
         self.ids: dict[str, Any] | None = None
+        self.assigning_authority = ""
         self.decimal_comma = False
         self.midnight_is_unknown = False
         self.seen: set[int] | None = None
