@@ -17,7 +17,7 @@ from broker.document import Document
 from broker.errors import SetupError
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
-from broker.mapping.apply import Compiled, Entry, Mapper
+from broker.mapping.apply import ANY_TYPE, Compiled, Entry, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, reads_of
@@ -27,6 +27,7 @@ from broker.mapping.paths import SourceFormat
 from broker.mapping.presence import filled
 from broker.mapping.problems import Place, Problems
 from broker.mapping.run import Context, Mapped
+from broker.mapping.selection import types_of
 from broker.mapping.source_cda import CdaSource
 from broker.mapping.source_fhir import FhirSource
 from broker.mapping.source_hl7v2 import Hl7v2Source
@@ -248,6 +249,7 @@ class _Loader:
             assigning_authority=_default(file, "assigning_authority"),
             decimal_comma=_default(file, "decimal_comma") == "accept",
             midnight_is_unknown=_default(file, "midnight_is_unknown") == "true",
+            types=types_of(file.applies_when.value) if file.source == "hl7v2" else ANY_TYPE,
             keep_unread=_default(file, "keep_unread") == "true",
         )
 
