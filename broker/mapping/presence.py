@@ -21,10 +21,10 @@ Needs = frozenset[tuple[int, str, int]]
 Pair = tuple[str, Rule, Needs | None]
 Fill = Callable[[Any, Any], dict[str, Any]]
 """(run, scope) -> attribute to value, of those that gave one."""
-_Guarded = tuple[str, Rule, tuple[int, ...]]
-"""Attribute, rule, and the fields of which one has to be filled."""
-_Step = tuple[Callable[[Any], bool] | None, int, str, tuple[_Guarded, ...]]
-"""Rules behind one look: at places of several segments, or at one segment (scopes outward, name)."""
+_Guarded = tuple[str, Rule, int, tuple[int, ...]]
+"""Attribute, rule, and the fields of which one has to be filled: one, and others."""
+_Step = tuple[frozenset[str] | None, int, tuple[_Guarded, ...]]
+"""Rules behind one look: segments of which the message has one (None: no look), and scopes outward to the only one."""
 
 
 def needs(
@@ -59,27 +59,31 @@ def filled(pairs: Iterable[Pair]) -> Fill:
         if run.is_watched:
             return _values(every, run, scope)
         values: dict[str, Any] = {}
-        for is_there, hops, name, rules in steps:
-            if name:
-                node = scope
-                for _ in range(hops):
-                    node = node.parent
-                segments = node.segments.get(name)
-                if segments:
-                    fields = segments[0].fields
-                    count = len(fields)
-                    for attribute, rule, numbers in rules:
-                        for number in numbers:
-                            if number < count and fields[number]:
-                                value = rule(run, scope)
-                                if value is not None:
-                                    values[attribute] = value
-                                break
-            elif is_there is None or is_there(scope):
-                for attribute, rule, _ in rules:
+        present = run.present
+        for names, hops, rules in steps:
+            if names is not None and present.isdisjoint(names):
+                continue
+            if names is None or hops < 0:
+                for attribute, rule, _, _ in rules:
                     value = rule(run, scope)
                     if value is not None:
                         values[attribute] = value
+                continue
+            node = scope
+            for _ in range(hops):
+                node = node.parent
+            (name,) = names
+            segments = node.segments.get(name)
+            if segments:
+                fields = segments[0].fields
+                count = len(fields)
+                for attribute, rule, number, others in rules:
+                    if (number < count and fields[number]) or (
+                        others and any(n < count and fields[n] for n in others)
+                    ):
+                        value = rule(run, scope)
+                        if value is not None:
+                            values[attribute] = value
         return values
 
     return fill
@@ -87,24 +91,17 @@ def filled(pairs: Iterable[Pair]) -> Fill:
 
 def concatenated(rules: Sequence[tuple[Rule, Needs | None]]) -> Rule:
     """The items of several rules, in order; a Null when there are none and one of them said so."""
-    parts = [(rule, tuple(sorted(needed or ()))) for rule, needed in rules]
+    parts = [(rule, *_look(needed)) for rule, needed in rules]
 
     def concatenate(run: Any, scope: Any) -> Any:
         out: list[Any] = []
         null = None
-        is_watched = run.is_watched
-        for rule, places in parts:
-            for hops, name, number in places:
-                node = scope
-                for _ in range(hops):
-                    node = node.parent
-                segments = node.segments.get(name)
-                if segments:
-                    fields = segments[0].fields
-                    if not number or is_watched or (number < len(fields) and fields[number]):
-                        break
-            else:
-                if places and not is_watched:
+        present, is_watched = run.present, run.is_watched
+        for rule, names, hops, numbers in parts:
+            if names is not None and not is_watched:
+                if present.isdisjoint(names):
+                    continue
+                if hops >= 0 and not _is_filled(scope, hops, names, numbers):
                     continue
             value = rule(run, scope)
             if value.__class__ is Null:
@@ -131,40 +128,40 @@ def _values(rules: Iterable[tuple[str, Rule]], run: Any, scope: Any) -> dict[str
 
 
 def _steps(pairs: Iterable[Pair]) -> tuple[_Step, ...]:
-    """Neighbouring rules of one segment together; rules of several segments each with its own look."""
-    steps: list[tuple[Callable[[Any], bool] | None, int, str, list[_Guarded]]] = []
+    """Neighbouring rules behind the same look together."""
+    steps: list[tuple[frozenset[str] | None, int, list[_Guarded]]] = []
     for attribute, rule, needed in pairs:
-        places = {(hops, name) for hops, name, _ in needed or ()}
-        numbers = tuple(sorted({number for _, _, number in needed or ()}))
-        hops, name = 0, ""
-        is_there = None
-        if len(places) == 1 and 0 not in numbers:
-            hops, name = places.pop()
-        elif needed is not None:
-            is_there = _there(needed)
-        if not steps or is_there is not None or steps[-1][:3] != (None, hops, name):
-            steps.append((is_there, hops, name, []))
-        steps[-1][3].append((attribute, rule, numbers))
-    return tuple((is_there, hops, name, tuple(rules)) for is_there, hops, name, rules in steps)
+        names, hops, numbers = _look(needed)
+        if not steps or steps[-1][:2] != (names, hops):
+            steps.append((names, hops, []))
+        number, *others = numbers or (0,)
+        steps[-1][2].append((attribute, rule, number, tuple(others)))
+    return tuple((names, hops, tuple(rules)) for names, hops, rules in steps)
 
 
-def _there(needed: Needs) -> Callable[[Any], bool]:
-    """Whether one of the places is filled."""
-    places = tuple(sorted(needed))
+def _look(needed: Needs | None) -> tuple[frozenset[str] | None, int, tuple[int, ...]]:
+    """(segments of which one is in the message, scopes outward to the only one or -1, its fields)."""
+    if needed is None:
+        return None, -1, ()
+    names = frozenset(name for _, name, _ in needed)
+    numbers = tuple(sorted({number for _, _, number in needed}))
+    places = {(hops, name) for hops, name, _ in needed}
+    if len(places) > 1 or 0 in numbers:
+        return names, -1, ()
+    return names, next(iter(places))[0], numbers
 
-    def is_there(scope: Any) -> bool:
-        for hops, name, number in places:
-            node = scope
-            for _ in range(hops):
-                node = node.parent
-            segments = node.segments.get(name)
-            if segments:
-                fields = segments[0].fields
-                if not number or (number < len(fields) and fields[number]):
-                    return True
+
+def _is_filled(scope: Any, hops: int, names: frozenset[str], numbers: tuple[int, ...]) -> bool:
+    node = scope
+    for _ in range(hops):
+        node = node.parent
+    (name,) = names
+    segments = node.segments.get(name)
+    if not segments:
         return False
-
-    return is_there
+    fields = segments[0].fields
+    count = len(fields)
+    return any(number < count and fields[number] for number in numbers)
 
 
 def _of_path(path: Path | None) -> Needs | None:

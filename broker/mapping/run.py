@@ -110,6 +110,7 @@ class Run:
         "kept",
         "message",
         "midnight_is_unknown",
+        "present",
         "repetition",
         "seen",
         "subcomponent",
@@ -137,6 +138,7 @@ class Run:
         self.midnight_is_unknown = False
         self.seen: set[int] | None = None
         self.is_watched = False
+        self.present = frozenset([s.name for s in getattr(message, "segments", ())])
         self.kept: list[Any] = []
         self.component = "^"
         self.repetition = "~"
