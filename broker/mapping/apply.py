@@ -25,9 +25,13 @@ from broker.mapping.extras import extras
 from broker.mapping.paths import Path, SourceFormat, TreeFormat
 from broker.mapping.presence import Fill, no_values
 from broker.mapping.run import ENGINE, Context, Coverage, Mapped, Run
+from broker.mapping.selection import Types, message_type
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
 
+ANY_TYPE = Types()
+MAX_TYPES = 500
+"""How many message types are remembered; there are some 150, and a sender can invent more."""
 _SELECTED_BY = {"hl7v2": "MSH-9", "cda": "ClinicalDocument/templateId", "fhir-r4": "resourceType"}
 
 
@@ -62,8 +66,10 @@ class Compiled:
     ignored: frozenset[str] = frozenset()
     suspects: Suspects = field(default_factory=lambda: Suspects(Reads(), ()))
     zone: Zone = PARIS
+    assigning_authority: str = ""
     decimal_comma: bool = False
     midnight_is_unknown: bool = False
+    types: Types = ANY_TYPE
     keep_unread: bool = False
 
 
@@ -84,6 +90,7 @@ class Mapper:
         self._by_format: dict[str, list[Compiled]] = {}
         for compiled in mappings.values():
             self._by_format.setdefault(compiled.format, []).append(compiled)
+        self._by_type: dict[str, list[Compiled]] = {}
         self._refs = {
             c.name: MappingRef(name=c.name, version=c.version, set=set_hash, engine=ENGINE)
             for c in mappings.values()
@@ -99,6 +106,7 @@ class Mapper:
         run.is_watched = is_watched
         compiled = self.select(run, parsed)
         run.zone = compiled.zone
+        run.assigning_authority = compiled.assigning_authority
         run.decimal_comma = compiled.decimal_comma
         run.midnight_is_unknown = compiled.midnight_is_unknown
         source, reads = compiled.source, None
@@ -133,7 +141,7 @@ class Mapper:
     def select(self, run: Run, parsed: Any) -> Compiled:
         """The mapping that applies; of several, the one that extends the others."""
         format_name = parsed.format_name
-        candidates = self._by_format.get(format_name, [])
+        candidates = self._candidates(run, parsed)
         roots: dict[type, Any] = {}
         chosen = []
         for compiled in candidates:
@@ -156,6 +164,19 @@ class Mapper:
                 reason="several mappings apply and none extends the others",
             )
         return chosen[0]
+
+    def _candidates(self, run: Run, parsed: Any) -> list[Compiled]:
+        """The mappings of the format; of HL7v2, those whose condition can hold for the message type."""
+        all_of_them = self._by_format.get(parsed.format_name, [])
+        if parsed.format_name != "hl7v2":
+            return all_of_them
+        kind = message_type(run, parsed)
+        found = self._by_type.get(kind)
+        if found is None:
+            found = [compiled for compiled in all_of_them if compiled.types.can_be(kind)]
+            if len(self._by_type) < MAX_TYPES:
+                self._by_type[kind] = found
+        return found
 
     def _run_entries(
         self, run: Run, root: Any, compiled: Compiled, context: Context

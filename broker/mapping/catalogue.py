@@ -20,7 +20,7 @@ from broker.errors import SetupError
 from broker.mapping import outbound, outbound_fhir
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
-from broker.mapping.apply import Compiled, Entry, Mapper
+from broker.mapping.apply import ANY_TYPE, Compiled, Entry, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, Suspects, reads_of
@@ -32,6 +32,7 @@ from broker.mapping.outbound_set import Writers
 from broker.mapping.paths import SourceFormat
 from broker.mapping.problems import Place, Problems
 from broker.mapping.run import Context, Coverage, Mapped
+from broker.mapping.selection import types_of
 from broker.mapping.source_cda import CdaSource
 from broker.mapping.source_document import DocumentSource
 from broker.mapping.source_fhir import FhirSource
@@ -307,8 +308,10 @@ class _Loader:
             ignored=frozenset(file.ignore),
             suspects=Suspects(reads, frozenset(file.ignore)),
             zone=self._zone(file),
+            assigning_authority=_default(file, "assigning_authority"),
             decimal_comma=_default(file, "decimal_comma") == "accept",
             midnight_is_unknown=_default(file, "midnight_is_unknown") == "true",
+            types=types_of(file.applies_when.value) if file.source == "hl7v2" else ANY_TYPE,
             keep_unread=_default(file, "keep_unread") == "true",
         )
 

@@ -235,7 +235,11 @@ class Compiler:
         return filled(pairs, self.of_fields)
 
     def _needs(self, item: Item, chain: Any) -> Needs | None:
-        return needs(item, lambda text: self.path(text, chain))
+        return needs(
+            item,
+            lambda text: self.path(text, chain),
+            lambda rule: self._default(rule) is not None,
+        )
 
     # -- rules
 
@@ -763,8 +767,8 @@ class Compiler:
         self.rules.append(info)
         fallback, needed = None, ""
         if isinstance(item, Block) and is_rule(item):
-            default = item.items.get("default")
-            if isinstance(default, Text):
+            default = self._default(item)
+            if default is not None:
                 value = self._constant(default.value, target, default.place)
                 fallback = (value,) if target.many else value
             required = item.items.get("required")
@@ -774,6 +778,15 @@ class Compiler:
                     required.place, "E120", f"required: '{needed}' is unknown", "true or warn"
                 )
         return info, fallback, needed, str(item.place)
+
+    def _default(self, item: Block) -> Text | None:
+        """The rule's default, or what its table in block form gives where there is nothing to look up."""
+        default = item.items.get("default")
+        if isinstance(default, Text):
+            return default
+        name = item.items.get("table")
+        table = self.tables.get(name.value) if isinstance(name, Text) else None
+        return Text(table.default, name.place) if table and table.default and name else None
 
     def _add(self, place: Place, code: str, message: str, hint: str = "") -> None:
         self.problems.add(place, code, message, hint)

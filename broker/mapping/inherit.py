@@ -14,6 +14,7 @@ from broker.mapping.inherit_segments import merge_segments, without_segment
 from broker.mapping.language import RULE_KEYWORDS, MappingFile
 from broker.mapping.problems import Problems
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
+from broker.mapping.versions import allows, is_range
 
 MAX_LEVELS = 5
 _WHERE = frozenset({"each", "when", "comment"})
@@ -65,9 +66,20 @@ def _line_up(
         elif parent.target != file.target:
             problems.add(text.place, "E404", f"'{text.value}' maps to {parent.target}")
         else:
+            _check_version(file.needed_versions.get(text.value), parent, problems)
             _line_up(parent, files, problems, (*below, file.path), line)
     if file not in line:
         line.append(file)
+
+
+def _check_version(wanted: Text | None, parent: MappingFile, problems: Problems) -> None:
+    if wanted is None:
+        return
+    if not is_range(wanted.value):
+        problems.add(wanted.place, "E410", f"'{wanted.value}' is no range of versions", ">=1.2 <2")
+    elif not allows(wanted.value, parent.version):
+        message = f"'{parent.name}' is {parent.version} here"
+        problems.add(wanted.place, "E410", message, "try the file with it, then widen the range")
 
 
 def _empty(file: MappingFile) -> MappingFile:

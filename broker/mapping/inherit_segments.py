@@ -50,7 +50,7 @@ def _place(entries: list[Item], entry: Item, problems: Problems) -> int:
         return len(entries)
     at = _position(entries, after.value)
     if at is None:
-        problems.add(after.place, "E408", f"no inherited segment or loop '{after.value}' here")
+        problems.add(after.place, "E411", f"no inherited segment or loop '{after.value}' here")
         return len(entries)
     return at + 1
 

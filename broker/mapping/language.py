@@ -97,6 +97,7 @@ class MappingFile:
     target: str = "document"
     applies_when: Text | None = None
     extends: list[Text] = field(default_factory=list)
+    needed_versions: dict[str, Text] = field(default_factory=dict)
     tables: dict[str, TableRef] = field(default_factory=dict)
     groups: Block | None = None
     namespaces: dict[str, str] = field(default_factory=dict)
@@ -150,7 +151,7 @@ def _file(root: Block, path: Path, problems: Problems) -> MappingFile | None:
     file = MappingFile(path, name.value, version.value, name.place, source.value)
     file.target = target.value if target else "document"
     file.applies_when = _text(root, "applies_when", problems)
-    file.extends = _extends(root, problems)
+    file.extends, file.needed_versions = _extends(root, problems)
     file.tables = _tables(root, path.parent, problems)
     groups = root.items.get("groups")
     file.groups = groups if isinstance(groups, Block) else None
@@ -215,17 +216,22 @@ def _list(root: Block, key: str, problems: Problems) -> list[Item]:
     return []
 
 
-def _extends(root: Block, problems: Problems) -> list[Text]:
-    out = []
+def _extends(root: Block, problems: Problems) -> tuple[list[Text], dict[str, Text]]:
+    """The files a file extends, and the versions it needs of those it names in the long form."""
+    out: list[Text] = []
+    versions: dict[str, Text] = {}
     for item in _list(root, "extends", problems):
+        version = item.items.get("version") if isinstance(item, Block) else None
         if isinstance(item, Block):
             inner = item.items.get("file")
             item = inner if isinstance(inner, Text) else item
         if isinstance(item, Text):
             out.append(item)
+            if isinstance(version, Text):
+                versions[item.value] = version
         else:
             problems.add(item.place, "E105", "an entry of 'extends' is a file name")
-    return out
+    return out, versions
 
 
 def _tables(root: Block, folder: Path, problems: Problems) -> dict[str, TableRef]:

@@ -48,7 +48,8 @@ class Path:
     is_every: it asks for all repetitions by name (`[*]`)
     is_first_of_many: the field may repeat, and the path does not say which repetition it wants
     is_lines: its one raw value is the list of all
-    needs: what has to be filled for it to give a value, in HL7v2: scopes outward, segment (or group), field (0: any)
+    is_separators: MSH-1 and MSH-2, which hold the separators and are not cut by them
+    needs: what has to be filled for it to give a value, in HL7v2: scopes outward, segment, field (0: any)
     """
 
     text: str
@@ -66,6 +67,7 @@ class Path:
     is_every: bool = False
     is_first_of_many: bool = False
     is_lines: bool = False
+    is_separators: bool = False
     needs: tuple[int, str, int] | None = None
 
 

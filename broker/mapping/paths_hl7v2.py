@@ -97,7 +97,6 @@ class _PathParser:
         self.text = text
         self.chain = chain
         self.i = 0
-        self.group_needs: tuple[int, str, int] | None = None
 
     def path(self) -> Path:
         if self.text.startswith("."):
@@ -156,8 +155,6 @@ class _PathParser:
             self.i += len(name)
             selector = self._selector()
             chain = (*chain[: len(chain) - hops], Level("group", name, group))
-            if nodes is None:
-                self.group_needs = (hops, name, 0)
             nodes = step_into(nodes, hops, name, self._node_filter(selector, chain))
             if not self.text.startswith("/", self.i):
                 if self.i < len(self.text):
@@ -224,7 +221,6 @@ class _PathParser:
             "group",
             0,
             hops,
-            needs=self.group_needs,
         )
 
     # -- segments and fields
@@ -242,7 +238,7 @@ class _PathParser:
         listed = level.kind == "group" and level.group is not None and name in level.group.contains
         find = segments_of(nodes, hops, name)
         if self.i >= len(self.text):
-            needs = self.group_needs if nodes is not None else (hops, name, 0)
+            needs = None if nodes is not None else (hops, name, 0)
             return self._whole_segment(find, name, selector, needs)
         if self.text[self.i] != "-":
             raise self._fail("expected '-' and a field number")
@@ -277,8 +273,9 @@ class _PathParser:
         depth = 2 if subcomponent else 1 if component else 0
         texts = texts_of(alls, depth)
         if single and not (name in {"MSH", "FHS", "BHS"} and field <= 2):
-            one = direct(nodes, hops, name, field, component, subcomponent)
-            if nodes is None:
+            is_value = (name, field, component, repetition) == ("OBX", 5, 0, None)
+            one = direct(nodes, hops, name, field, component, subcomponent, is_value)
+            if nodes is None and not is_value:
                 read = Field(hops, name, field, component)
             texts = direct_texts(one, depth)
         if (
@@ -290,7 +287,7 @@ class _PathParser:
         ):
             alls = every_direct(hops, name, field, every_segment)
             if not every_segment:
-                read, every = Field(hops, name, field), repetitions_in
+                read, every = Field(hops, name, field), repetitions_in(name, field)
             one, texts = first_of(alls), texts_of(alls, depth)
         outer = self.chain if nodes is not None else chain
         if component:
@@ -310,8 +307,9 @@ class _PathParser:
             narrowed(component, subcomponent),
             every,
             is_every=repetition is not None and repetition.every,
+            is_separators=name in {"MSH", "FHS", "BHS"} and field <= 2,
             is_first_of_many=repetition is None and _repeats(name, field),
-            needs=self.group_needs if nodes is not None else (hops, name, 0 if several else field),
+            needs=None if nodes is not None else (hops, name, 0 if several else field),
         )
 
     def _owner(self, name: str, chain: Chain, at: int) -> int:

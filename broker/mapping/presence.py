@@ -18,35 +18,35 @@ from broker.mapping.strict_yaml import Block, Item, Text
 from broker.mapping.strict_yaml import Sequence as Items
 
 Needs = frozenset[tuple[int, str, int]]
-"""Places of which one has to be filled: how many scopes outward, segment, field of its first instance (0: any).
-
-A group stands there by its name, which is never in capitals as a segment's is."""
+"""Places of which one has to be filled: how many scopes outward, segment, field of its first instance (0: any)."""
 Pair = tuple[str, Rule, Needs | None]
 Fill = Callable[[Any, Any], dict[str, Any]]
 """(run, scope) -> attribute to value, of those that gave one."""
 _Take = Callable[[Any, Any, Any], Any]
-_Guarded = tuple[str, Rule, tuple[int, ...], _Take | None]
-"""Attribute, rule, the fields of which one has to be filled, and what takes the text of the only one."""
-_Step = tuple[Callable[[Any], bool] | None, int, str, tuple[_Guarded, ...]]
-"""Rules behind one look: at places of several segments, or at one segment (scopes outward, name)."""
+_Guarded = tuple[str, Rule, int, tuple[int, ...], _Take | None]
+"""Attribute, rule, the fields of which one has to be filled (one, and others), and what takes the text of the only one."""
+_Step = tuple[frozenset[str] | None, int, tuple[_Guarded, ...]]
+"""Rules behind one look: segments of which the message has one (None: no look), and scopes outward to the only one."""
 
 
-def needs(item: Item, path: Callable[[Text], Path | None]) -> Needs | None:
+def needs(
+    item: Item, path: Callable[[Text], Path | None], has_default: Callable[[Block], bool]
+) -> Needs | None:
     """What a rule gives values from; None when it may give one without any segment."""
     if isinstance(item, Text):
         return None if item.value.startswith("= ") else _of_path(path(item))
     if isinstance(item, Items):
-        return _union(needs(inner, path) for inner in item.items)
+        return _union(needs(inner, path, has_default) for inner in item.items)
     if not is_rule(item):
-        return _of_fields(item, path)
-    if "default" in item.items or "required" in item.items:
+        return _of_fields(item, path, has_default)
+    if "required" in item.items or has_default(item):
         return None
     for name in ("each", "from", "first_of", "choose"):
         source = item.items.get(name)
         if source is not None:
-            return needs(source, path)
+            return needs(source, path, has_default)
     fields = item.items.get("fields")
-    return _of_fields(fields, path) if isinstance(fields, Block) else None
+    return _of_fields(fields, path, has_default) if isinstance(fields, Block) else None
 
 
 def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
@@ -64,33 +64,36 @@ def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
         if run.is_watched:
             return _values(every, run, scope)
         values: dict[str, Any] = {}
-        for is_there, hops, name, rules in steps:
-            if name:
-                node = scope
-                for _ in range(hops):
-                    node = node.parent
-                segments = node.segments.get(name)
-                if segments:
-                    fields = segments[0].fields
-                    count = len(fields)
-                    for attribute, rule, numbers, take in rules:
-                        if take is not None:
-                            if numbers[0] < count and (raw := fields[numbers[0]]):
-                                value = take(run, raw, scope)
-                                if value is not None:
-                                    values[attribute] = value
-                            continue
-                        for number in numbers:
-                            if number < count and fields[number]:
-                                value = rule(run, scope)
-                                if value is not None:
-                                    values[attribute] = value
-                                break
-            elif is_there is None or is_there(scope):
-                for attribute, rule, _, _ in rules:
+        present = run.present
+        for names, hops, rules in steps:
+            if names is not None and present.isdisjoint(names):
+                continue
+            if names is None or hops < 0:
+                for attribute, rule, _, _, _ in rules:
                     value = rule(run, scope)
                     if value is not None:
                         values[attribute] = value
+                continue
+            node = scope
+            for _ in range(hops):
+                node = node.parent
+            (name,) = names
+            segments = node.segments.get(name)
+            if segments:
+                fields = segments[0].fields
+                count = len(fields)
+                for attribute, rule, number, others, take in rules:
+                    if take is not None:
+                        if number < count and (raw := fields[number]):
+                            value = take(run, raw, scope)
+                            if value is not None:
+                                values[attribute] = value
+                    elif (number < count and fields[number]) or (
+                        others and any(n < count and fields[n] for n in others)
+                    ):
+                        value = rule(run, scope)
+                        if value is not None:
+                            values[attribute] = value
         return values
 
     return fill
@@ -98,26 +101,17 @@ def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
 
 def concatenated(rules: Sequence[tuple[Rule, Needs | None]]) -> Rule:
     """The items of several rules, in order; a Null when there are none and one of them said so."""
-    parts = [(rule, tuple(sorted(needed or ()))) for rule, needed in rules]
+    parts = [(rule, *_look(needed)) for rule, needed in rules]
 
     def concatenate(run: Any, scope: Any) -> Any:
         out: list[Any] = []
         null = None
-        is_watched = run.is_watched
-        for rule, places in parts:
-            for hops, name, number in places:
-                node = scope
-                for _ in range(hops):
-                    node = node.parent
-                segments = node.segments.get(name) or node.groups.get(name)
-                if segments:
-                    if not number or is_watched:
-                        break
-                    fields = segments[0].fields
-                    if number < len(fields) and fields[number]:
-                        break
-            else:
-                if places and not is_watched:
+        present, is_watched = run.present, run.is_watched
+        for rule, names, hops, numbers in parts:
+            if names is not None and not is_watched:
+                if present.isdisjoint(names):
+                    continue
+                if hops >= 0 and not _is_filled(scope, hops, names, numbers):
                     continue
             value = rule(run, scope)
             if value.__class__ is Null:
@@ -144,55 +138,54 @@ def _values(rules: Iterable[tuple[str, Rule]], run: Any, scope: Any) -> dict[str
 
 
 def _steps(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> tuple[_Step, ...]:
-    """Neighbouring rules of one segment together; rules of several segments each with its own look."""
-    steps: list[tuple[Callable[[Any], bool] | None, int, str, list[_Guarded]]] = []
+    """Neighbouring rules behind the same look together."""
+    steps: list[tuple[frozenset[str] | None, int, list[_Guarded]]] = []
     for attribute, rule, needed in pairs:
-        places = {(hops, name) for hops, name, _ in needed or ()}
-        numbers = tuple(sorted({number for _, _, number in needed or ()}))
-        hops, name = 0, ""
-        is_there = alone = None
-        if len(places) == 1 and 0 not in numbers:
-            hops, name = places.pop()
-            alone = of_fields.get(rule)
-        elif needed is not None:
-            is_there = _there(needed)
-        if not steps or is_there is not None or steps[-1][:3] != (None, hops, name):
-            steps.append((is_there, hops, name, []))
+        names, hops, numbers = _look(needed)
+        if not steps or steps[-1][:2] != (names, hops):
+            steps.append((names, hops, []))
+        number, *others = numbers or (0,)
+        alone = of_fields.get(rule) if hops >= 0 else None
         take = alone.take if alone is not None else None
-        steps[-1][3].append((attribute, rule, numbers, take))
-    return tuple((is_there, hops, name, tuple(rules)) for is_there, hops, name, rules in steps)
+        steps[-1][2].append((attribute, rule, number, tuple(others), take))
+    return tuple((names, hops, tuple(rules)) for names, hops, rules in steps)
 
 
-def _there(needed: Needs) -> Callable[[Any], bool]:
-    """Whether one of the places is filled."""
-    places = tuple(sorted(needed))
+def _look(needed: Needs | None) -> tuple[frozenset[str] | None, int, tuple[int, ...]]:
+    """(segments of which one is in the message, scopes outward to the only one or -1, its fields)."""
+    if needed is None:
+        return None, -1, ()
+    names = frozenset(name for _, name, _ in needed)
+    numbers = tuple(sorted({number for _, _, number in needed}))
+    places = {(hops, name) for hops, name, _ in needed}
+    if len(places) > 1 or 0 in numbers:
+        return names, -1, ()
+    return names, next(iter(places))[0], numbers
 
-    def is_there(scope: Any) -> bool:
-        for hops, name, number in places:
-            node = scope
-            for _ in range(hops):
-                node = node.parent
-            if not number:
-                if name in node.segments or name in node.groups:
-                    return True
-                continue
-            segments = node.segments.get(name)
-            if segments:
-                fields = segments[0].fields
-                if number < len(fields) and fields[number]:
-                    return True
+
+def _is_filled(scope: Any, hops: int, names: frozenset[str], numbers: tuple[int, ...]) -> bool:
+    node = scope
+    for _ in range(hops):
+        node = node.parent
+    (name,) = names
+    segments = node.segments.get(name)
+    if not segments:
         return False
-
-    return is_there
+    fields = segments[0].fields
+    count = len(fields)
+    return any(number < count and fields[number] for number in numbers)
 
 
 def _of_path(path: Path | None) -> Needs | None:
     return frozenset([path.needs]) if path is not None and path.needs is not None else None
 
 
-def _of_fields(fields: Block, path: Callable[[Text], Path | None]) -> Needs | None:
+def _of_fields(
+    fields: Block, path: Callable[[Text], Path | None], has_default: Callable[[Block], bool]
+) -> Needs | None:
     """A block whose rules give nothing is nothing, whatever constants stand beside them."""
-    return _union(needs(i, path) for i in fields.items.values() if not is_constant(i))
+    rules = [item for item in fields.items.values() if not is_constant(item)]
+    return _union(needs(item, path, has_default) for item in rules)
 
 
 def _union(all_needs: Iterable[Needs | None]) -> Needs | None:

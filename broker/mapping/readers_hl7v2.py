@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from broker.mapping.paths import PathError
-from broker.mapping.run import Node
+from broker.mapping.run import MAX_REPETITIONS, Node
 
 NULL = '""'
 NodeTest = Callable[[Any, Node], bool]
@@ -196,7 +196,7 @@ def repetitions_of(
             raw = fields[field]
             if not raw:
                 continue
-            reps = [raw] if whole or run.repetition not in raw else raw.split(run.repetition)
+            reps = [raw] if whole or run.repetition not in raw else split(run, raw, name, field)
             if tests:
                 out += [r for r in reps if r and all(t(run, r) for t in tests)]
             elif every:
@@ -208,6 +208,14 @@ def repetitions_of(
         return out
 
     return repetitions
+
+
+def split(run: Any, raw: str, name: str, field: int) -> list[str]:
+    """The repetitions of a field; that there are many is noted, and none is dropped."""
+    found = raw.split(run.repetition)
+    if len(found) > MAX_REPETITIONS:
+        run.issue("information", "many-repetitions", source=f"{name}-{field}")
+    return found
 
 
 def part_of(run: Any, raw: str, component: int, subcomponent: int) -> str:
@@ -251,8 +259,12 @@ def direct(
     field: int,
     component: int,
     subcomponent: int,
+    skips_blank: bool = False,
 ) -> Callable[[Any, Node], str | None]:
-    """The common case, `PID-8`: first repetition of the first segment, without intermediate lists."""
+    """The common case, `PID-8`: first repetition of the first segment, without intermediate lists.
+
+    skips_blank: the first repetition that is not empty, for a value whose shape reads all of them (OBX-5)
+    """
 
     def one(run: Any, scope: Any) -> str | None:
         found = scope.segments.get(name)
@@ -265,7 +277,10 @@ def direct(
         if not raw:
             return None
         if run.repetition in raw:
-            raw = raw.split(run.repetition, 1)[0]
+            if skips_blank:
+                raw = next((r for r in raw.split(run.repetition) if r and not r.isspace()), "")
+            else:
+                raw = raw.split(run.repetition, 1)[0]
         if component:
             raw = part_of(run, raw, component, subcomponent)
         return None if not raw or (raw[0] <= " " and raw.isspace()) else raw
@@ -306,17 +321,22 @@ def narrowed(component: int, subcomponent: int) -> Callable[[Any, str], str | No
     return whole
 
 
-def repetitions_in(run: Any, raw: str) -> list[str]:
+def repetitions_in(name: str, field: int) -> Callable[[Any, str], list[str]]:
     """The repetitions of a field's text that are not blank."""
-    if run.repetition in raw:
-        return [r for r in raw.split(run.repetition) if r and not r.isspace()]
-    return [raw] if raw[0] > " " or not raw.isspace() else []
+
+    def every(run: Any, raw: str) -> list[str]:
+        if run.repetition in raw:
+            return [r for r in split(run, raw, name, field) if r and not r.isspace()]
+        return [raw] if raw[0] > " " or not raw.isspace() else []
+
+    return every
 
 
 def every_direct(
     hops: int, name: str, field: int, every_segment: bool
 ) -> Callable[[Any, Any], list[str]]:
     """`PID-3[*]`: all repetitions of the first segment, or of every one a group lists (`NTE-3[*]`)."""
+    every = repetitions_in(name, field)
 
     def alls(run: Any, scope: Any) -> list[str]:
         for _ in range(hops):
@@ -328,7 +348,7 @@ def every_direct(
         for segment in found:
             fields = segment.fields
             if len(fields) > field and (raw := fields[field]):
-                out += repetitions_in(run, raw)
+                out += every(run, raw)
             if not every_segment:
                 break
         return out

@@ -112,6 +112,7 @@ class Run:
 
     __slots__ = (
         "absent",
+        "assigning_authority",
         "at",
         "attachments",
         "cleared",
@@ -127,6 +128,7 @@ class Run:
         "message",
         "midnight_is_unknown",
         "numbers",
+        "present",
         "repetition",
         "subcomponent",
         "systems",
@@ -150,10 +152,12 @@ class Run:
         self.zone: Zone = PARIS
         self.index: dict[tuple[int, str], dict[str, list[Node]]] = {}
         self.ids: dict[str, Any] | None = None
+        self.assigning_authority = ""
         self.decimal_comma = False
         self.unmapped: list[Unmapped] = []
         self.midnight_is_unknown = False
         self.is_watched = False
+        self.present = frozenset([s.name for s in getattr(message, "segments", ())])
         self.component = "^"
         self.repetition = "~"
         self.subcomponent = "\0"

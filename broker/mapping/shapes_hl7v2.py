@@ -149,13 +149,15 @@ def _kind(type_code: str, namespace: str) -> str:
 
 
 def cx(run: Any, raw: str, level: int) -> Identifier | None:
-    """CX: value, authority (4), type (5), dates (7, 8)."""
+    """CX: value, authority (4, or the mapping's default), type (5), dates (7, 8)."""
     p = parts(run, raw, level)
     value = leaf(run, p[0])
     if not value:
         return None
     n = len(p)
     namespace, universal = _authority(run, p[3]) if n > 3 else ("", "")
+    if not namespace and not universal:
+        universal = run.assigning_authority
     type_code = leaf(run, p[4]) if n > 4 else ""
     start = when(run, leaf(run, p[6]), 2) if n > 6 and p[6] else None
     end = when(run, leaf(run, p[7]), 2) if n > 7 and p[7] else None

@@ -41,6 +41,8 @@ class Hl7v2Source:
         if path.type in {"group", "segment"}:
             return None
         level = path.level
+        if wanted is str and path.is_separators:
+            return lambda _run, raw, _scope: raw or None
         if wanted is str:
             is_text = path.type in {"TX", "FT"} or forced == "text"
             if level == 0 and is_text:

@@ -135,6 +135,8 @@ MISTAKES = [
     _extends("an override of what is not inherited", "document:\n  patient:\n    fields:\n      sex: PID-8\n  reports:\n    fields:\n      code: OBR-4\n"),
     _extends("removing what is not inherited", "remove:\n  - patient.phones\n"),
     _extends("appending to what is not inherited", "document:\n  authors+: PV1-7[1]\n"),
+    _rules("a base of another version", 'extends:\n  - file: base.yaml\n    version: ">=2"\n', base_yaml=BASE),
+    _rules("a version that is none", "extends:\n  - file: base.yaml\n    version: latest\n", base_yaml=BASE),
     Mistake("one name for two mappings", HEAD + "document:\n  title: PID-18\n", {"other.yaml": HEAD + "document:\n  title: PID-19\n"}),
     _extends("appending to what is not inherited", "document:\n  authors+: PV1-7\n"),
     # mappings that write

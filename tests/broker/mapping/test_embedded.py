@@ -139,3 +139,45 @@ def test_an_order_and_a_result_status_that_contradict_are_refused(
 
     assert (caught.value.code, caught.value.where) == ("mapping.required", "OBX-11, ORC-1")
     assert "have to say the same" in str(caught.value)
+
+
+LOCAL_ID = '<id root="1.2.250.1.999.2" extension="IPP-1"/><id root="1.2.250.1.213.1.4.10"'
+BIRTH_NAME = '<family qualifier="BR">EXEMPLÉ-DU TEST</family>'
+
+
+@pytest.mark.parametrize(("sent", "where"), [("IPP-1", ""), ("ipp-1 ", ""), ("IPP-2", "PID-3")])
+def test_a_number_of_an_authority_both_name_is_the_same(
+    mapping_set: MappingSet, sent: str, where: str
+) -> None:
+    content = CDA.replace('<id root="1.2.250.1.213.1.4.10"', LOCAL_ID)
+    pid = f"{sent}^^^CHU&1.2.250.1.999.2&ISO^PI||EXEMPLE^ALICE||19990115|F"
+
+    assert _refused_at(mapping_set, content, pid) == where
+
+
+@pytest.mark.parametrize(
+    ("sent", "where"),
+    [("Exemple du Test", ""), ("EXEMPLE-DU-TEST", ""), ("AUTRE", "PID-5")],
+)
+def test_a_birth_name_is_the_same_but_for_accents_case_and_marks(
+    mapping_set: MappingSet, sent: str, where: str
+) -> None:
+    content = CDA.replace("<family>EXEMPLE</family>", BIRTH_NAME)
+    pid = f"299019999999999^^^X&1.2.250.1.213.1.4.10&ISO^INS||{sent}^ALICE^^^^^L||19990115|F"
+
+    assert _refused_at(mapping_set, content, pid) == where
+
+
+def test_a_name_that_is_no_birth_name_is_not_compared(mapping_set: MappingSet) -> None:
+    pid = "299019999999999^^^X&1.2.250.1.213.1.4.10&ISO^INS||MARIEE^ALICE^^^^^D||19990115|F"
+
+    assert _refused_at(mapping_set, CDA, pid) == ""
+
+
+def _refused_at(mappings: MappingSet, content: str, pid: str) -> str:
+    try:
+        _mapped(mappings, _base64(content), pid=pid)
+    except MappingError as error:
+        assert error.code == "embedded.patient_mismatch"
+        return error.where
+    return ""

@@ -50,3 +50,27 @@ def test_a_result_value_reads_all_repetitions_by_itself(tmp_path: Path) -> None:
     assert found.observations[0].value is not None
     assert found.observations[0].value.text == "one\ntwo"
     assert _codes(tmp_path) == []
+
+
+def test_a_result_whose_first_repetition_is_empty_keeps_the_others(tmp_path: Path) -> None:
+    rules = (
+        "groups:\n  observation:\n    starts: OBX\n"
+        "document:\n  observations:\n    each: observation\n    fields:\n      value: OBX-5\n"
+    )
+
+    found = document(tmp_path, rules, "OBX|1|TX|X||~two~three")
+
+    assert found.observations[0].value is not None
+    assert found.observations[0].value.text == "two\nthree"
+
+
+def test_many_repetitions_are_told_and_none_is_dropped(tmp_path: Path) -> None:
+    rules = "document:\n  patient:\n    identifiers: PID-3[*]\n"
+
+    found = document(tmp_path, rules, "PID|1||" + "~".join(str(number) for number in range(65)))
+
+    assert found.patient is not None
+    assert len(found.patient.identifiers) == 65
+    assert [(issue.code, issue.source_path) for issue in found.issues] == [
+        ("many-repetitions", "PID-3")
+    ]

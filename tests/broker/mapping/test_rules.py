@@ -295,3 +295,36 @@ def test_what_has_to_agree_is_a_choice_that_is_required(tmp_path: Path) -> None:
 
     assert (caught.value.code, caught.value.where) == ("mapping.required", "PID-8, PID-15")
     assert "needed for event.operation: PID-8 and PID-15 have to say the same" in str(caught.value)
+
+
+def test_a_table_in_block_form_has_a_default_of_its_own(tmp_path: Path) -> None:
+    rules = (
+        "tables:\n  sex:\n    file: sex.csv\n    unmapped: drop\n    default: unknown\n"
+        "document:\n  title: PID-18\n  patient:\n    sex:\n      from: PID-8\n      table: sex\n"
+    )
+
+    found = document(tmp_path, rules, "PID|1", sex_csv=SEX)
+
+    assert found.patient is not None
+    assert found.patient.sex == "unknown"
+
+
+def test_an_identifier_without_authority_takes_the_default_one(tmp_path: Path) -> None:
+    rules = (
+        "defaults:\n  assigning_authority: 1.2.3.4\n"
+        "document:\n  patient:\n    identifiers: PID-3[*]\n"
+    )
+
+    found = document(tmp_path, rules, "PID|1||77~8^^^B")
+
+    assert found.patient is not None
+    assert [(one.value, one.system) for one in found.patient.identifiers] == [
+        ("77", "1.2.3.4"),
+        ("8", "B"),
+    ]
+
+
+def test_the_separators_themselves_can_be_read(tmp_path: Path) -> None:
+    found = document(tmp_path, "document:\n  title: MSH-2\n  comments: MSH-1\n", "PID|1")
+
+    assert (found.title, found.comments) == ("^~\\&", "|")
