@@ -49,7 +49,7 @@ class Path:
     is_first_of_many: the field may repeat, and the path does not say which repetition it wants
     is_lines: its one raw value is the list of all
     is_separators: MSH-1 and MSH-2, which hold the separators and are not cut by them
-    needs: what has to be filled for it to give a value, in HL7v2: scopes outward, segment, field (0: any)
+    needs: of what one has to be there for it to give a value, in HL7v2: scopes outward, segment, field
     """
 
     text: str
@@ -68,7 +68,7 @@ class Path:
     is_first_of_many: bool = False
     is_lines: bool = False
     is_separators: bool = False
-    needs: tuple[int, str, int] | None = None
+    needs: frozenset[tuple[int, str, int]] | None = None
 
 
 class SourceFormat(Protocol):

@@ -221,6 +221,7 @@ class _PathParser:
             "group",
             0,
             hops,
+            needs=frozenset((-1, name, 0) for name in _starts(chain[-1].group)),
         )
 
     # -- segments and fields
@@ -238,7 +239,7 @@ class _PathParser:
         listed = level.kind == "group" and level.group is not None and name in level.group.contains
         find = segments_of(nodes, hops, name)
         if self.i >= len(self.text):
-            needs = None if nodes is not None else (hops, name, 0)
+            needs = (-1, name, 0) if nodes else (hops, name, 0)
             return self._whole_segment(find, name, selector, needs)
         if self.text[self.i] != "-":
             raise self._fail("expected '-' and a field number")
@@ -309,7 +310,7 @@ class _PathParser:
             is_every=repetition is not None and repetition.every,
             is_separators=name in {"MSH", "FHS", "BHS"} and field <= 2,
             is_first_of_many=repetition is None and _repeats(name, field),
-            needs=None if nodes is not None else (hops, name, 0 if several else field),
+            needs=frozenset([(-1, name, 0) if nodes else (hops, name, 0 if several else field)]),
         )
 
     def _owner(self, name: str, chain: Chain, at: int) -> int:
@@ -355,7 +356,7 @@ class _PathParser:
         find: Callable[[Any, Node], list[Any]],
         name: str,
         selector: Selector | None,
-        needs: tuple[int, str, int] | None,
+        needs: tuple[int, str, int],
     ) -> Path:
         chosen = choose_segments(find, selector, selector is not None)
 
@@ -380,7 +381,7 @@ class _PathParser:
             scopes,
             inner,
             "segment",
-            needs=needs,
+            needs=frozenset([needs]),
         )
 
     # -- inside a repetition
@@ -416,6 +417,13 @@ class _PathParser:
             kind,
             depth,
         )
+
+
+def _starts(group: Group | None) -> set[str]:
+    """The segments of which one opens an instance of the group."""
+    if group is None:
+        return set()
+    return {*group.starts, *(name for inner in _all(group.groups) for name in inner.starts)}
 
 
 def _repeats(name: str, field: int) -> bool:

@@ -7,6 +7,7 @@ a default, a constant, or a path through groups always runs; so does every rule 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from broker.mapping.strict_yaml import Block, Item, Text
 from broker.mapping.strict_yaml import Sequence as Items
 
 Needs = frozenset[tuple[int, str, int]]
-"""Places of which one has to be filled: how many scopes outward, segment, field of its first instance (0: any)."""
+"""Places of which one has to be filled: how many scopes outward (-1: anywhere), segment, its field (0: any)."""
 Pair = tuple[str, Rule, Needs | None]
 Fill = Callable[[Any, Any], dict[str, Any]]
 """(run, scope) -> attribute to value, of those that gave one."""
@@ -41,6 +42,9 @@ def needs(
         return _of_fields(item, path, has_default)
     if "required" in item.items or has_default(item):
         return None
+    if isinstance(template := item.items.get("template"), Text):
+        pieces = re.findall(r"\{([^{}]*)\}", template.value)
+        return _union(_of_path(path(Text(piece, template.place))) for piece in pieces)
     for name in ("each", "from", "first_of", "choose"):
         source = item.items.get(name)
         if source is not None:
@@ -88,12 +92,16 @@ def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
                             value = take(run, raw, scope)
                             if value is not None:
                                 values[attribute] = value
-                    elif (number < count and fields[number]) or (
-                        others and any(n < count and fields[n] for n in others)
-                    ):
-                        value = rule(run, scope)
-                        if value is not None:
-                            values[attribute] = value
+                        continue
+                    if number >= count or not fields[number]:
+                        for number in others:
+                            if number < count and fields[number]:
+                                break
+                        else:
+                            continue
+                    value = rule(run, scope)
+                    if value is not None:
+                        values[attribute] = value
         return values
 
     return fill
@@ -158,7 +166,7 @@ def _look(needed: Needs | None) -> tuple[frozenset[str] | None, int, tuple[int, 
     names = frozenset(name for _, name, _ in needed)
     numbers = tuple(sorted({number for _, _, number in needed}))
     places = {(hops, name) for hops, name, _ in needed}
-    if len(places) > 1 or 0 in numbers:
+    if len(places) > 1 or 0 in numbers or min(places)[0] < 0:
         return names, -1, ()
     return names, next(iter(places))[0], numbers
 
@@ -177,7 +185,7 @@ def _is_filled(scope: Any, hops: int, names: frozenset[str], numbers: tuple[int,
 
 
 def _of_path(path: Path | None) -> Needs | None:
-    return frozenset([path.needs]) if path is not None and path.needs is not None else None
+    return path.needs if path is not None else None
 
 
 def _of_fields(
