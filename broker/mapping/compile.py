@@ -46,6 +46,7 @@ from broker.mapping.closures import (
     without_repeats,
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, compile_condition
+from broker.mapping.heads import Heads, worth_trying
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.paths import Path, PathError, SourceFormat
 from broker.mapping.problems import Place, Problems, did_you_mean
@@ -141,10 +142,12 @@ class Compiler:
         prefix = _RECORD_PREFIX.get(struct, "")
         checks.needed_fields(fields, struct, ("id",) if prefix else (), self.problems)
         is_all_constant = frozenset() if loose else constants
+        heads = Heads(self.source, chain).of_block(fields, struct)
+        steps_for = worth_trying(pairs, heads, self.source.present)
 
         def build(run: Run, scope: Any) -> Any:
             values = {}
-            for attribute, rule in pairs:
+            for attribute, rule in steps_for(run, scope):
                 value = rule(run, scope)
                 if value is not None:
                     values[attribute] = value

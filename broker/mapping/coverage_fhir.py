@@ -63,7 +63,7 @@ def unread(message: Any, reads: Reads, ignored: frozenset[str]) -> Iterator[str]
     """The place of each populated member or, when nothing in it was read, whole object.
 
     Each occurrence counts, so a path comes as often as it is met. Paths begin with the type of their resource;
-    `ignored` holds such paths, or `*.name` for a member of any object.
+    `ignored` holds such paths, `*.name` for a member of any object, or `Resource.name` for one of any resource.
     """
     anywhere = {path[2:] for path in ignored if path.startswith("*.")}
     if all(entry is not message.resource for entry in message.entries):
@@ -80,6 +80,8 @@ def _members(
     for name, inner in value.items():
         where = f"{path}.{name}"
         if name in _STRUCTURE or where in ignored or name in anywhere:
+            continue
+        if "." not in path and f"Resource.{name}" in ignored:
             continue
         if where == "Bundle.entry":
             for entry in inner if isinstance(inner, list) else [inner]:

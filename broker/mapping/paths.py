@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,7 +26,10 @@ class PathError(ValueError):
 
 @dataclass(slots=True)
 class Path:
-    """A compiled path. `type` is the source's own data type, `texts` its values as a condition sees them."""
+    """A compiled path. `type` is the source's own data type, `texts` its values as a condition sees them.
+
+    head: what a scope must have for the path to give anything there (see `SourceFormat.present`); empty when unknown
+    """
 
     text: str
     one: One
@@ -37,6 +40,7 @@ class Path:
     type: str = ""
     level: int = 0
     detail: Any = None
+    head: str = ""
 
 
 class SourceFormat(Protocol):
@@ -52,6 +56,11 @@ class SourceFormat(Protocol):
 
     def start(self, run: Any, message: Any) -> Any:
         """The outermost scope of a message."""
+        ...
+
+    @property
+    def present(self) -> Callable[[Any, Any], Collection[str]] | None:
+        """(run, scope) -> the heads of paths a scope has, so that the rules of a sparse scope need not be tried."""
         ...
 
     @property

@@ -15,6 +15,9 @@ V3 = "urn:hl7-org:v3"
 _STEP = re.compile(r"(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _ATTRIBUTE = re.compile(r"@(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _PREFIXES = {"xsi": "http://www.w3.org/2001/XMLSchema-instance", "sdtc": "urn:hl7-org:sdtc"}
+_HEAD = re.compile(r"(?:\./)?(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)(?=[/\[]|$)")
+"""The first step of a path to a child: an element without such a child has nothing for the path."""
+_CLIMB = re.compile(r"\.\.(?:/\.\.)*")
 _ANYWHERE = (
     "section", "act", "encounter", "observation", "observationMedia", "organizer", "procedure",
     "regionOfInterest", "substanceAdministration", "supply",
@@ -23,6 +26,39 @@ _ANYWHERE = (
 
 Elements = Callable[[Any, list[Any]], list[Any]]
 """(run, elements) -> the elements one step further."""
+
+
+def kids(run: Any, element: Any) -> dict[str, Any]:
+    """The children of an element by their tag, looked at once in a run: the one child, or the list of several.
+
+    A single child stands without a list around it: the thousands of small lists would wake the garbage collector.
+    """
+    known: dict[str, Any] | None = run.kids.get(element)
+    if known is not None:
+        return known
+    found: dict[str, Any] = {}
+    for child in element:
+        tag = child.tag
+        before = found.get(tag)
+        if before is None:
+            found[tag] = child
+        elif before.__class__ is list:
+            before.append(child)
+        else:
+            found[tag] = [before, child]
+    run.kids[element] = found
+    return found
+
+
+def children_of(run: Any, element: Any, tag: str) -> list[Any]:
+    """The children of one tag; not to be changed."""
+    found = kids(run, element).get(tag)
+    if found is None:
+        return _NONE
+    return found if found.__class__ is list else [found]
+
+
+_NONE: list[Any] = []
 
 
 def text_of(raw: Any) -> str:
@@ -46,31 +82,27 @@ class _Parser:
         self.text = text
         self.namespaces = namespaces
         self.i = 0
+        self.head = ""
 
     def path(self) -> Path:
+        if m := _HEAD.match(self.text):
+            self.head = self._qualified(m.group(1), m.group(2), 0)
         steps, attribute = self.steps(len(self.text))
         if self.i < len(self.text):
             raise PathError("unexpected text after the path", self.i)
 
-        def elements(run: Any, scope: Any) -> list[Any]:
-            found = [scope]
-            for step in steps:
-                found = step(run, found)
-                if not found:
-                    return found
-            return found
-
+        elements = _walk(steps)
         alls = elements if not attribute else _attribute(elements, attribute)
 
-        def one(run: Any, scope: Any) -> Any:
-            found = alls(run, scope)
-            return found[0] if found else None
+        one = _first(alls)
+        if not attribute and len(steps) == 1 and isinstance(steps[0], _Children):
+            one = _only(steps[0].tag)
 
         def texts(run: Any, scope: Any) -> list[str]:
             return [t for t in map(text_of, alls(run, scope)) if t]
 
         kind = "attribute" if attribute else "element"
-        return Path(self.text, one, alls, texts, elements, None, kind)
+        return Path(self.text, one, alls, texts, elements, None, kind, head=self.head)
 
     def steps(self, end: int) -> tuple[list[Elements], str]:
         steps: list[Elements] = []
@@ -123,18 +155,20 @@ class _Parser:
         return self._qualified(m.group(1), m.group(2), m.start()), m.group(2)
 
     def _step(self) -> Elements:
-        if self.text.startswith("..", self.i):
-            self.i += 2
-            return _around
+        if m := _CLIMB.match(self.text, self.i):
+            self.i = m.end()
+            return _up(m.group().count(".."))
         tag, _ = self._name()
         index, tests, _ = self._filters()
         if not index and not tests:
-            return lambda _run, found: [c for e in found for c in e.iterchildren(tag)]
+            return _Children(tag)
 
         def step(run: Any, found: list[Any]) -> list[Any]:
             out: list[Any] = []
             for element in found:
-                children = [c for c in element.iterchildren(tag) if all(t(run, c) for t in tests)]
+                children = children_of(run, element, tag)
+                if tests and children:
+                    children = [c for c in children if all(t(run, c) for t in tests)]
                 out += children[index - 1 : index] if index else children
             return out
 
@@ -200,9 +234,81 @@ class _Parser:
         return value
 
 
-def _around(_run: Any, found: list[Any]) -> list[Any]:
-    """`..`: the element around each; a path of the language may climb, never search upwards."""
-    return [above for element in found if (above := element.getparent()) is not None]
+class _Children:
+    """The step to all children of a name, the commonest by far."""
+
+    __slots__ = ("tag",)
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+
+    def __call__(self, run: Any, found: list[Any]) -> list[Any]:
+        tag = self.tag
+        if len(found) == 1:
+            return children_of(run, found[0], tag)
+        return [child for element in found for child in children_of(run, element, tag)]
+
+
+def _walk(steps: list[Elements]) -> Callable[[Any, Any], list[Any]]:
+    """The steps of a path as one function of (run, scope)."""
+    if len(steps) == 1 and isinstance(steps[0], _Children):
+        tag = steps[0].tag
+
+        def children(run: Any, scope: Any) -> list[Any]:
+            known = run.kids.get(scope)
+            found = (kids(run, scope) if known is None else known).get(tag)
+            if found is None:
+                return _NONE
+            return found if found.__class__ is list else [found]
+
+        return children
+
+    def elements(run: Any, scope: Any) -> list[Any]:
+        found = [scope]
+        for step in steps:
+            found = step(run, found)
+            if not found:
+                return found
+        return found
+
+    return elements
+
+
+def _first(alls: Callable[[Any, Any], list[Any]]) -> Callable[[Any, Any], Any]:
+    def one(run: Any, scope: Any) -> Any:
+        found = alls(run, scope)
+        return found[0] if found else None
+
+    return one
+
+
+def _only(tag: str) -> Callable[[Any, Any], Any]:
+    """The first child of a name: what most rules read."""
+
+    def one(run: Any, scope: Any) -> Any:
+        known = run.kids.get(scope)
+        found = (kids(run, scope) if known is None else known).get(tag)
+        return found[0] if found.__class__ is list else found
+
+    return one
+
+
+def _up(levels: int) -> Elements:
+    """`..`, or several in a row: the element around each; a path may climb so far, never search upwards."""
+
+    def up(_run: Any, found: list[Any]) -> list[Any]:
+        out = []
+        for element in found:
+            above = element
+            for _ in range(levels):
+                above = above.getparent()
+                if above is None:
+                    break
+            else:
+                out.append(above)
+        return out
+
+    return up
 
 
 def _everywhere(
@@ -212,10 +318,10 @@ def _everywhere(
 
     def step(run: Any, _found: list[Any]) -> list[Any]:
         message, near = run.message, list[Any]()
-        if name in message.by_name:
-            near = message.by_name[name]
-        else:
+        if template:
             near = [e for e in message.by_template.get(template, ()) if e.tag == tag]
+        else:
+            near = message.by_name[name]
         if tests:
             near = [e for e in near if all(test(run, e) for test in tests)]
         return near[index - 1 : index] if index else near
@@ -267,7 +373,9 @@ _TEMPLATE = f"{{{V3}}}templateId"
 
 
 def _has_template(oid: str) -> Callable[[Any, Any], bool]:
-    return lambda _run, element: any(t.get("root") == oid for t in element.iterchildren(_TEMPLATE))
+    return lambda run, element: any(
+        template.get("root") == oid for template in children_of(run, element, _TEMPLATE)
+    )
 
 
 def _relative(

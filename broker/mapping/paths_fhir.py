@@ -94,6 +94,13 @@ class _Parser:
             steps += self._index()
         return steps
 
+    def whole(self) -> list[Step]:
+        """The steps of a path that stands within another, which must hold nothing else."""
+        try:
+            return self.steps()
+        except PathError as error:
+            raise PathError(f"in '{self.text}': {error}", 0, error.hint) from error
+
     def _name(self) -> str:
         m = _NAME.match(self.text, self.i)
         if m is None:
@@ -137,6 +144,8 @@ class _Parser:
             return _resolve
         if name == "ofType":
             return _of_type(inner)
+        if name == "exclude":
+            return _exclude(_Parser(inner).whole())
         if name == "extension":
             return _extension(inner.strip("'"))
         if name == "where":
@@ -145,7 +154,9 @@ class _Parser:
                 raise PathError("where() takes name='text'", at)
             return _where(m.group(1), m.group(2) == "=", m.group(3))
         raise PathError(
-            f"unknown function '{name}'", at, "where, ofType, resolve, first, last, extension"
+            f"unknown function '{name}'",
+            at,
+            "where, ofType, resolve, first, last, exclude, extension",
         )
 
     def _index(self) -> list[Step]:
@@ -179,14 +190,47 @@ def _bundle(run: Any, _found: list[At]) -> list[At]:
 
 def _resources(kind: str) -> Step:
     def resources(run: Any, found: list[At]) -> list[At]:
-        own = [
-            a for a in found if isinstance(a.value, dict) and a.value.get("resourceType") == kind
-        ]
+        own = [a for a in found if _kind(a.value) == kind]
         if own:
             return own
-        return [At(r, r) for r in run.message.entries if r.get("resourceType") == kind]
+        of_kind = [At(r, r) for r in run.message.entries if r.get("resourceType") == kind]
+        if of_kind and found and _kind(found[0].value) == "Patient" and _has_patients(run.message):
+            return [a for a in of_kind if _is_about(run, a, found[0].value)]
+        return of_kind
 
     return resources
+
+
+def _kind(value: Any) -> Any:
+    return value.get("resourceType") if isinstance(value, dict) else None
+
+
+def _has_patients(message: Any) -> bool:
+    """Whether the message has several patients, so that what is about whom must be asked."""
+    return len([1 for entry in message.entries if _kind(entry) == "Patient"]) > 1
+
+
+def _is_about(run: Any, at: At, patient: Any) -> bool:
+    """Whether a resource's subject is this patient (FHIR R4, patient compartment: `subject` or `patient`)."""
+    for name in ("subject", "patient"):
+        subject = at.value.get(name)
+        reference = subject.get("reference") if isinstance(subject, dict) else None
+        if isinstance(reference, str) and run.message.resolve(reference, at.owner) is patient:
+            return True
+    return False
+
+
+def _exclude(steps: list[Step]) -> Step:
+    """FHIRPath `exclude`: without the elements that another path, read from the same message, gives."""
+
+    def exclude(run: Any, found: list[At]) -> list[At]:
+        others = [At(run.message.resource, run.message.resource)] if found else []
+        for step in steps:
+            others = step(run, others)
+        unwanted = {id(at.value) for at in others}
+        return [at for at in found if id(at.value) not in unwanted]
+
+    return exclude
 
 
 def _member(name: str) -> Step:

@@ -101,10 +101,11 @@ class Run:
         "context",
         "decimal_comma",
         "escape",
-        "ids",
         "index",
         "is_standard",
         "issues",
+        "kids",
+        "known",
         "message",
         "midnight_is_unknown",
         "numbers",
@@ -129,7 +130,8 @@ class Run:
         self.numbers: dict[tuple[str, tuple[int, ...]], int] = {}
         self.zone: Zone = PARIS
         self.index: dict[tuple[int, str], dict[str, list[Node]]] = {}
-        self.ids: dict[str, Any] | None = None
+        self.known: dict[Any, Any] = {}
+        self.kids: dict[Any, dict[str, Any]] = {}
         self.decimal_comma = False
         self.midnight_is_unknown = False
         self.component = "^"

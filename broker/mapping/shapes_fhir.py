@@ -90,12 +90,20 @@ def identifier(run: Any, at: At) -> Any:
         kind=kind or type_code,
         oid=given[8:] if given[:8] == "urn:oid:" else "",
         uri="" if given[:8] == "urn:oid:" else given,
-        authority_name=_text(_dict_of(value.get("assigner")), "display"),
+        authority_name=_assigner(run, at),
         type_code=type_code,
         use=_text(value, "use"),
         start=_when(run, interval.get("start")),
         end=_when(run, interval.get("end")),
     )
+
+
+def _assigner(run: Any, at: At) -> str:
+    """The name of who assigned an identifier, from the reference or the resource it leads to."""
+    found = next(iter(_inner(at, "assigner")), None)
+    if found is None:
+        return ""
+    return _text(_dict(found), "display") or _text(_dict(_resolved(run, found)), "name")
 
 
 def _dict_of(value: Any) -> dict[str, Any]:
@@ -107,6 +115,8 @@ def coded(run: Any, at: At) -> Any:
     if isinstance(at.value, str):
         return Coded(codings=(Coding(code=at.value),)) if at.value else None
     value = _dict(at)
+    if "concept" in value or isinstance(value.get("reference"), dict):
+        return _made(run, at, "concept", coded) or _referred_code(run, at)
     if "coding" in value or "text" in value:
         codings = [c for c in _list(value.get("coding")) if isinstance(c, dict)]
         made = tuple(
@@ -117,6 +127,12 @@ def coded(run: Any, at: At) -> Any:
         return Coded(codings=made, text=text) if made or text else None
     coding = _coding(run, value, "original")
     return Coded(codings=(coding,)) if coding.code or coding.display else None
+
+
+def _referred_code(run: Any, at: At) -> Any:
+    """The code of the resource that a CodeableReference (FHIR R5) points to."""
+    target = next((_resolved(run, a) for a in _inner(at, "reference")), None)
+    return _made(run, target, "code", coded) if target is not None else None
 
 
 def _coding(run: Any, value: dict[str, Any], role: Any) -> Coding:
@@ -473,7 +489,28 @@ def text(_run: Any, at: At) -> Any:
     """A primitive's text; a narrative's XHTML; a concept's code."""
     if isinstance(at.value, dict) and "div" in at.value:
         return _text(at.value, "div") or None
+    if isinstance(at.value, dict) and "repeat" in at.value:
+        return _timing(_dict_of(at.value.get("repeat"))) or text_of(at) or None
     return text_of(at) or None
+
+
+def _timing(repeat: dict[str, Any]) -> str:
+    """Timing.repeat in words: `2 times every 1 d, MORN, for 10 d`."""
+    pieces = []
+    if "frequency" in repeat or "period" in repeat:
+        times = "-".join(_digits(repeat[n]) for n in ("frequency", "frequencyMax") if n in repeat)
+        period_ = "-".join(_digits(repeat[n]) for n in ("period", "periodMax") if n in repeat)
+        every = f"every {period_} {_text(repeat, 'periodUnit')}".strip() if period_ else ""
+        pieces.append(" ".join(t for t in (f"{times} times" if times else "", every) if t))
+    pieces += [str(t) for name in _MOMENTS for t in _list(repeat.get(name))]
+    if "duration" in repeat:
+        pieces.append(f"for {_digits(repeat['duration'])} {_text(repeat, 'durationUnit')}".strip())
+    if "count" in repeat:
+        pieces.append(f"{_digits(repeat['count'])} times in all")
+    return ", ".join(piece for piece in pieces if piece)
+
+
+_MOMENTS = ("dayOfWeek", "timeOfDay", "when")
 
 
 def integer(_run: Any, at: At) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from broker.document import Coded, Coding, Identifier, When
 from broker.mapping.coverage_cda import Reads, traced, unread
 from broker.mapping.paths import Path, Shape
-from broker.mapping.paths_cda import compile_path
+from broker.mapping.paths_cda import compile_path, kids
 from broker.mapping.shapes_cda import SHAPES, or_null, plain_text
 from broker.mapping.tables import Table
 from broker.mapping.values import hl7_when
@@ -18,10 +18,12 @@ class CdaSource:
     """Scopes are elements; an attribute's value is its text."""
 
     root = None
+    present = staticmethod(kids)
 
     def __init__(self, namespaces: dict[str, str], units: Table | None = None) -> None:
         self.namespaces = namespaces
         self.units = units
+        self._paths: dict[str, Path] = {}
 
     def start(self, _run: Any, message: Any) -> Any:
         """The ClinicalDocument element."""
@@ -38,17 +40,17 @@ class CdaSource:
 
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a CDA path. Raises PathError."""
-        return compile_path(text, self.namespaces)
+        found = self._paths.get(text)
+        if found is None:
+            found = self._paths[text] = compile_path(text, self.namespaces)
+        return found
 
     def shape(self, path: Path, wanted: Any, forced: str) -> Shape | None:
         """By the wanted type: an element knows its own data type."""
         if path.type == "attribute":
             return _from_attribute(wanted)
         shape = plain_text if wanted is str and forced == "text" else SHAPES.get(wanted)
-        if shape is None:
-            return None
-        made = or_null(shape)
-        return lambda run, element, _scope: made(run, element)
+        return or_null(shape) if shape is not None else None
 
 
 def _from_attribute(wanted: Any) -> Shape | None:

@@ -16,6 +16,10 @@ class FhirSource:
     """Scopes are values with the resource they stand in."""
 
     root = None
+    present = None
+
+    def __init__(self) -> None:
+        self._paths: dict[str, Path] = {}
 
     def start(self, _run: Any, message: Any) -> At:
         """The outermost resource."""
@@ -32,7 +36,10 @@ class FhirSource:
 
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a FHIR path. Raises PathError."""
-        return compile_path(text)
+        found = self._paths.get(text)
+        if found is None:
+            found = self._paths[text] = compile_path(text)
+        return found
 
     def shape(self, _path: Path, wanted: Any, _forced: str) -> Shape | None:
         """By the wanted type: FHIR values know their own."""

@@ -20,6 +20,7 @@ class Hl7v2Source:
     """Paths and shapes over a message's segments. `units` is the table that gives UCUM for OBX-6."""
 
     root: Chain = ROOT
+    present = None
 
     def __init__(self, top: dict[str, Group], units: Table | None = None) -> None:
         self.compiler = PathCompiler(top)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
@@ -26,8 +27,9 @@ class Target:
         return isinstance(self.type, type) and issubclass(self.type, msgspec.Struct)
 
 
+@cache
 def targets_of(struct: type[msgspec.Struct]) -> dict[str, Target]:
-    """The fields of a model type by the model's name."""
+    """The fields of a model type by the model's name; read, never changed."""
     return {
         field.encode_name: _target(field.encode_name, field.name, field.type, field.required)
         for field in msgspec.structs.fields(struct)

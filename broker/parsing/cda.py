@@ -38,6 +38,7 @@ _ENCODINGS = re.compile(
 )
 _PROLOG = re.compile(rb"(?:\s++|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
+_WITH_ID = etree.XPath("descendant::*[@ID]")
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (MAX_DEPTH + 1) + ")")
 
 
@@ -48,12 +49,14 @@ class CdaDocument:
     root: the ClinicalDocument element, wherever it stood
     by_template: elements by the root of their templateId, in document order
     by_name: the elements of each name in `NAMED`, in document order
+    by_id: the element of each `ID`, which references in entries point to
     repairs: what was read as meant (`undeclared-prefix`, `no-namespace`)
     """
 
     root: etree._Element
     by_template: dict[str, list[etree._Element]]
     by_name: dict[str, list[etree._Element]]
+    by_id: dict[str, etree._Element]
     body: bytes = field(repr=False)
     repairs: tuple[str, ...] = ()
     format_name: str = "cda"
@@ -69,7 +72,7 @@ def parse(body: bytes) -> CdaDocument:
     if root is None:
         root = _without_namespace(top)
         repairs = (*repairs, "no-namespace")
-    return CdaDocument(root, _by_template(root), _by_name(root), body, repairs)
+    return CdaDocument(root, _by_template(root), _by_name(root), _by_id(root), body, repairs)
 
 
 def tree(body: bytes) -> etree._Element:
@@ -248,6 +251,11 @@ def _by_template(root: etree._Element) -> dict[str, list[etree._Element]]:
             if not elements or elements[-1] is not owner:
                 elements.append(owner)
     return index
+
+
+def _by_id(root: etree._Element) -> dict[str, etree._Element]:
+    found: Any = _WITH_ID(root)
+    return {element.get("ID"): element for element in found}
 
 
 def _by_name(root: etree._Element) -> dict[str, list[etree._Element]]:
