@@ -33,6 +33,7 @@ from broker.mapping.closures import (
     is_true,
     locate,
     miss,
+    missing_test,
     note_null,
     null_test,
     present_test,
@@ -107,9 +108,9 @@ class Compiler:
             alls = compiled.all
             return Operand(
                 compiled.texts,
-                present_test(alls),
-                null_test(alls),
-                lambda run, scope: not alls(run, scope),
+                present_test(alls, self.source),
+                null_test(alls, self.source),
+                missing_test(alls, self.source),
             )
 
         try:

@@ -58,6 +58,10 @@ class Traced:
         self._note(self._element, name)
         return self._element.get(name, default)
 
+    def keys(self) -> list[str]:
+        """The names of its attributes; looking at them is not reading them."""
+        return list(self._element.keys())
+
     def getparent(self) -> Traced | None:
         """The element around this one."""
         parent = self._element.getparent()

@@ -58,6 +58,14 @@ class SourceFormat(Protocol):
         """The outermost scope of a message."""
         ...
 
+    def is_null(self, raw: Any) -> bool:
+        """Whether a raw value says that nothing is there, and why: HL7 `""`, nullFlavor, data-absent-reason."""
+        ...
+
+    def is_nothing(self, raw: Any) -> bool:
+        """Whether a raw value is there and says nothing at all, so that it counts as missing."""
+        ...
+
     @property
     def present(self) -> Callable[[Any, Any], Collection[str]] | None:
         """(run, scope) -> the heads of paths a scope has, so that the rules of a sparse scope need not be tried."""

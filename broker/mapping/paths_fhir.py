@@ -17,14 +17,18 @@ _DAR = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 
 class At:
-    """A JSON value, the resource it stands in (for `#contained`), and its type when a choice named it."""
+    """A JSON value, the resource it stands in (for `#contained`), and its type when a choice named it.
 
-    __slots__ = ("owner", "type", "value")
+    aside: what JSON keeps beside a primitive (`_birthDate`), so that its extensions are found
+    """
 
-    def __init__(self, value: Any, owner: Any, type_: str = "") -> None:
+    __slots__ = ("aside", "owner", "type", "value")
+
+    def __init__(self, value: Any, owner: Any, type_: str = "", aside: Any = None) -> None:
         self.value = value
         self.owner = owner
         self.type = type_
+        self.aside = aside
 
 
 Step = Callable[[Any, list[At]], list[At]]
@@ -193,10 +197,12 @@ def _resources(kind: str) -> Step:
         own = [a for a in found if _kind(a.value) == kind]
         if own:
             return own
-        of_kind = [At(r, r) for r in run.message.entries if r.get("resourceType") == kind]
-        if of_kind and found and _kind(found[0].value) == "Patient" and _has_patients(run.message):
-            return [a for a in of_kind if _is_about(run, a, found[0].value)]
-        return of_kind
+        index: _Entries | None = run.known.get("entries")
+        if index is None:
+            index = run.known["entries"] = _Entries(run)
+        if found and index.has_patients and _kind(found[0].value) == "Patient":
+            return index.about.get((id(found[0].value), kind), [])
+        return index.of_kind.get(kind, [])
 
     return resources
 
@@ -205,29 +211,50 @@ def _kind(value: Any) -> Any:
     return value.get("resourceType") if isinstance(value, dict) else None
 
 
-def _has_patients(message: Any) -> bool:
-    """Whether the message has several patients, so that what is about whom must be asked."""
-    return len([1 for entry in message.entries if _kind(entry) == "Patient"]) > 1
+class _Entries:
+    """The resources of a message by their type and, where it has several patients, by the patient they are about.
+
+    Whom a resource is about: its `subject` or `patient` (FHIR R4, patient compartment). Made once in a run.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self.of_kind: dict[str, list[At]] = {}
+        self.about: dict[tuple[int, str], list[At]] = {}
+        for entry in run.message.entries:
+            self.of_kind.setdefault(_kind(entry), []).append(At(entry, entry))
+        self.has_patients = len(self.of_kind.get("Patient", ())) > 1
+        if self.has_patients:
+            for kind, found in self.of_kind.items():
+                for at in found:
+                    for patient in _patients_of(run, at):
+                        self.about.setdefault((patient, kind), []).append(at)
 
 
-def _is_about(run: Any, at: At, patient: Any) -> bool:
-    """Whether a resource's subject is this patient (FHIR R4, patient compartment: `subject` or `patient`)."""
+def _patients_of(run: Any, at: At) -> set[int]:
+    """The ids of the patient objects a resource is about."""
+    out = set()
     for name in ("subject", "patient"):
         subject = at.value.get(name)
         reference = subject.get("reference") if isinstance(subject, dict) else None
-        if isinstance(reference, str) and run.message.resolve(reference, at.owner) is patient:
-            return True
-    return False
+        target = run.message.resolve(reference, at.owner) if isinstance(reference, str) else None
+        if _kind(target) == "Patient":
+            out.add(id(target))
+    return out
 
 
 def _exclude(steps: list[Step]) -> Step:
-    """FHIRPath `exclude`: without the elements that another path, read from the same message, gives."""
+    """FHIRPath `exclude`: without the elements that another path, read from the whole message, gives."""
+    key = ("exclude", id(steps))
 
     def exclude(run: Any, found: list[At]) -> list[At]:
-        others = [At(run.message.resource, run.message.resource)] if found else []
-        for step in steps:
-            others = step(run, others)
-        unwanted = {id(at.value) for at in others}
+        if not found:
+            return found
+        unwanted = run.known.get(key)
+        if unwanted is None:
+            others = [At(run.message.resource, run.message.resource)]
+            for step in steps:
+                others = step(run, others)
+            unwanted = run.known[key] = {id(at.value) for at in others}
         return [at for at in found if id(at.value) not in unwanted]
 
     return exclude
@@ -251,7 +278,8 @@ def _member(name: str) -> Step:
             if isinstance(inner, list):
                 out += [At(v, at.owner, kind) for v in inner if v is not None]
             elif inner is not None:
-                out.append(At(inner, at.owner, kind))
+                beside = value.get(aside) if aside in value else None
+                out.append(At(inner, at.owner, kind, beside))
         return out
 
     return member
@@ -351,8 +379,16 @@ def _extension(url: str) -> Step:
     inner = _member("extension")
 
     def extension(run: Any, found: list[At]) -> list[At]:
+        holders = [
+            At(a.aside, a.owner)
+            if isinstance(a.aside, dict) and not isinstance(a.value, dict)
+            else a
+            for a in found
+        ]
         return [
-            a for a in inner(run, found) if isinstance(a.value, dict) and a.value.get("url") == url
+            a
+            for a in inner(run, holders)
+            if isinstance(a.value, dict) and a.value.get("url") == url
         ]
 
     return extension

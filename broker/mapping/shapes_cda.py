@@ -350,7 +350,9 @@ def result_value(run: Any, element: Any) -> Any:
         return _guessed(run, element, declared)
     value = shape(run, element)
     if value is None:
-        text = words(element)
+        text = words(element) or element.get("value", "").strip()
+        if text and kind in {"quantity", "range", "ratio"}:
+            run.issue("warning", "value-not-numeric")
         return ResultValue(text=text, declared_type=declared) if text else None
     return ResultValue(declared_type=declared, **{kind: value})
 
@@ -679,6 +681,10 @@ _RESULTS: dict[str, tuple[str, Shape | None]] = {
     "IVL_REAL": ("range", range_),
     "RTO": ("ratio", _ratio),
     "RTO_PQ_PQ": ("ratio", _ratio),
+    "RTO_QTY_QTY": ("ratio", _ratio),
+    "RTO_MO_PQ": ("ratio", _ratio),
+    "MO": ("quantity", quantity),
+    "SXCM_TS": ("when", when),
     "CD": ("coded", coded),
     "CE": ("coded", coded),
     "CV": ("coded", coded),

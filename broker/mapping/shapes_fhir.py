@@ -138,7 +138,7 @@ def _referred_code(run: Any, at: At) -> Any:
 def _coding(run: Any, value: dict[str, Any], role: Any) -> Coding:
     system = _text(value, "system")
     return Coding(
-        code=_text(value, "code"),
+        code=_text(value, "code").strip(),
         system=run.systems.code_system(system) if system else "",
         system_as_received=system,
         display=_text(value, "display"),
@@ -288,7 +288,7 @@ def result_value(run: Any, at: At) -> Any:
         field, shape = _RESULTS[kind]
         found = shape(run, at)
         return ResultValue(declared_type=kind, **{field: found}) if found is not None else None
-    text = text_of(at)
+    text = text_of(at) or _text(_dict(at), "data")
     return ResultValue(text=text, declared_type=kind) if text else None
 
 
@@ -491,7 +491,8 @@ def text(_run: Any, at: At) -> Any:
         return _text(at.value, "div") or None
     if isinstance(at.value, dict) and "repeat" in at.value:
         return _timing(_dict_of(at.value.get("repeat"))) or text_of(at) or None
-    return text_of(at) or None
+    found = text_of(at)
+    return found if found.strip() else None
 
 
 def _timing(repeat: dict[str, Any]) -> str:

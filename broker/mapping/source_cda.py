@@ -38,6 +38,18 @@ class CdaSource:
         """Places no rule read; see `coverage_cda`."""
         return unread(message, reads, ignored)
 
+    def is_null(self, raw: Any) -> bool:
+        """An element of which nullFlavor is all that is said; one with words, parts or a translation says more."""
+        if isinstance(raw, str) or raw.get("nullFlavor") is None:
+            return False
+        return not len(raw) and not (raw.text or "").strip()
+
+    def is_nothing(self, raw: Any) -> bool:
+        """An element without attributes, parts and words, or a blank attribute."""
+        if isinstance(raw, str):
+            return not raw.strip()
+        return not raw.keys() and not len(raw) and not (raw.text or "").strip()
+
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a CDA path. Raises PathError."""
         found = self._paths.get(text)

@@ -11,6 +11,8 @@ from broker.mapping.paths_fhir import At, absent_reason, compile_path
 from broker.mapping.run import Null
 from broker.mapping.shapes_fhir import SHAPES
 
+_ASIDE = {"id", "extension"}
+
 
 class FhirSource:
     """Scopes are values with the resource they stand in."""
@@ -24,6 +26,16 @@ class FhirSource:
     def start(self, _run: Any, message: Any) -> At:
         """The outermost resource."""
         return At(message.resource, message.resource)
+
+    def is_null(self, raw: At) -> bool:
+        """An element of which data-absent-reason is all that is said."""
+        value = raw.value
+        return isinstance(value, dict) and value.keys() <= _ASIDE and bool(absent_reason(value))
+
+    def is_nothing(self, raw: At) -> bool:
+        """A blank text, or an object with nothing in it."""
+        value = raw.value
+        return not value.strip() if isinstance(value, str) else value == {}
 
     def traced(self, message: Any) -> tuple[Any, Any]:
         """The message with objects that take note, and the notes."""

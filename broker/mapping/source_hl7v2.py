@@ -32,6 +32,14 @@ class Hl7v2Source:
         """Sort the segments into the declared groups."""
         return self.groups.sort(message.segments)
 
+    def is_null(self, raw: Any) -> bool:
+        """HL7 `""`."""
+        return bool(raw == '""')
+
+    def is_nothing(self, _raw: Any) -> bool:
+        """Never: what is empty between separators is not found in the first place."""
+        return False
+
     def path(self, text: str, chain: Chain) -> Path:
         """Compile an HL7v2 path. Raises PathError."""
         return self.compiler.compile(text, chain)
