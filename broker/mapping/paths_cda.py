@@ -83,6 +83,7 @@ class _Parser:
         self.namespaces = namespaces
         self.i = 0
         self.head = ""
+        self.indexed: Any = None  # the template test that the parser's index answers
 
     def path(self) -> Path:
         if m := _HEAD.match(self.text):
@@ -92,11 +93,10 @@ class _Parser:
             raise PathError("unexpected text after the path", self.i)
 
         elements = _walk(steps)
-        alls = elements if not attribute else _attribute(elements, attribute)
-
-        one = _first(alls)
-        if not attribute and len(steps) == 1 and isinstance(steps[0], _Children):
-            one = _only(steps[0].tag)
+        if attribute:
+            alls, one = _attribute(steps, elements, attribute)
+        else:
+            alls, one = elements, _first(steps, elements)
 
         def texts(run: Any, scope: Any) -> list[str]:
             return [t for t in map(text_of, alls(run, scope)) if t]
@@ -181,9 +181,10 @@ class _Parser:
         if not template and name not in _ANYWHERE:
             hint = "give a template test, or write the way from the document element"
             raise PathError(f"'//' needs a template test for '{name}'", at, hint)
-        return (
-            _everywhere(tag, name, template, tests, index) if whole else _below(tag, tests, index)
-        )
+        if template:
+            rest = [test for test in tests if test is not self.indexed]
+            return _by_template(tag, template, rest, index, whole)
+        return _everywhere(name, tests, index) if whole else _below(tag, tests, index)
 
     def _filters(self) -> tuple[int, list[Callable[[Any, Any], bool]], str]:
         index = 0
@@ -209,8 +210,10 @@ class _Parser:
         while self.i < end:
             if self.text.startswith("template=", self.i):
                 self.i += len("template=")
-                template = self._literal(end)
-                tests.append(_has_template(template))
+                oid = self._literal(end)
+                tests.append(_has_template(oid))
+                if not template:
+                    template, self.indexed = oid, tests[-1]
             else:
                 steps, attribute = self.steps(end)
                 operator = next((o for o in ("!=", "=") if self.text.startswith(o, self.i)), "")
@@ -274,23 +277,50 @@ def _walk(steps: list[Elements]) -> Callable[[Any, Any], list[Any]]:
     return elements
 
 
-def _first(alls: Callable[[Any, Any], list[Any]]) -> Callable[[Any, Any], Any]:
-    def one(run: Any, scope: Any) -> Any:
-        found = alls(run, scope)
-        return found[0] if found else None
-
-    return one
+All = Callable[[Any, Any], list[Any]]
+One = Callable[[Any, Any], Any]
 
 
-def _only(tag: str) -> Callable[[Any, Any], Any]:
-    """The first child of a name: what most rules read."""
+def _first(steps: list[Elements], alls: All) -> One:
+    """The first element of a path; of one child's name, what most rules read, without a list on the way."""
+    if len(steps) != 1 or not isinstance(steps[0], _Children):
 
-    def one(run: Any, scope: Any) -> Any:
+        def first(run: Any, scope: Any) -> Any:
+            found = alls(run, scope)
+            return found[0] if found else None
+
+        return first
+    tag = steps[0].tag
+
+    def only(run: Any, scope: Any) -> Any:
         known = run.kids.get(scope)
         found = (kids(run, scope) if known is None else known).get(tag)
         return found[0] if found.__class__ is list else found
 
-    return one
+    return only
+
+
+def _attribute(steps: list[Elements], elements: All, name: str) -> tuple[All, One]:
+    """The values of an attribute of a path's elements, and the first; of the scope itself without any step."""
+    if not steps:
+
+        def own(_run: Any, scope: Any) -> list[Any]:
+            value = scope.get(name)
+            return [value] if value else _NONE
+
+        return own, lambda _run, scope: scope.get(name) or None
+
+    def values(run: Any, scope: Any) -> list[Any]:
+        return [v for e in elements(run, scope) if (v := e.get(name))]
+
+    def first(run: Any, scope: Any) -> Any:
+        for element in elements(run, scope):
+            value = element.get(name)
+            if value:
+                return value
+        return None
+
+    return values, first
 
 
 def _up(levels: int) -> Elements:
@@ -311,22 +341,45 @@ def _up(levels: int) -> Elements:
     return up
 
 
-def _everywhere(
-    tag: str, name: str, template: str, tests: list[Callable[[Any, Any], bool]], index: int
-) -> Elements:
-    """Elements wherever they stand in the document, by the parser's indexes."""
+def _everywhere(name: str, tests: list[Callable[[Any, Any], bool]], index: int) -> Elements:
+    """Elements of an indexed name wherever they stand in the document."""
 
     def step(run: Any, _found: list[Any]) -> list[Any]:
-        message, near = run.message, list[Any]()
-        if template:
-            near = [e for e in message.by_template.get(template, ()) if e.tag == tag]
-        else:
-            near = message.by_name[name]
+        near: list[Any] = run.message.by_name[name]
         if tests:
             near = [e for e in near if all(test(run, e) for test in tests)]
         return near[index - 1 : index] if index else near
 
     return step
+
+
+def _by_template(
+    tag: str, oid: str, tests: list[Callable[[Any, Any], bool]], index: int, whole: bool
+) -> Elements:
+    """Elements of a template, wherever they stand in the document or below an element, by the parser's index."""
+
+    def step(run: Any, found: list[Any]) -> list[Any]:
+        known = [e for e in run.message.by_template.get(oid, _NONE) if e.tag == tag]
+        if tests and known:
+            known = [e for e in known if all(test(run, e) for test in tests)]
+        if whole:
+            return known[index - 1 : index] if index else known
+        out: list[Any] = []
+        for element in found:
+            near = [e for e in known if _stands_in(e, element)]
+            out += near[index - 1 : index] if index else near
+        return out
+
+    return step
+
+
+def _stands_in(element: Any, above: Any) -> bool:
+    around = element.getparent()
+    while around is not None:
+        if around is above:
+            return True
+        around = around.getparent()
+    return False
 
 
 def _below(tag: str, tests: list[Callable[[Any, Any], bool]], index: int) -> Elements:
@@ -357,16 +410,6 @@ def _closing(text: str, start: int) -> int:
             if not depth:
                 return i
     return -1
-
-
-def _attribute(
-    elements: Callable[[Any, Any], list[Any]], name: str
-) -> Callable[[Any, Any], list[Any]]:
-    def values(run: Any, scope: Any) -> list[Any]:
-        found = elements(run, scope)
-        return [v for e in found if (v := e.get(name))]
-
-    return values
 
 
 _TEMPLATE = f"{{{V3}}}templateId"
