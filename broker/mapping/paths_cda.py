@@ -83,6 +83,7 @@ class _Parser:
         self.namespaces = namespaces
         self.i = 0
         self.head = ""
+        self.is_number_first = False
         self.indexed: Any = None  # the template test that the parser's index answers
 
     def path(self) -> Path:
@@ -163,13 +164,17 @@ class _Parser:
         if not index and not tests:
             return _Children(tag)
 
+        number_first = self.is_number_first
+
         def step(run: Any, found: list[Any]) -> list[Any]:
             out: list[Any] = []
             for element in found:
                 children = children_of(run, element, tag)
+                if index and number_first:
+                    children = children[index - 1 : index]
                 if tests and children:
                     children = [c for c in children if all(t(run, c) for t in tests)]
-                out += children[index - 1 : index] if index else children
+                out += children[index - 1 : index] if index and not number_first else children
             return out
 
         return step
@@ -197,7 +202,7 @@ class _Parser:
             self.i += 1
             inner = self.text[self.i : end].strip()
             if inner.isdigit():
-                index = int(inner)
+                index, self.is_number_first = int(inner), not tests
                 if index < 1:
                     raise PathError("indexes start at 1", self.i)
             else:

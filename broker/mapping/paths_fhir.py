@@ -64,13 +64,15 @@ def compile_path(text: str) -> Path:
     parser = _Parser(text)
     steps = parser.steps()
 
-    def alls(run: Any, scope: At) -> list[At]:
+    def walk(run: Any, scope: At) -> list[At]:
         found = [scope]
         for step in steps:
             found = step(run, found)
             if not found:
                 return found
         return found
+
+    alls = _once(walk) if text.partition(".")[0] == "Bundle" else walk
 
     def one(run: Any, scope: At) -> At | None:
         found = alls(run, scope)
@@ -80,6 +82,19 @@ def compile_path(text: str) -> Path:
         return [t for t in map(text_of, alls(run, scope)) if t]
 
     return Path(text, one, alls, texts, alls, None, "element")
+
+
+def _once(alls: Callable[[Any, At], list[At]]) -> Callable[[Any, At], list[At]]:
+    """A path from the Bundle gives the same wherever it is read: asked for each of its patients, it is walked once."""
+    key = ("once", id(alls))
+
+    def remembered(run: Any, scope: At) -> list[At]:
+        found: list[At] | None = run.known.get(key)
+        if found is None:
+            found = run.known[key] = alls(run, scope)
+        return found
+
+    return remembered
 
 
 class _Parser:

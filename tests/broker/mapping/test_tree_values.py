@@ -63,10 +63,13 @@ def test_a_cda_path_finds_what_it_says(tmp_path: Path, path: str, found: str) ->
     assert title_of(of_cda(tmp_path, f'document:\n  title: "{path}"\n', SECTIONS)) == found
 
 
-def test_a_number_before_a_test_counts_before_it(tmp_path: Path) -> None:
-    path = "component/structuredBody/component[2][section/title='A']/section/title"
+@pytest.mark.parametrize(("filters", "found"), [("[1][title='B']", ""), ("[title='B'][1]", "B")])
+def test_a_number_counts_where_it_stands(tmp_path: Path, filters: str, found: str) -> None:
+    inner = "<section><title>A</title></section><section><title>B</title></section>"
+    body = f"<component><structuredBody><component>{inner}</component></structuredBody></component>"
+    path = f"component/structuredBody/component/section{filters}/title"
 
-    assert title_of(of_cda(tmp_path, f'document:\n  title: "{path}"\n', SECTIONS)) == ""
+    assert title_of(of_cda(tmp_path, f'document:\n  title: "{path}"\n', body)) == found
 
 
 @pytest.mark.parametrize(
