@@ -566,6 +566,7 @@ class Observation(Record, frozen=True, kw_only=True):
     observed_at: when, or from when; `observed_until`: to when
     """
 
+    category: Coded | None = None
     code: Coded | None = None
     sub_id: str = ""
     group: Coded | None = None

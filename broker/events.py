@@ -600,6 +600,11 @@ REASONS: dict[str, Words] = {
         "The FHIR resource is nested more deeply than Carnet reads.",
         "La ressource FHIR est imbriquée plus profondément que Carnet ne lit.",
     ),
+    "fhir.version": Words(
+        "The FHIR version the sender declares is none that Carnet reads.",
+        "La version FHIR annoncée par l'émetteur n'est pas lue par Carnet.",
+        "R4, R4B, R5 and STU3 are read: ask the sender for R4.",
+    ),
     "xdm.malformed": Words(
         "The archive cannot be read as a zip.",
         "L'archive n'est pas un zip lisible.",

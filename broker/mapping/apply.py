@@ -319,7 +319,7 @@ def _source(found: Source | None, message: Any, format_name: str, context: Conte
     base = found or Source()
     return Source(
         format=format_name,
-        format_version=base.format_version,
+        format_version=base.format_version or getattr(message, "version_guess", ""),
         profile=base.profile,
         message_type=base.message_type,
         message_id=base.message_id,

@@ -16,6 +16,7 @@ from broker.document import Coded, Coding
 from broker.errors import MappingError
 from broker.mapping.conditions import Test, paths_in
 from broker.mapping.language import RULE_KEYWORDS
+from broker.mapping.paths import SourceFormat
 from broker.mapping.problems import Place
 from broker.mapping.run import Null, Run, Unmapped
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
@@ -97,16 +98,28 @@ def within(place: Place, offset: int) -> Place:
     return Place(place.file, place.line, place.column + offset, 1 if offset else place.width)
 
 
-def present_test(alls: Rule) -> Test:
-    return lambda run, scope: any(raw != '""' for raw in alls(run, scope))
+def present_test(alls: Rule, source: SourceFormat) -> Test:
+    is_null, is_nothing = source.is_null, source.is_nothing
+
+    def present(run: Any, scope: Any) -> bool:
+        for raw in alls(run, scope):  # noqa: SIM110 - half the cost of any() where most time goes
+            if not (is_null(raw) or is_nothing(raw)):
+                return True
+        return False
+
+    return present
 
 
-def null_test(alls: Rule) -> Test:
+def null_test(alls: Rule, source: SourceFormat) -> Test:
     def null(run: Any, scope: Any) -> bool:
-        found = alls(run, scope)
-        return bool(found) and all(raw == '""' for raw in found)
+        found = [raw for raw in alls(run, scope) if not source.is_nothing(raw)]
+        return bool(found) and all(map(source.is_null, found))
 
     return null
+
+
+def missing_test(alls: Rule, source: SourceFormat) -> Test:
+    return lambda run, scope: all(map(source.is_nothing, alls(run, scope)))
 
 
 def gives_no_items(_run: Any, _scope: Any) -> Any:

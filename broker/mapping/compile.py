@@ -33,6 +33,7 @@ from broker.mapping.closures import (
     is_true,
     locate,
     miss,
+    missing_test,
     note_null,
     null_test,
     present_test,
@@ -47,6 +48,7 @@ from broker.mapping.closures import (
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, compile_condition
 from broker.mapping.fused import FieldRule, remembered_rule, remembered_test
+from broker.mapping.heads import Heads, worth_trying
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
 from broker.mapping.outbound_shapes import ElementType, FieldType, has_code, translated
@@ -114,9 +116,9 @@ class Compiler:
             alls, read = compiled.all, compiled.direct
             return Operand(
                 compiled.texts,
-                present_test(alls),
-                null_test(alls),
-                lambda run, scope: not alls(run, scope),
+                present_test(alls, self.source),
+                null_test(alls, self.source),
+                missing_test(alls, self.source),
                 as_it_is if read is None else lambda test: remembered_test(test, read),
             )
 
@@ -158,7 +160,7 @@ class Compiler:
         if struct is model.Attachment and "content" in fields.items:
             return self._content(fields, chain, at)
         pairs, constants = self.pairs(fields, struct, chain, at)
-        fill = self.filled(pairs)
+        fill = self._filled_in(pairs, fields, struct, chain)
         needed = tuple(t.attribute for t in targets_of(struct).values() if t.needed)
         prefix = _RECORD_PREFIX.get(struct, "")
         checks.needed_fields(fields, struct, ("id",) if prefix else (), self.problems)
@@ -233,6 +235,26 @@ class Compiler:
     def filled(self, pairs: list[Pair]) -> Fill:
         """The rules of a block as one closure."""
         return filled(pairs, self.of_fields)
+
+    def _filled_in(
+        self, pairs: list[Pair], fields: Block, struct: type[msgspec.Struct], chain: Any
+    ) -> Fill:
+        """As `filled`; in a tree, rules that begin at a child the element does not have are passed over."""
+        heads = Heads(self.source, chain).of_block(fields, struct)
+        if not heads:
+            return self.filled(pairs)
+        rules = [(attribute, rule) for attribute, rule, _ in pairs]
+        rules_for = worth_trying(rules, heads, self.source.present)
+
+        def fill(run: Run, scope: Any) -> dict[str, Any]:
+            values = {}
+            for attribute, rule in rules_for(run, scope):
+                value = rule(run, scope)
+                if value is not None:
+                    values[attribute] = value
+            return values
+
+        return fill
 
     def _needs(self, item: Item, chain: Any) -> Needs | None:
         return needs(

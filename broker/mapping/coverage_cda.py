@@ -13,6 +13,8 @@ from typing import Any
 from lxml import etree
 
 _STRUCTURE = frozenset({"templateId", "realmCode", "typeId"})
+_POINTS = frozenset({"nullFlavor", "ID"})
+"""What says that nothing is there, and what references point to."""
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _TEXT = ""
 """The name under which the reading of an element's own text is noted."""
@@ -44,10 +46,21 @@ class Traced:
         """The qualified name."""
         return self._element.tag
 
+    @property
+    def text(self) -> str | None:
+        """The text before the first child, noted."""
+        self._note(self._element, _TEXT)
+        text: str | None = self._element.text
+        return text
+
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, noted."""
         self._note(self._element, name)
         return self._element.get(name, default)
+
+    def keys(self) -> list[str]:
+        """The names of its attributes; looking at them is not reading them."""
+        return list(self._element.keys())
 
     def getparent(self) -> Traced | None:
         """The element around this one."""
@@ -97,6 +110,7 @@ def traced(message: Any, reads: Reads) -> Any:
         root=root,
         by_template=index(message.by_template),
         by_name=index(message.by_name),
+        by_id={name: root.beside(element) for name, element in message.by_id.items()},
     )
 
 
@@ -156,7 +170,7 @@ def _says(element: Any, steps: list[str], ignored: frozenset[str], anywhere: set
     if _own_text(element):
         return True
     for name in map(_local, element.keys()):
-        if name != "nullFlavor" and not _is_ignored([*steps, f"@{name}"], ignored, anywhere):
+        if name not in _POINTS and not _is_ignored([*steps, f"@{name}"], ignored, anywhere):
             return True
     return any(
         _says(inner, [*steps, _local(inner.tag)], ignored, anywhere)
@@ -169,7 +183,7 @@ def _open_attributes(element: Any, reads: Reads) -> list[str]:
     return [
         _local(name)
         for name in element.keys()  # noqa: SIM118 - lxml's keys()
-        if name not in seen and not name.startswith(_XSI) and name != "nullFlavor"
+        if name not in seen and not name.startswith(_XSI) and name not in _POINTS
     ]
 
 

@@ -12,6 +12,9 @@ from typing import Any
 
 _STRUCTURE = frozenset({"resourceType", "id", "fullUrl"})
 
+MAX_DEPTH = 100
+"""What stands deeper counts as one place, told when nothing around it was read."""
+
 Reads = set[tuple[int, str]]
 """(id of an object, member) of what was read."""
 
@@ -37,17 +40,17 @@ def traced(message: Any, reads: Reads) -> Any:
     """The parsed message with objects that note in `reads` what is read of them."""
     known: dict[int, Any] = {}
 
-    def copied(value: Any) -> Any:
+    def copied(value: Any, depth: int = 0) -> Any:
         if isinstance(value, list):
-            return [copied(inner) for inner in value]
-        if not isinstance(value, dict):
+            return [copied(inner, depth) for inner in value]
+        if not isinstance(value, dict) or depth > MAX_DEPTH:
             return value
         out = known.get(id(value))
         if out is None:
             out = known[id(value)] = Traced()
             out.reads = reads
             for name, inner in value.items():
-                dict.__setitem__(out, name, copied(inner))
+                dict.__setitem__(out, name, copied(inner, depth + 1))
         return out
 
     def key(old: Any) -> Any:
@@ -63,7 +66,7 @@ def unread(message: Any, reads: Reads, ignored: frozenset[str]) -> Iterator[str]
     """The place of each populated member or, when nothing in it was read, whole object.
 
     Each occurrence counts, so a path comes as often as it is met. Paths begin with the type of their resource;
-    `ignored` holds such paths, or `*.name` for a member of any object.
+    `ignored` holds such paths, `*.name` for a member of any object, or `Resource.name` for one of any resource.
     """
     anywhere = {path[2:] for path in ignored if path.startswith("*.")}
     if all(entry is not message.resource for entry in message.entries):
@@ -80,6 +83,8 @@ def _members(
     for name, inner in value.items():
         where = f"{path}.{name}"
         if name in _STRUCTURE or where in ignored or name in anywhere:
+            continue
+        if "." not in path and f"Resource.{name}" in ignored:
             continue
         if where == "Bundle.entry":
             for entry in inner if isinstance(inner, list) else [inner]:
@@ -119,7 +124,7 @@ def _is_read(value: Any, reads: Reads) -> bool:
     """Whether a primitive anywhere below was read."""
     if isinstance(value, list):
         return any(_is_read(inner, reads) for inner in value)
-    if not isinstance(value, dict):
+    if not isinstance(value, Traced):
         return False
     return any(
         _is_read(inner, reads) if _has_objects(inner) else (id(value), name) in reads

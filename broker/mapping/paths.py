@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -50,6 +50,7 @@ class Path:
     is_lines: its one raw value is the list of all
     is_separators: MSH-1 and MSH-2, which hold the separators and are not cut by them
     needs: of what one has to be there for it to give a value, in HL7v2: scopes outward, segment, field
+    head: what a scope must have for the path to give anything there (see `SourceFormat.present`); empty when unknown
     """
 
     text: str
@@ -69,6 +70,7 @@ class Path:
     is_lines: bool = False
     is_separators: bool = False
     needs: frozenset[tuple[int, str, int]] | None = None
+    head: str = ""
 
 
 class SourceFormat(Protocol):
@@ -84,6 +86,19 @@ class SourceFormat(Protocol):
 
     def start(self, run: Any, message: Any) -> Any:
         """The outermost scope of a message."""
+        ...
+
+    def is_null(self, raw: Any) -> bool:
+        """Whether a raw value says that nothing is there, and why: HL7 `""`, nullFlavor, data-absent-reason."""
+        ...
+
+    def is_nothing(self, raw: Any) -> bool:
+        """Whether a raw value is there and says nothing at all, so that it counts as missing."""
+        ...
+
+    @property
+    def present(self) -> Callable[[Any, Any], Collection[str]] | None:
+        """(run, scope) -> the heads of paths a scope has, so that the rules of a sparse scope need not be tried."""
         ...
 
     @property

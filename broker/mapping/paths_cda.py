@@ -15,6 +15,9 @@ V3 = "urn:hl7-org:v3"
 _STEP = re.compile(r"(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _ATTRIBUTE = re.compile(r"@(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _PREFIXES = {"xsi": "http://www.w3.org/2001/XMLSchema-instance", "sdtc": "urn:hl7-org:sdtc"}
+_HEAD = re.compile(r"(?:\./)?(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)(?=[/\[]|$)")
+"""The first step of a path to a child: an element without such a child has nothing for the path."""
+_CLIMB = re.compile(r"\.\.(?:/\.\.)*")
 _ANYWHERE = (
     "section", "act", "encounter", "observation", "observationMedia", "organizer", "procedure",
     "regionOfInterest", "substanceAdministration", "supply",
@@ -23,6 +26,39 @@ _ANYWHERE = (
 
 Elements = Callable[[Any, list[Any]], list[Any]]
 """(run, elements) -> the elements one step further."""
+
+
+def kids(run: Any, element: Any) -> dict[str, Any]:
+    """The children of an element by their tag, looked at once in a run: the one child, or the list of several.
+
+    A single child stands without a list around it: the thousands of small lists would wake the garbage collector.
+    """
+    known: dict[str, Any] | None = run.kids.get(element)
+    if known is not None:
+        return known
+    found: dict[str, Any] = {}
+    for child in element:
+        tag = child.tag
+        before = found.get(tag)
+        if before is None:
+            found[tag] = child
+        elif before.__class__ is list:
+            before.append(child)
+        else:
+            found[tag] = [before, child]
+    run.kids[element] = found
+    return found
+
+
+def children_of(run: Any, element: Any, tag: str) -> list[Any]:
+    """The children of one tag; not to be changed."""
+    found = kids(run, element).get(tag)
+    if found is None:
+        return _NONE
+    return found if found.__class__ is list else [found]
+
+
+_NONE: list[Any] = []
 
 
 def text_of(raw: Any) -> str:
@@ -46,31 +82,28 @@ class _Parser:
         self.text = text
         self.namespaces = namespaces
         self.i = 0
+        self.head = ""
+        self.is_number_first = False
+        self.indexed: Any = None  # the template test that the parser's index answers
 
     def path(self) -> Path:
+        if m := _HEAD.match(self.text):
+            self.head = self._qualified(m.group(1), m.group(2), 0)
         steps, attribute = self.steps(len(self.text))
         if self.i < len(self.text):
             raise PathError("unexpected text after the path", self.i)
 
-        def elements(run: Any, scope: Any) -> list[Any]:
-            found = [scope]
-            for step in steps:
-                found = step(run, found)
-                if not found:
-                    return found
-            return found
-
-        alls = elements if not attribute else _attribute(elements, attribute)
-
-        def one(run: Any, scope: Any) -> Any:
-            found = alls(run, scope)
-            return found[0] if found else None
+        elements = _walk(steps)
+        if attribute:
+            alls, one = _attribute(steps, elements, attribute)
+        else:
+            alls, one = elements, _first(steps, elements)
 
         def texts(run: Any, scope: Any) -> list[str]:
             return [t for t in map(text_of, alls(run, scope)) if t]
 
         kind = "attribute" if attribute else "element"
-        return Path(self.text, one, alls, texts, elements, None, kind)
+        return Path(self.text, one, alls, texts, elements, None, kind, head=self.head)
 
     def steps(self, end: int) -> tuple[list[Elements], str]:
         steps: list[Elements] = []
@@ -123,19 +156,25 @@ class _Parser:
         return self._qualified(m.group(1), m.group(2), m.start()), m.group(2)
 
     def _step(self) -> Elements:
-        if self.text.startswith("..", self.i):
-            self.i += 2
-            return _around
+        if m := _CLIMB.match(self.text, self.i):
+            self.i = m.end()
+            return _up(m.group().count(".."))
         tag, _ = self._name()
         index, tests, _ = self._filters()
         if not index and not tests:
-            return lambda _run, found: [c for e in found for c in e.iterchildren(tag)]
+            return _Children(tag)
+
+        number_first = self.is_number_first
 
         def step(run: Any, found: list[Any]) -> list[Any]:
             out: list[Any] = []
             for element in found:
-                children = [c for c in element.iterchildren(tag) if all(t(run, c) for t in tests)]
-                out += children[index - 1 : index] if index else children
+                children = children_of(run, element, tag)
+                if index and number_first:
+                    children = children[index - 1 : index]
+                if tests and children:
+                    children = [c for c in children if all(t(run, c) for t in tests)]
+                out += children[index - 1 : index] if index and not number_first else children
             return out
 
         return step
@@ -147,9 +186,10 @@ class _Parser:
         if not template and name not in _ANYWHERE:
             hint = "give a template test, or write the way from the document element"
             raise PathError(f"'//' needs a template test for '{name}'", at, hint)
-        return (
-            _everywhere(tag, name, template, tests, index) if whole else _below(tag, tests, index)
-        )
+        if template:
+            rest = [test for test in tests if test is not self.indexed]
+            return _by_template(tag, template, rest, index, whole)
+        return _everywhere(name, tests, index) if whole else _below(tag, tests, index)
 
     def _filters(self) -> tuple[int, list[Callable[[Any, Any], bool]], str]:
         index = 0
@@ -162,7 +202,7 @@ class _Parser:
             self.i += 1
             inner = self.text[self.i : end].strip()
             if inner.isdigit():
-                index = int(inner)
+                index, self.is_number_first = int(inner), not tests
                 if index < 1:
                     raise PathError("indexes start at 1", self.i)
             else:
@@ -175,8 +215,10 @@ class _Parser:
         while self.i < end:
             if self.text.startswith("template=", self.i):
                 self.i += len("template=")
-                template = self._literal(end)
-                tests.append(_has_template(template))
+                oid = self._literal(end)
+                tests.append(_has_template(oid))
+                if not template:
+                    template, self.indexed = oid, tests[-1]
             else:
                 steps, attribute = self.steps(end)
                 operator = next((o for o in ("!=", "=") if self.text.startswith(o, self.i)), "")
@@ -200,27 +242,149 @@ class _Parser:
         return value
 
 
-def _around(_run: Any, found: list[Any]) -> list[Any]:
-    """`..`: the element around each; a path of the language may climb, never search upwards."""
-    return [above for element in found if (above := element.getparent()) is not None]
+class _Children:
+    """The step to all children of a name, the commonest by far."""
+
+    __slots__ = ("tag",)
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+
+    def __call__(self, run: Any, found: list[Any]) -> list[Any]:
+        tag = self.tag
+        if len(found) == 1:
+            return children_of(run, found[0], tag)
+        return [child for element in found for child in children_of(run, element, tag)]
 
 
-def _everywhere(
-    tag: str, name: str, template: str, tests: list[Callable[[Any, Any], bool]], index: int
-) -> Elements:
-    """Elements wherever they stand in the document, by the parser's indexes."""
+def _walk(steps: list[Elements]) -> Callable[[Any, Any], list[Any]]:
+    """The steps of a path as one function of (run, scope)."""
+    if len(steps) == 1 and isinstance(steps[0], _Children):
+        tag = steps[0].tag
+
+        def children(run: Any, scope: Any) -> list[Any]:
+            known = run.kids.get(scope)
+            found = (kids(run, scope) if known is None else known).get(tag)
+            if found is None:
+                return _NONE
+            return found if found.__class__ is list else [found]
+
+        return children
+
+    def elements(run: Any, scope: Any) -> list[Any]:
+        found = [scope]
+        for step in steps:
+            found = step(run, found)
+            if not found:
+                return found
+        return found
+
+    return elements
+
+
+All = Callable[[Any, Any], list[Any]]
+One = Callable[[Any, Any], Any]
+
+
+def _first(steps: list[Elements], alls: All) -> One:
+    """The first element of a path; of one child's name, what most rules read, without a list on the way."""
+    if len(steps) != 1 or not isinstance(steps[0], _Children):
+
+        def first(run: Any, scope: Any) -> Any:
+            found = alls(run, scope)
+            return found[0] if found else None
+
+        return first
+    tag = steps[0].tag
+
+    def only(run: Any, scope: Any) -> Any:
+        known = run.kids.get(scope)
+        found = (kids(run, scope) if known is None else known).get(tag)
+        return found[0] if found.__class__ is list else found
+
+    return only
+
+
+def _attribute(steps: list[Elements], elements: All, name: str) -> tuple[All, One]:
+    """The values of an attribute of a path's elements, and the first; of the scope itself without any step."""
+    if not steps:
+
+        def own(_run: Any, scope: Any) -> list[Any]:
+            value = scope.get(name)
+            return [value] if value else _NONE
+
+        return own, lambda _run, scope: scope.get(name) or None
+
+    def values(run: Any, scope: Any) -> list[Any]:
+        return [v for e in elements(run, scope) if (v := e.get(name))]
+
+    def first(run: Any, scope: Any) -> Any:
+        for element in elements(run, scope):
+            value = element.get(name)
+            if value:
+                return value
+        return None
+
+    return values, first
+
+
+def _up(levels: int) -> Elements:
+    """`..`, or several in a row: the element around each; a path may climb so far, never search upwards."""
+
+    def up(_run: Any, found: list[Any]) -> list[Any]:
+        out = []
+        for element in found:
+            above = element
+            for _ in range(levels):
+                above = above.getparent()
+                if above is None:
+                    break
+            else:
+                out.append(above)
+        return out
+
+    return up
+
+
+def _everywhere(name: str, tests: list[Callable[[Any, Any], bool]], index: int) -> Elements:
+    """Elements of an indexed name wherever they stand in the document."""
 
     def step(run: Any, _found: list[Any]) -> list[Any]:
-        message, near = run.message, list[Any]()
-        if name in message.by_name:
-            near = message.by_name[name]
-        else:
-            near = [e for e in message.by_template.get(template, ()) if e.tag == tag]
+        near: list[Any] = run.message.by_name[name]
         if tests:
             near = [e for e in near if all(test(run, e) for test in tests)]
         return near[index - 1 : index] if index else near
 
     return step
+
+
+def _by_template(
+    tag: str, oid: str, tests: list[Callable[[Any, Any], bool]], index: int, whole: bool
+) -> Elements:
+    """Elements of a template, wherever they stand in the document or below an element, by the parser's index."""
+
+    def step(run: Any, found: list[Any]) -> list[Any]:
+        known = [e for e in run.message.by_template.get(oid, _NONE) if e.tag == tag]
+        if tests and known:
+            known = [e for e in known if all(test(run, e) for test in tests)]
+        if whole:
+            return known[index - 1 : index] if index else known
+        out: list[Any] = []
+        for element in found:
+            near = [e for e in known if _stands_in(e, element)]
+            out += near[index - 1 : index] if index else near
+        return out
+
+    return step
+
+
+def _stands_in(element: Any, above: Any) -> bool:
+    around = element.getparent()
+    while around is not None:
+        if around is above:
+            return True
+        around = around.getparent()
+    return False
 
 
 def _below(tag: str, tests: list[Callable[[Any, Any], bool]], index: int) -> Elements:
@@ -253,21 +417,13 @@ def _closing(text: str, start: int) -> int:
     return -1
 
 
-def _attribute(
-    elements: Callable[[Any, Any], list[Any]], name: str
-) -> Callable[[Any, Any], list[Any]]:
-    def values(run: Any, scope: Any) -> list[Any]:
-        found = elements(run, scope)
-        return [v for e in found if (v := e.get(name))]
-
-    return values
-
-
 _TEMPLATE = f"{{{V3}}}templateId"
 
 
 def _has_template(oid: str) -> Callable[[Any, Any], bool]:
-    return lambda _run, element: any(t.get("root") == oid for t in element.iterchildren(_TEMPLATE))
+    return lambda run, element: any(
+        template.get("root") == oid for template in children_of(run, element, _TEMPLATE)
+    )
 
 
 def _relative(

@@ -17,14 +17,18 @@ _DAR = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 
 
 class At:
-    """A JSON value, the resource it stands in (for `#contained`), and its type when a choice named it."""
+    """A JSON value, the resource it stands in (for `#contained`), and its type when a choice named it.
 
-    __slots__ = ("owner", "type", "value")
+    aside: what JSON keeps beside a primitive (`_birthDate`), so that its extensions are found
+    """
 
-    def __init__(self, value: Any, owner: Any, type_: str = "") -> None:
+    __slots__ = ("aside", "owner", "type", "value")
+
+    def __init__(self, value: Any, owner: Any, type_: str = "", aside: Any = None) -> None:
         self.value = value
         self.owner = owner
         self.type = type_
+        self.aside = aside
 
 
 Step = Callable[[Any, list[At]], list[At]]
@@ -60,13 +64,15 @@ def compile_path(text: str) -> Path:
     parser = _Parser(text)
     steps = parser.steps()
 
-    def alls(run: Any, scope: At) -> list[At]:
+    def walk(run: Any, scope: At) -> list[At]:
         found = [scope]
         for step in steps:
             found = step(run, found)
             if not found:
                 return found
         return found
+
+    alls = _once(walk) if text.partition(".")[0] == "Bundle" else walk
 
     def one(run: Any, scope: At) -> At | None:
         found = alls(run, scope)
@@ -76,6 +82,19 @@ def compile_path(text: str) -> Path:
         return [t for t in map(text_of, alls(run, scope)) if t]
 
     return Path(text, one, alls, texts, alls, None, "element")
+
+
+def _once(alls: Callable[[Any, At], list[At]]) -> Callable[[Any, At], list[At]]:
+    """A path from the Bundle gives the same wherever it is read: asked for each of its patients, it is walked once."""
+    key = ("once", id(alls))
+
+    def remembered(run: Any, scope: At) -> list[At]:
+        found: list[At] | None = run.known.get(key)
+        if found is None:
+            found = run.known[key] = alls(run, scope)
+        return found
+
+    return remembered
 
 
 class _Parser:
@@ -93,6 +112,13 @@ class _Parser:
             steps.append(self._member())
             steps += self._index()
         return steps
+
+    def whole(self) -> list[Step]:
+        """The steps of a path that stands within another, which must hold nothing else."""
+        try:
+            return self.steps()
+        except PathError as error:
+            raise PathError(f"in '{self.text}': {error}", 0, error.hint) from error
 
     def _name(self) -> str:
         m = _NAME.match(self.text, self.i)
@@ -137,6 +163,8 @@ class _Parser:
             return _resolve
         if name == "ofType":
             return _of_type(inner)
+        if name == "exclude":
+            return _exclude(_Parser(inner).whole())
         if name == "extension":
             return _extension(inner.strip("'"))
         if name == "where":
@@ -145,7 +173,9 @@ class _Parser:
                 raise PathError("where() takes name='text'", at)
             return _where(m.group(1), m.group(2) == "=", m.group(3))
         raise PathError(
-            f"unknown function '{name}'", at, "where, ofType, resolve, first, last, extension"
+            f"unknown function '{name}'",
+            at,
+            "where, ofType, resolve, first, last, exclude, extension",
         )
 
     def _index(self) -> list[Step]:
@@ -179,14 +209,70 @@ def _bundle(run: Any, _found: list[At]) -> list[At]:
 
 def _resources(kind: str) -> Step:
     def resources(run: Any, found: list[At]) -> list[At]:
-        own = [
-            a for a in found if isinstance(a.value, dict) and a.value.get("resourceType") == kind
-        ]
+        own = [a for a in found if _kind(a.value) == kind]
         if own:
             return own
-        return [At(r, r) for r in run.message.entries if r.get("resourceType") == kind]
+        index: _Entries | None = run.known.get("entries")
+        if index is None:
+            index = run.known["entries"] = _Entries(run)
+        if found and index.has_patients and _kind(found[0].value) == "Patient":
+            return index.about.get((id(found[0].value), kind), [])
+        return index.of_kind.get(kind, [])
 
     return resources
+
+
+def _kind(value: Any) -> Any:
+    return value.get("resourceType") if isinstance(value, dict) else None
+
+
+class _Entries:
+    """The resources of a message by their type and, where it has several patients, by the patient they are about.
+
+    Whom a resource is about: its `subject` or `patient` (FHIR R4, patient compartment). Made once in a run.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self.of_kind: dict[str, list[At]] = {}
+        self.about: dict[tuple[int, str], list[At]] = {}
+        for entry in run.message.entries:
+            self.of_kind.setdefault(_kind(entry), []).append(At(entry, entry))
+        self.has_patients = len(self.of_kind.get("Patient", ())) > 1
+        if self.has_patients:
+            for kind, found in self.of_kind.items():
+                for at in found:
+                    for patient in _patients_of(run, at):
+                        self.about.setdefault((patient, kind), []).append(at)
+
+
+def _patients_of(run: Any, at: At) -> set[int]:
+    """The ids of the patient objects a resource is about."""
+    out = set()
+    for name in ("subject", "patient"):
+        subject = at.value.get(name)
+        reference = subject.get("reference") if isinstance(subject, dict) else None
+        target = run.message.resolve(reference, at.owner) if isinstance(reference, str) else None
+        if _kind(target) == "Patient":
+            out.add(id(target))
+    return out
+
+
+def _exclude(steps: list[Step]) -> Step:
+    """FHIRPath `exclude`: without the elements that another path, read from the whole message, gives."""
+    key = ("exclude", id(steps))
+
+    def exclude(run: Any, found: list[At]) -> list[At]:
+        if not found:
+            return found
+        unwanted = run.known.get(key)
+        if unwanted is None:
+            others = [At(run.message.resource, run.message.resource)]
+            for step in steps:
+                others = step(run, others)
+            unwanted = run.known[key] = {id(at.value) for at in others}
+        return [at for at in found if id(at.value) not in unwanted]
+
+    return exclude
 
 
 def _member(name: str) -> Step:
@@ -207,7 +293,8 @@ def _member(name: str) -> Step:
             if isinstance(inner, list):
                 out += [At(v, at.owner, kind) for v in inner if v is not None]
             elif inner is not None:
-                out.append(At(inner, at.owner, kind))
+                beside = value.get(aside) if aside in value else None
+                out.append(At(inner, at.owner, kind, beside))
         return out
 
     return member
@@ -307,8 +394,16 @@ def _extension(url: str) -> Step:
     inner = _member("extension")
 
     def extension(run: Any, found: list[At]) -> list[At]:
+        holders = [
+            At(a.aside, a.owner)
+            if isinstance(a.aside, dict) and not isinstance(a.value, dict)
+            else a
+            for a in found
+        ]
         return [
-            a for a in inner(run, found) if isinstance(a.value, dict) and a.value.get("url") == url
+            a
+            for a in inner(run, holders)
+            if isinstance(a.value, dict) and a.value.get("url") == url
         ]
 
     return extension

@@ -120,11 +120,12 @@ class Run:
         "context",
         "decimal_comma",
         "escape",
-        "ids",
         "index",
         "is_standard",
         "is_watched",
         "issues",
+        "kids",
+        "known",
         "message",
         "midnight_is_unknown",
         "numbers",
@@ -151,8 +152,9 @@ class Run:
         self.numbers: dict[tuple[str, tuple[int, ...]], int] = {}
         self.zone: Zone = PARIS
         self.index: dict[tuple[int, str], dict[str, list[Node]]] = {}
-        self.ids: dict[str, Any] | None = None
         self.assigning_authority = ""
+        self.known: dict[Any, Any] = {}
+        self.kids: dict[Any, dict[str, Any]] = {}
         self.decimal_comma = False
         self.unmapped: list[Unmapped] = []
         self.midnight_is_unknown = False

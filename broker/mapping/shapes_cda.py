@@ -9,6 +9,7 @@ Source: CDA R2 and HL7 v3 data types R1; French identifiers and codes from CI-SI
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from lxml import etree
@@ -39,7 +40,7 @@ from broker.document import (
     When,
 )
 from broker.mapping.coverage_cda import Traced
-from broker.mapping.paths_cda import V3
+from broker.mapping.paths_cda import V3, children_of, kids
 from broker.mapping.run import Null
 from broker.mapping.values import base64_bytes, hl7_when, number, text_range
 
@@ -64,19 +65,21 @@ _REPEATED = frozenset({"PIVL_TS", "EIVL_TS", "SXPR_TS", "PIVL", "EIVL"})
 _SCHEMES = {"tel": "phone", "fax": "fax", "mailto": "email", "http": "url", "https": "url"}
 
 
+@cache
 def q(name: str) -> str:
     """The tag of a CDA element."""
     return f"{{{V3}}}{name}"
 
 
-def children(element: Any, name: str) -> list[Any]:
-    """The child elements of a name."""
-    return list(element.iterchildren(q(name)))
+def children(run: Any, element: Any, name: str) -> list[Any]:
+    """The child elements of a name; not to be changed."""
+    return children_of(run, element, q(name))
 
 
-def child(element: Any, name: str) -> Any:
+def child(run: Any, element: Any, name: str) -> Any:
     """The first child of a name, or None."""
-    return next(element.iterchildren(q(name)), None)
+    found = kids(run, element).get(q(name))
+    return found[0] if found.__class__ is list else found
 
 
 def verbatim(element: Any) -> Any:
@@ -86,7 +89,11 @@ def verbatim(element: Any) -> Any:
 
 def words(element: Any) -> str:
     """The text of an element with blanks collapsed; empty for None."""
-    return " ".join("".join(element.itertext()).split()) if element is not None else ""
+    if element is None:
+        return ""
+    if not len(element):
+        return " ".join((element.text or "").split())
+    return " ".join("".join(element.itertext()).split())
 
 
 def identifier(run: Any, element: Any) -> Any:
@@ -110,18 +117,27 @@ def identifier(run: Any, element: Any) -> Any:
 
 def coded(run: Any, element: Any) -> Any:
     """CD, CE, CV, CS: the code, its translations, its original text (references to narrative resolved)."""
+    if element in run.known:
+        return run.known[element]
+    found = run.known[element] = _coded(run, element)
+    return found
+
+
+def _coded(run: Any, element: Any) -> Any:
     codings = _coding(run, element, "original")
-    for translation in children(element, "translation"):
+    if not len(element):
+        return Coded(codings=codings) if codings else None
+    for translation in children(run, element, "translation"):
         codings += _coding(run, translation, "alternate")
     text = _original_text(run, element)
     if not codings and not text:
         return None
-    qualifiers = tuple(_qualifier(run, e) for e in children(element, "qualifier"))
+    qualifiers = tuple(_qualifier(run, e) for e in children(run, element, "qualifier"))
     return Coded(codings=codings, text=text, qualifiers=qualifiers)
 
 
 def _qualifier(run: Any, element: Any) -> Qualifier:
-    name, value = child(element, "name"), child(element, "value")
+    name, value = child(run, element, "name"), child(run, element, "value")
     return Qualifier(
         name=coded(run, name) if name is not None else None,
         value=coded(run, value) if value is not None else None,
@@ -146,32 +162,27 @@ def _coding(run: Any, element: Any, role: Any) -> tuple[Coding, ...]:
 
 
 def _original_text(run: Any, element: Any) -> str:
-    original = child(element, "originalText")
+    original = child(run, element, "originalText")
     return _said(run, original) if original is not None else ""
 
 
 def _said(run: Any, element: Any) -> str:
     """The words of an ED, or those its reference points to in the narrative."""
-    reference = child(element, "reference")
+    reference = child(run, element, "reference")
     if reference is not None and reference.get("value", "").startswith("#"):
-        return words(_by_id(run, reference.get("value")[1:])) or words(element)
+        pointed = run.message.by_id.get(reference.get("value")[1:])
+        return words(pointed) or words(element)
     return words(element)
 
 
-def _by_id(run: Any, name: str) -> Any:
-    if run.ids is None:
-        run.ids = {e.get("ID"): e for e in run.message.root.iter() if e.get("ID")}
-    return run.ids.get(name)
-
-
-def person_name(_run: Any, element: Any) -> Any:
+def person_name(run: Any, element: Any) -> Any:
     """PN: qualifiers BR (birth), CL (used), SP (married) tell several family names apart.
 
     Given names with another name's qualifier are not this name's: CI-SIS repeats the first one as BR, the used one
     as CL, beside the whole list.
     """
-    families = children(element, "family")
-    givens = children(element, "given")
+    families = children(run, element, "family")
+    givens = children(run, element, "given")
     use = element.get("use", "").split(" ")[0]
     if not families and not givens:
         text = words(element)
@@ -180,8 +191,8 @@ def person_name(_run: Any, element: Any) -> Any:
     return PersonName(
         family=family,
         given=_given(givens, kind),
-        prefix=" ".join(words(p) for p in children(element, "prefix")),
-        suffix=" ".join(words(s) for s in children(element, "suffix")),
+        prefix=" ".join(words(p) for p in children(run, element, "prefix")),
+        suffix=" ".join(words(s) for s in children(run, element, "suffix")),
         use=kind or _USES.get(use, use),
         birth_given=next((words(g) for g in givens if "BR" in g.get("qualifier", "").split()), ""),
     )
@@ -220,29 +231,29 @@ def _begins(names: list[str], name: str) -> bool:
 def address(run: Any, element: Any) -> Any:
     """AD, or the place around one, whose name then is the text."""
     if element.tag == q("place"):
-        inner, name = child(element, "addr"), words(child(element, "name"))
+        inner, name = child(run, element, "addr"), words(child(run, element, "name"))
         found = address(run, inner) if inner is not None else None
         return replace(found or Address(), text=name) if name else found
     lines = tuple(
         t
         for name in ("streetAddressLine", "additionalLocator", "unitID", "deliveryAddressLine")
-        for e in children(element, name)
+        for e in children(run, element, name)
         if (t := words(e))
     )
     parts = tuple(
         f"{label}={t}"
         for name, label in _ADDRESS_PARTS
-        for e in children(element, name)
+        for e in children(run, element, name)
         if (t := words(e))
     )
     has_parts = any(True for _ in element)
     found = {
-        "city": words(child(element, "city")),
-        "postal_code": words(child(element, "postalCode")),
-        "state": words(child(element, "state")),
-        "country": words(child(element, "country")),
-        "insee_code": words(child(element, "county"))
-        if child(element, "county") is not None
+        "city": words(child(run, element, "city")),
+        "postal_code": words(child(run, element, "postalCode")),
+        "state": words(child(run, element, "state")),
+        "country": words(child(run, element, "country")),
+        "insee_code": words(child(run, element, "county"))
+        if child(run, element, "county") is not None
         else "",
         "text": "" if has_parts else words(element),
     }
@@ -282,7 +293,7 @@ def when(run: Any, element: Any) -> Any:
     value = element.get("value", "").strip()
     if not value:
         for name in ("low", "center", "high"):
-            bound = child(element, name)
+            bound = child(run, element, name)
             if bound is not None and bound.get("value"):
                 value = bound.get("value").strip()
                 break
@@ -296,7 +307,7 @@ def when(run: Any, element: Any) -> Any:
 
 def period(run: Any, element: Any) -> Any:
     """IVL_TS."""
-    low, high = child(element, "low"), child(element, "high")
+    low, high = child(run, element, "low"), child(run, element, "high")
     start = when(run, low) if low is not None else None
     end = when(run, high) if high is not None else None
     if start is None and end is None:
@@ -316,7 +327,7 @@ def range_(run: Any, element: Any) -> Any:
     """IVL_PQ, IVL_REAL, a text, or the observationRange around them."""
     if element.tag == q("observationRange"):
         return observation_range(run, element)
-    low, high = child(element, "low"), child(element, "high")
+    low, high = child(run, element, "low"), child(run, element, "high")
     if low is None and high is None:
         text = words(element)
         return text_range(text) if text else None
@@ -340,7 +351,7 @@ def _bound(run: Any, element: Any, sign: str) -> Any:
 
 def observation_range(run: Any, element: Any) -> Any:
     """referenceRange/observationRange: its value and its text; the text also when it is all there is."""
-    value, text = child(element, "value"), child(element, "text")
+    value, text = child(run, element, "value"), child(run, element, "text")
     found = range_(run, value) if value is not None else None
     said = _said(run, text) if text is not None else ""
     if found is None:
@@ -366,7 +377,9 @@ def result_value(run: Any, element: Any) -> Any:
         return _guessed(run, element, declared)
     value = shape(run, element)
     if value is None:
-        text = words(element)
+        text = words(element) or element.get("value", "").strip()
+        if text and kind in {"quantity", "range", "ratio"}:
+            run.issue("warning", "value-not-numeric")
         return ResultValue(text=text, declared_type=declared) if text else None
     return ResultValue(declared_type=declared, **{kind: value})
 
@@ -388,7 +401,7 @@ def _guessed(run: Any, element: Any, declared: str) -> Any:
 
 
 def _ratio(run: Any, element: Any) -> Any:
-    above, below = child(element, "numerator"), child(element, "denominator")
+    above, below = child(run, element, "numerator"), child(run, element, "denominator")
     if above is None or below is None:
         return None
     return Ratio(numerator=quantity(run, above), denominator=quantity(run, below))
@@ -396,12 +409,12 @@ def _ratio(run: Any, element: Any) -> Any:
 
 def organization(run: Any, element: Any) -> Any:
     """representedOrganization, scopingOrganization, custodian and their like."""
-    name = words(child(element, "name"))
-    identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
+    name = words(child(run, element, "name"))
+    identifiers = tuple(i for e in children(run, element, "id") if (i := identifier(run, e)))
     telecoms, addresses = _telecoms(run, element), _addresses(run, element)
-    sector = child(element, "standardIndustryClassCode")
+    sector = child(run, element, "standardIndustryClassCode")
     kind = coded(run, sector) if sector is not None else None
-    name = name or words(child(element, "desc"))
+    name = name or words(child(run, element, "desc"))
     if not (name or identifiers or telecoms or addresses or kind):
         return None
     return Organization(
@@ -410,11 +423,11 @@ def organization(run: Any, element: Any) -> Any:
 
 
 def _telecoms(run: Any, element: Any) -> tuple[Telecom, ...]:
-    return tuple(t for e in children(element, "telecom") if (t := telecom(run, e)))
+    return tuple(t for e in children(run, element, "telecom") if (t := telecom(run, e)))
 
 
 def _addresses(run: Any, element: Any) -> tuple[Address, ...]:
-    return tuple(a for e in children(element, "addr") if (a := address(run, e)))
+    return tuple(a for e in children(run, element, "addr") if (a := address(run, e)))
 
 
 _PEOPLE = (
@@ -431,13 +444,15 @@ _PEOPLE = (
 
 def person(run: Any, element: Any) -> Any:
     """assignedAuthor, assignedEntity, associatedEntity, intendedRecipient, relatedEntity."""
-    inner = next((found for name in _PEOPLE if (found := child(element, name)) is not None), None)
-    name_element = child(inner, "name") if inner is not None else child(element, "name")
+    inner = next(
+        (found for name in _PEOPLE if (found := child(run, element, name)) is not None), None
+    )
+    name_element = child(run, inner, "name") if inner is not None else child(run, element, "name")
     name = person_name(run, name_element) if name_element is not None else None
-    identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
+    identifiers = tuple(i for e in children(run, element, "id") if (i := identifier(run, e)))
     if name is None and not identifiers:
         return None
-    code = child(element, "code")
+    code = child(run, element, "code")
     role = coded(run, code) if code is not None else None
     profession, speciality = _professions(role)
     return Person(
@@ -464,15 +479,15 @@ def _professions(role: Coded | None) -> tuple[Coded | None, Coded | None]:
 
 def device(run: Any, element: Any) -> Any:
     """assignedAuthoringDevice or playingDevice, or the role around it."""
-    inner = child(element, "assignedAuthoringDevice")
-    inner = child(element, "playingDevice") if inner is None else inner
+    inner = child(run, element, "assignedAuthoringDevice")
+    inner = child(run, element, "playingDevice") if inner is None else inner
     inner = element if inner is None else inner
-    model = words(child(inner, "manufacturerModelName"))
-    software = words(child(inner, "softwareName"))
-    identifiers = tuple(i for e in children(element, "id") if (i := identifier(run, e)))
-    code = child(inner, "code")
+    model = words(child(run, inner, "manufacturerModelName"))
+    software = words(child(run, inner, "softwareName"))
+    identifiers = tuple(i for e in children(run, element, "id") if (i := identifier(run, e)))
+    code = child(run, inner, "code")
     kind = coded(run, code) if code is not None else None
-    maker = child(element, "scopingEntity")
+    maker = child(run, element, "scopingEntity")
     manufacturer = organization(run, maker) if maker is not None else None
     if not (model or software or identifiers or kind or manufacturer):
         return None
@@ -487,18 +502,18 @@ def device(run: Any, element: Any) -> Any:
 
 def author(run: Any, element: Any) -> Any:
     """author, or anybody's assignedEntity as an author."""
-    inner = child(element, "assignedAuthor")
-    inner = child(element, "assignedEntity") if inner is None else inner
+    inner = child(run, element, "assignedAuthor")
+    inner = child(run, element, "assignedEntity") if inner is None else inner
     inner = element if inner is None else inner
-    is_device = child(inner, "assignedAuthoringDevice") is not None
+    is_device = child(run, inner, "assignedAuthoringDevice") is not None
     who = None if is_device else person(run, inner)
     what = device(run, inner) if is_device else None
-    organization_element = child(inner, "representedOrganization")
+    organization_element = child(run, inner, "representedOrganization")
     place = organization(run, organization_element) if organization_element is not None else None
     if not (who or what or place):
         return None
-    at = child(element, "time")
-    function = child(element, "functionCode")
+    at = child(run, element, "time")
+    function = child(run, element, "functionCode")
     return Author(
         person=who,
         device=what,
@@ -520,10 +535,10 @@ def participant(run: Any, element: Any) -> Any:
 
 def recipient(run: Any, element: Any) -> Any:
     """informationRecipient/intendedRecipient."""
-    inner = child(element, "intendedRecipient")
+    inner = child(run, element, "intendedRecipient")
     inner = element if inner is None else inner
     who = person(run, inner)
-    organization_element = child(inner, "receivedOrganization")
+    organization_element = child(run, inner, "receivedOrganization")
     place = organization(run, organization_element) if organization_element is not None else None
     if who is None and place is None:
         return None
@@ -533,14 +548,14 @@ def recipient(run: Any, element: Any) -> Any:
 def contact(run: Any, element: Any) -> Any:
     """A guardian, a participant or the relative a record is about, as a contact."""
     who = person(run, element)
-    inner = child(element, "subject")
-    code = child(element, "code")
+    inner = child(run, element, "subject")
+    code = child(run, element, "code")
     relationship = coded(run, code) if code is not None else None
     if who is None and relationship is None:
         return None
     who = who or Person(telecoms=_telecoms(run, element), addresses=_addresses(run, element))
-    sex = child(inner, "administrativeGenderCode") if inner is not None else None
-    birth = child(inner, "birthTime") if inner is not None else None
+    sex = child(run, inner, "administrativeGenderCode") if inner is not None else None
+    birth = child(run, inner, "birthTime") if inner is not None else None
     return Contact(
         identifiers=who.identifiers,
         name=who.name,
@@ -554,12 +569,12 @@ def contact(run: Any, element: Any) -> Any:
 
 def location(run: Any, element: Any) -> Any:
     """healthCareFacility or its location; participantRole of a participant of type LOC."""
-    inner = child(element, "location")
-    inner = child(element, "playingEntity") if inner is None else inner
+    inner = child(run, element, "location")
+    inner = child(run, element, "playingEntity") if inner is None else inner
     inner = element if inner is None else inner
-    name = words(child(inner, "name"))
-    facility = next((i for e in children(element, "id") if (i := identifier(run, e))), None)
-    code = child(element, "code")
+    name = words(child(run, inner, "name"))
+    facility = next((i for e in children(run, element, "id") if (i := identifier(run, e))), None)
+    code = child(run, element, "code")
     kind = coded(run, code) if code is not None else None
     addresses = _addresses(run, inner) or _addresses(run, element)
     if not name and facility is None and kind is None and not addresses:
@@ -575,7 +590,7 @@ def location(run: Any, element: Any) -> Any:
 
 def attachment(run: Any, element: Any) -> Any:
     """ED: content in Base64 or plain, or a reference to it."""
-    reference = child(element, "reference")
+    reference = child(run, element, "reference")
     media = element.get("mediaType", "")
     text = "".join(element.itertext()).strip()
     if reference is not None and not text:
@@ -618,20 +633,22 @@ def text(run: Any, element: Any) -> Any:
 def _timing(run: Any, element: Any) -> str:
     """PIVL_TS, EIVL_TS and sets of them in words: `every 6 h`, `at ACM`."""
     pieces = []
-    period_, event = child(element, "period"), child(element, "event")
-    if period_ is not None and (amount := _amount(period_)):
+    period_, event = child(run, element, "period"), child(run, element, "event")
+    if period_ is not None and (amount := _amount(run, period_)):
         pieces.append(f"every {amount}")
     if event is not None and event.get("code"):
         pieces.append(f"at {event.get('code')}")
     for name in ("offset", "phase"):
-        inner = child(element, name)
-        bounds = [] if inner is None else [child(inner, n) for n in ("low", "width", "high")]
-        said = [_amount(bound) for bound in bounds if bound is not None and _amount(bound)]
+        inner = child(run, element, name)
+        bounds = [] if inner is None else [child(run, inner, n) for n in ("low", "width", "high")]
+        said = [
+            _amount(run, bound) for bound in bounds if bound is not None and _amount(run, bound)
+        ]
         if inner is not None and inner.get("value"):
             said.insert(0, inner.get("value"))
         pieces += [f"{name} {' '.join(said)}"] if said else []
     pieces += [
-        t for e in children(element, "comp") if (t := _timing(run, e) or words_of_time(run, e))
+        t for e in children(run, element, "comp") if (t := _timing(run, e) or words_of_time(run, e))
     ]
     return ", ".join(pieces)
 
@@ -643,11 +660,11 @@ def words_of_time(run: Any, element: Any) -> str:
     return " - ".join(end.value for end in ends if end is not None and end.value)
 
 
-def _amount(element: Any) -> str:
-    low, high = child(element, "low"), child(element, "high")
+def _amount(run: Any, element: Any) -> str:
+    low, high = child(run, element, "low"), child(run, element, "high")
     if element.get("value"):
         return " ".join(t for t in (element.get("value"), element.get("unit")) if t)
-    return "-".join(a for e in (low, high) if e is not None and (a := _amount(e)))
+    return "-".join(a for e in (low, high) if e is not None and (a := _amount(run, e)))
 
 
 def plain_text(_run: Any, element: Any) -> Any:
@@ -669,10 +686,10 @@ def boolean(_run: Any, element: Any) -> Any:
     return True if value in {"true", "1"} else False if value in {"false", "0"} else None
 
 
-def or_null(shape: Shape) -> Shape:
-    """A shape that tells "nothing, and why" (nullFlavor) from "nothing"."""
+def or_null(shape: Shape) -> Callable[[Any, Any, Any], Any]:
+    """A shape as the compiler wants it, which tells "nothing, and why" (nullFlavor) from "nothing"."""
 
-    def shaped(run: Any, element: Any) -> Any:
+    def shaped(run: Any, element: Any, _scope: Any) -> Any:
         value = shape(run, element)
         if value is None:
             reason = element.get("nullFlavor")
@@ -691,6 +708,10 @@ _RESULTS: dict[str, tuple[str, Shape | None]] = {
     "IVL_REAL": ("range", range_),
     "RTO": ("ratio", _ratio),
     "RTO_PQ_PQ": ("ratio", _ratio),
+    "RTO_QTY_QTY": ("ratio", _ratio),
+    "RTO_MO_PQ": ("ratio", _ratio),
+    "MO": ("quantity", quantity),
+    "SXCM_TS": ("when", when),
     "CD": ("coded", coded),
     "CE": ("coded", coded),
     "CV": ("coded", coded),

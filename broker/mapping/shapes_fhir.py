@@ -90,12 +90,20 @@ def identifier(run: Any, at: At) -> Any:
         kind=kind or type_code,
         oid=given[8:] if given[:8] == "urn:oid:" else "",
         uri="" if given[:8] == "urn:oid:" else given,
-        authority_name=_text(_dict_of(value.get("assigner")), "display"),
+        authority_name=_assigner(run, at),
         type_code=type_code,
         use=_text(value, "use"),
         start=_when(run, interval.get("start")),
         end=_when(run, interval.get("end")),
     )
+
+
+def _assigner(run: Any, at: At) -> str:
+    """The name of who assigned an identifier, from the reference or the resource it leads to."""
+    found = next(iter(_inner(at, "assigner")), None)
+    if found is None:
+        return ""
+    return _text(_dict(found), "display") or _text(_dict(_resolved(run, found)), "name")
 
 
 def _dict_of(value: Any) -> dict[str, Any]:
@@ -107,6 +115,8 @@ def coded(run: Any, at: At) -> Any:
     if isinstance(at.value, str):
         return Coded(codings=(Coding(code=at.value),)) if at.value else None
     value = _dict(at)
+    if "concept" in value or isinstance(value.get("reference"), dict):
+        return _made(run, at, "concept", coded) or _referred_code(run, at)
     if "coding" in value or "text" in value:
         codings = [c for c in _list(value.get("coding")) if isinstance(c, dict)]
         made = tuple(
@@ -119,10 +129,16 @@ def coded(run: Any, at: At) -> Any:
     return Coded(codings=(coding,)) if coding.code or coding.display else None
 
 
+def _referred_code(run: Any, at: At) -> Any:
+    """The code of the resource that a CodeableReference (FHIR R5) points to."""
+    target = next((_resolved(run, a) for a in _inner(at, "reference")), None)
+    return _made(run, target, "code", coded) if target is not None else None
+
+
 def _coding(run: Any, value: dict[str, Any], role: Any) -> Coding:
     system = _text(value, "system")
     return Coding(
-        code=_text(value, "code"),
+        code=_text(value, "code").strip(),
         system=run.systems.code_system(system) if system else "",
         system_as_received=system,
         display=_text(value, "display"),
@@ -272,7 +288,7 @@ def result_value(run: Any, at: At) -> Any:
         field, shape = _RESULTS[kind]
         found = shape(run, at)
         return ResultValue(declared_type=kind, **{field: found}) if found is not None else None
-    text = text_of(at)
+    text = text_of(at) or _text(_dict(at), "data")
     return ResultValue(text=text, declared_type=kind) if text else None
 
 
@@ -473,7 +489,29 @@ def text(_run: Any, at: At) -> Any:
     """A primitive's text; a narrative's XHTML; a concept's code."""
     if isinstance(at.value, dict) and "div" in at.value:
         return _text(at.value, "div") or None
-    return text_of(at) or None
+    if isinstance(at.value, dict) and "repeat" in at.value:
+        return _timing(_dict_of(at.value.get("repeat"))) or text_of(at) or None
+    found = text_of(at)
+    return found if found.strip() else None
+
+
+def _timing(repeat: dict[str, Any]) -> str:
+    """Timing.repeat in words: `2 times every 1 d, MORN, for 10 d`."""
+    pieces = []
+    if "frequency" in repeat or "period" in repeat:
+        times = "-".join(_digits(repeat[n]) for n in ("frequency", "frequencyMax") if n in repeat)
+        period_ = "-".join(_digits(repeat[n]) for n in ("period", "periodMax") if n in repeat)
+        every = f"every {period_} {_text(repeat, 'periodUnit')}".strip() if period_ else ""
+        pieces.append(" ".join(t for t in (f"{times} times" if times else "", every) if t))
+    pieces += [str(t) for name in _MOMENTS for t in _list(repeat.get(name))]
+    if "duration" in repeat:
+        pieces.append(f"for {_digits(repeat['duration'])} {_text(repeat, 'durationUnit')}".strip())
+    if "count" in repeat:
+        pieces.append(f"{_digits(repeat['count'])} times in all")
+    return ", ".join(piece for piece in pieces if piece)
+
+
+_MOMENTS = ("dayOfWeek", "timeOfDay", "when")
 
 
 def integer(_run: Any, at: At) -> Any:

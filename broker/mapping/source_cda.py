@@ -8,7 +8,7 @@ from typing import Any
 from broker.document import Coded, Coding, Identifier, When
 from broker.mapping.coverage_cda import Reads, traced, unread
 from broker.mapping.paths import Path, Shape
-from broker.mapping.paths_cda import compile_path
+from broker.mapping.paths_cda import compile_path, kids
 from broker.mapping.shapes_cda import SHAPES, or_null, plain_text
 from broker.mapping.tables import Table
 from broker.mapping.values import hl7_when
@@ -18,6 +18,7 @@ class CdaSource:
     """Scopes are elements; an attribute's value is its text."""
 
     root = None
+    present = staticmethod(kids)
 
     def __init__(self, namespaces: dict[str, str], units: Table | None = None) -> None:
         self.namespaces = namespaces
@@ -37,6 +38,18 @@ class CdaSource:
         """Places no rule read; see `coverage_cda`."""
         return unread(message, reads, ignored)
 
+    def is_null(self, raw: Any) -> bool:
+        """An element of which nullFlavor is all that is said; one with words, parts or a translation says more."""
+        if isinstance(raw, str) or raw.get("nullFlavor") is None:
+            return False
+        return not len(raw) and not (raw.text or "").strip()
+
+    def is_nothing(self, raw: Any) -> bool:
+        """An element without attributes, parts and words, or a blank attribute."""
+        if isinstance(raw, str):
+            return not raw.strip()
+        return not raw.keys() and not len(raw) and not (raw.text or "").strip()
+
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a CDA path. Raises PathError."""
         found = self._paths.get(text)
@@ -49,10 +62,7 @@ class CdaSource:
         if path.type == "attribute":
             return _from_attribute(wanted)
         shape = plain_text if wanted is str and forced == "text" else SHAPES.get(wanted)
-        if shape is None:
-            return None
-        made = or_null(shape)
-        return lambda run, element, _scope: made(run, element)
+        return or_null(shape) if shape is not None else None
 
 
 def _from_attribute(wanted: Any) -> Shape | None:

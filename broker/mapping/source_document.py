@@ -9,7 +9,7 @@ from typing import Any
 from broker.document import Document
 from broker.mapping.outbound_shapes import ElementType, FieldType, element_shape, shape_of
 from broker.mapping.paths import Path, Shape
-from broker.mapping.paths_document import Chain, Scope, compile_path
+from broker.mapping.paths_document import CLEARED, Chain, Scope, compile_path
 
 Content = Callable[[str], bytes]
 """The bytes of an attachment by the SHA-256 the document gives for it."""
@@ -33,6 +33,15 @@ class DocumentSource:
     """Paths and shapes over a document."""
 
     root: Chain = (Document,)
+    present = None
+
+    def is_null(self, raw: Any) -> bool:
+        """Whether the source emptied the field."""
+        return raw is CLEARED
+
+    def is_nothing(self, _raw: Any) -> bool:
+        """A value of the model always says something."""
+        return False
 
     def start(self, _run: Any, message: Outgoing) -> Scope:
         """The document as the outermost scope."""

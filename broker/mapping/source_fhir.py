@@ -11,15 +11,31 @@ from broker.mapping.paths_fhir import At, absent_reason, compile_path
 from broker.mapping.run import Null
 from broker.mapping.shapes_fhir import SHAPES
 
+_ASIDE = {"id", "extension"}
+
 
 class FhirSource:
     """Scopes are values with the resource they stand in."""
 
     root = None
+    present = None
+
+    def __init__(self) -> None:
+        self._paths: dict[str, Path] = {}
 
     def start(self, _run: Any, message: Any) -> At:
         """The outermost resource."""
         return At(message.resource, message.resource)
+
+    def is_null(self, raw: At) -> bool:
+        """An element of which data-absent-reason is all that is said."""
+        value = raw.value
+        return isinstance(value, dict) and value.keys() <= _ASIDE and bool(absent_reason(value))
+
+    def is_nothing(self, raw: At) -> bool:
+        """A blank text, or an object with nothing in it."""
+        value = raw.value
+        return not value.strip() if isinstance(value, str) else value == {}
 
     def traced(self, message: Any) -> tuple[Any, Any]:
         """The message with objects that take note, and the notes."""
@@ -32,7 +48,10 @@ class FhirSource:
 
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a FHIR path. Raises PathError."""
-        return compile_path(text)
+        found = self._paths.get(text)
+        if found is None:
+            found = self._paths[text] = compile_path(text)
+        return found
 
     def shape(self, _path: Path, wanted: Any, _forced: str) -> Shape | None:
         """By the wanted type: FHIR values know their own."""

@@ -21,6 +21,7 @@ class Hl7v2Source:
     """Paths and shapes over a message's segments. `units` is the table that gives UCUM for OBX-6."""
 
     root: Chain = ROOT
+    present = None
 
     def __init__(self, top: dict[str, Group], units: Table | None = None) -> None:
         self.compiler = PathCompiler(top)
@@ -31,6 +32,14 @@ class Hl7v2Source:
     def start(self, _run: Any, message: Any) -> Node:
         """Sort the segments into the declared groups."""
         return self.groups.sort(message.segments)
+
+    def is_null(self, raw: Any) -> bool:
+        """HL7 `""`."""
+        return bool(raw == '""')
+
+    def is_nothing(self, _raw: Any) -> bool:
+        """Never: what is empty between separators is not found in the first place."""
+        return False
 
     def path(self, text: str, chain: Chain) -> Path:
         """Compile an HL7v2 path. Raises PathError."""

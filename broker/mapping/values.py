@@ -54,6 +54,7 @@ def _offset_text(delta: timedelta) -> str:
 PARIS = Zone("Europe/Paris")
 
 
+@lru_cache(4096)
 def hl7_when(text: str, zone: Zone, midnight_is_unknown: bool = False) -> When:
     """An HL7v2 or CDA time stamp, cut at its precision; text that is none is kept as `original`.
 

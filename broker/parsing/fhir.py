@@ -74,6 +74,7 @@ _NEWER_ELEMENTS = {
     "MedicationRequest": frozenset({"medication"}),
     "Appointment": frozenset({"recurrenceId"}),
 }
+_VERSIONS = {"3": "STU3", "4": "R4", "5": "R5"}
 _VERSION = re.compile(r"fhirVersion\s*=\s*\"?(\d)\.(\d)")
 
 
@@ -126,7 +127,7 @@ def parse(body: bytes, media: str = "") -> FhirMessage:
     """Read one FHIR resource or Bundle.
 
     Raises: ParseError `fhir.malformed` (JSON, with the byte), `xml.*` (XML, with the line), `fhir.no_resource`,
-    `fhir.too_large`, `fhir.too_many_values`, `fhir.too_deep`.
+    `fhir.too_large`, `fhir.too_many_values`, `fhir.too_deep`, `fhir.version` (declared, and none that is read).
     """
     return message(_read(body), body, media)
 
@@ -253,7 +254,13 @@ def _index_full_urls(index: dict[Any, Resource], bundle: Resource) -> None:
 
 def _version(entries: list[Resource], media: str) -> str:
     if declared := _VERSION.search(media):
-        return {"3": "STU3", "5": "R5"}.get(declared[1], "R4")
+        if declared[1] not in _VERSIONS:
+            raise ParseError(
+                "fhir.version",
+                where="fhirVersion",
+                reason="not R4, R4B, R5 or STU3; ask the sender for R4",
+            )
+        return _VERSIONS[declared[1]]
     for entry in entries:
         kind = entry["resourceType"]
         if kind in _OLDER or not _OLDER_ELEMENTS.get(kind, frozenset()).isdisjoint(entry):

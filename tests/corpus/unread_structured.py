@@ -11,6 +11,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from broker.errors import CarnetError
@@ -36,17 +37,15 @@ def unread(kind: str, corpus: Path = CORPUS) -> dict[str, Counter[str]]:
 
 
 def accepted() -> dict[str, str]:
-    """The reviewed list: place (a last `*` stands for anything) to the reason it need not be read."""
+    """The reviewed list: place (`*` stands for anything) to the reason it need not be read."""
     with ACCEPTED.open(encoding="utf-8", newline="") as text:
         rows = csv.reader((line for line in text if not line.startswith("#")), delimiter="\t")
         return {row[0]: row[2] for row in rows if row}
 
 
 def is_accepted(place: str, known: dict[str, str]) -> bool:
-    """Whether the list has the place or one that ends in `*` before it."""
-    return place in known or any(
-        place.startswith(name[:-1]) for name in known if name.endswith("*")
-    )
+    """Whether the list has the place, or a pattern of it."""
+    return place in known or any(fnmatchcase(place, name) for name in known if "*" in name)
 
 
 def _messages(mapper: Mapper, kind: str, corpus: Path) -> Iterator[tuple[str, set[str]]]:

@@ -228,3 +228,14 @@ def test_patient_keys_come_from_the_subject_when_no_patient_is_sent(subject: obj
 def test_patient_keys_of_anything_else_are_none() -> None:
     assert fhir.patient_keys(b"MSH|") == ()
     assert fhir.patient_keys(b'{"resourceType":"Slot"}') == ()
+
+
+@pytest.mark.parametrize("version", ["1.0", "0.5", "6.0"])
+def test_a_declared_version_that_is_not_read_is_refused_with_a_remedy(version: str) -> None:
+    media = f"application/fhir+json; fhirVersion={version}"
+
+    with pytest.raises(ParseError) as raised:
+        fhir.parse(b'{"resourceType": "Patient"}', media)
+
+    assert (raised.value.code, raised.value.where) == ("fhir.version", "fhirVersion")
+    assert "R4" in raised.value.reason
