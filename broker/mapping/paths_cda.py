@@ -192,7 +192,7 @@ class _Parser:
         return _everywhere(name, tests, index) if whole else _below(tag, tests, index)
 
     def _filters(self) -> tuple[int, list[Callable[[Any, Any], bool]], str]:
-        index = 0
+        index, number_first = 0, False
         tests: list[Callable[[Any, Any], bool]] = []
         template = ""
         while self.text.startswith("[", self.i):
@@ -202,12 +202,14 @@ class _Parser:
             self.i += 1
             inner = self.text[self.i : end].strip()
             if inner.isdigit():
-                index, self.is_number_first = int(inner), not tests
+                index, number_first = int(inner), not tests
                 if index < 1:
                     raise PathError("indexes start at 1", self.i)
             else:
-                template = template or self._tests(end, tests)
+                found = self._tests(end, tests)
+                template = template or found
             self.i = end + 1
+        self.is_number_first = number_first
         return index, tests, template
 
     def _tests(self, end: int, tests: list[Callable[[Any, Any], bool]]) -> str:

@@ -51,6 +51,8 @@ SECTIONS = """<component><structuredBody>
         ("//section[2]/title", "B"),
         ("//section[template='1.1']/title", "A"),
         ("//section[title!='A']/title", "B"),
+        ("//section[template='1.1'][title='B']/title", ""),
+        ("//section[template='1.1'][title='A']/title", "A"),
         ("//section[title='B' and component]/component/section/title", "C"),
         ("component/structuredBody/component[2]/section/title", "B"),
         ("component/structuredBody/component/section[code/@code='x']/@ID", "a"),
