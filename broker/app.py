@@ -256,9 +256,10 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
         given = settings.destinations[destination]
         if given.sends == "original":
             return None
-        return rendering.render(
+        media, body, _ = rendering.render(
             mappings, document, given.sends, attachments.__getitem__, mapping=given.mapping
         )
+        return media, body
 
     return Pipeline(
         engine,

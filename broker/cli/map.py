@@ -235,12 +235,17 @@ def _rendered(
     content = reading.attachments.__getitem__
     for document in reading.documents:
         try:
-            _, body = rendering.render(found, document, form, content, mapping=using)
+            _, body, issues = rendering.render(found, document, form, content, mapping=using)
         except CarnetError as error:
             output.aside().print(_plain(f"{line.file}[{line.index}]: {error}"))
             good = False
             continue
         output.tell_bytes(body)
+        for issue in issues:
+            place = f"{issue.source_path} {issue.target_path} {issue.detail}"
+            output.aside().print(
+                _plain(f"{line.file}[{line.index}]: {issue.code} {place}".rstrip())
+            )
     return good
 
 
