@@ -258,9 +258,10 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
         given = settings.destinations[destination]
         if given.sends == "original":
             return None
-        return rendering.render(
+        rendered = rendering.render(
             mappings, document, given.sends, attachments.__getitem__, mapping=given.mapping
         )
+        return rendered.media, rendered.body
 
     return Pipeline(
         engine,

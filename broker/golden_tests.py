@@ -111,7 +111,7 @@ def _write(mapping_set: MappingSet, case: Case, expected: str, reading: Reading)
     made = []
     for document in reading.documents:
         try:
-            _, body = rendering.render(
+            _, body, _ = rendering.render(
                 mapping_set,
                 document,
                 writer.format,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 
-from broker.document import Document
+from broker.document import Document, Issue
 from broker.mapping.catalogue import MappingSet
 from broker.writing import cda, fhir, hl7v2, xdm, xds
 
@@ -14,8 +15,8 @@ Content = Callable[[str], bytes]
 """The bytes of an attachment by the SHA-256 the document gives for it."""
 
 
-Write = Callable[[MappingSet, Document, Content, str], bytes]
-"""(mapping set, document, content, name of the outbound mapping or empty) -> what is sent.
+Write = Callable[[MappingSet, Document, Content, str], tuple[bytes, Sequence[Issue]]]
+"""(mapping set, document, content, name of the outbound mapping or empty) -> what is sent, and what it could not say.
 
 Raises: MappingError `mapping.none` when no outbound mapping is meant for the document, PermanentError `writing.*`."""
 
@@ -35,24 +36,38 @@ class Form:
     mappings: str = ""
 
 
-def _hl7v2(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
+class Rendered(NamedTuple):
+    """A document in one form, and what could not be said in it as it was."""
+
+    media: str
+    body: bytes
+    issues: Sequence[Issue]
+
+
+def _hl7v2(
+    mappings: MappingSet, document: Document, content: Content, name: str
+) -> tuple[bytes, Sequence[Issue]]:
     written = mappings.writers.write(document, "hl7v2", content, mapping=name)
-    return hl7v2.to_bytes(written.segments, document.id)
+    return hl7v2.to_bytes(written.segments, document.id), written.issues
 
 
-def _fhir(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
+def _fhir(
+    mappings: MappingSet, document: Document, content: Content, name: str
+) -> tuple[bytes, Sequence[Issue]]:
     changes = mappings.writers.adjust(document, "fhir-r4", content, mapping=name)
-    return fhir.to_bytes(document, content, "transaction", changes)
+    return fhir.to_bytes(document, content, "transaction", changes), ()
 
 
-def _fhir_document(mappings: MappingSet, document: Document, content: Content, name: str) -> bytes:
+def _fhir_document(
+    mappings: MappingSet, document: Document, content: Content, name: str
+) -> tuple[bytes, Sequence[Issue]]:
     changes = mappings.writers.adjust(document, "fhir-r4", content, mapping=name)
-    return fhir.to_bytes(document, content, "document", changes)
+    return fhir.to_bytes(document, content, "document", changes), ()
 
 
 def _alone(write: Callable[[Document, Content], bytes]) -> Write:
     """A writer that no mapping adjusts."""
-    return lambda _mappings, document, content, _name: write(document, content)
+    return lambda _mappings, document, content, _name: (write(document, content), ())
 
 
 FORMS = MappingProxyType(
@@ -81,10 +96,10 @@ FORMS = MappingProxyType(
 
 def render(
     mappings: MappingSet, document: Document, form: str, content: Content, *, mapping: str = ""
-) -> tuple[str, bytes]:
-    """(media type, bytes) of the document in one form.
+) -> Rendered:
+    """The document in one form.
 
     Raises: MappingError `mapping.none` when no outbound mapping is meant for it, and those of the mapping and writer.
     """
     chosen = FORMS[form]
-    return chosen.media, chosen.write(mappings, document, content, mapping)
+    return Rendered(chosen.media, *chosen.write(mappings, document, content, mapping))

@@ -53,7 +53,7 @@ class Printer:
                     hint="choose one with --document 0, --document 1, …",
                 )
             try:
-                _, data = rendering.render(
+                rendered = rendering.render(
                     self._mappings,
                     document,
                     self._name,
@@ -66,8 +66,12 @@ class Printer:
                 continue
             self._printed += 1
             sys.stdout.flush()
+            data = rendered.body
             sys.stdout.buffer.write(data if self._name in _BINARY else data + b"\n")
             sys.stdout.buffer.flush()
+            for issue in rendered.issues:
+                place = f"{issue.source_path} {issue.target_path} {issue.detail}".rstrip()
+                output.aside().print(f"document {self._number}: {issue.code} {place}", markup=False)
             for one in xds.missing(document) if self._name in _DESCRIBED else ():
                 self.found = True
                 output.aside().print(

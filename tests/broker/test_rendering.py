@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 
 from broker import rendering
-from broker.document import Document, Encounter, Identifier, Patient
+from broker.document import Document, Encounter, Identifier, Patient, When
 from broker.errors import MappingError
 from broker.mapping.catalogue import MappingSet, load
 from broker.parsing import fhir, hl7v2
@@ -36,7 +37,7 @@ def test_a_destination_may_ask_for_every_form() -> None:
 
 
 def test_as_hl7v2_the_mapping_that_applies_writes_it(mappings: MappingSet) -> None:
-    media, body = rendering.render(mappings, ADMISSION, "hl7v2", {}.__getitem__)
+    media, body, _ = rendering.render(mappings, ADMISSION, "hl7v2", {}.__getitem__)
 
     head = hl7v2.header(body)
     assert media == "x-application/hl7-v2+er7"
@@ -52,7 +53,7 @@ def test_the_same_document_gives_the_same_bytes(mappings: MappingSet) -> None:
 
 
 def test_a_destination_may_name_another_mapping(mappings: MappingSet) -> None:
-    _, body = rendering.render(
+    _, body, _ = rendering.render(
         mappings, ADMISSION, "hl7v2", {}.__getitem__, mapping="out/hl7v2-oru"
     )
 
@@ -66,8 +67,20 @@ def test_a_kind_without_a_mapping_is_refused(mappings: MappingSet) -> None:
     assert told.value.code == "mapping.none"
 
 
+def test_what_could_not_be_said_is_told_by_its_place(mappings: MappingSet) -> None:
+    patient = Patient(birth_date=When(original="unknown"), identity_status="other")
+    document = msgspec.structs.replace(ADMISSION, patient=patient)
+
+    _, _, issues = rendering.render(mappings, document, "hl7v2", {}.__getitem__)
+
+    assert [(one.code, one.source_path, one.target_path) for one in issues] == [
+        ("not-a-date", "patient.birth_date", "PID-7"),
+        ("unmapped-code", "patient.identity_status", "PID-32"),
+    ]
+
+
 def test_as_fhir_it_is_a_bundle(mappings: MappingSet) -> None:
-    media, body = rendering.render(mappings, ADMISSION, "fhir", {}.__getitem__)
+    media, body, _ = rendering.render(mappings, ADMISSION, "fhir", {}.__getitem__)
 
     assert media == "application/fhir+json"
     assert fhir.parse(body, media) is not None

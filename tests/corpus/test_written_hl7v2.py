@@ -75,7 +75,7 @@ def survey() -> Seen:
             seen.not_meant[document.kind] += 1
             continue
         try:
-            _, body = rendering.render(mappings, document, "hl7v2", attachments.__getitem__)
+            _, body, _ = rendering.render(mappings, document, "hl7v2", attachments.__getitem__)
         except CarnetError as error:
             seen.refused.append(f"{name}: {error}")
             continue

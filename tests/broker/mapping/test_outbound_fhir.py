@@ -42,7 +42,7 @@ def _written(
     (folder / "test.yaml").write_text(HEAD + rules, encoding="utf-8")
     for name, text in files.items():
         (folder / name.replace("_", ".")).write_text(text, encoding="utf-8")
-    _, body = rendering.render(load(folder), document, form, {}.__getitem__)
+    _, body, _ = rendering.render(load(folder), document, form, {}.__getitem__)
     Bundle.model_validate_json(body)
     return {
         entry["resource"]["resourceType"]: entry["resource"]
@@ -132,7 +132,7 @@ def test_a_site_builds_on_another_adjustment(tmp_path: Path) -> None:
 
 def _site(folder: Path, text: str) -> dict[str, Any]:
     (folder / "test.yaml").write_text(text, encoding="utf-8")
-    _, body = rendering.render(load(folder), LETTER, "fhir", {}.__getitem__)
+    _, body, _ = rendering.render(load(folder), LETTER, "fhir", {}.__getitem__)
     entries = msgspec.json.decode(body)["entry"]
     found: dict[str, Any] = next(
         e["resource"] for e in entries if e["resource"]["resourceType"] == "Patient"
