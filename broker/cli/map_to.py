@@ -55,10 +55,11 @@ class Printer:
                 self.found = True
                 output.failure(error)
                 continue
-            self._printed += 1
+            # A line end between documents, none after: one alone is what a destination is sent, byte for byte.
             sys.stdout.flush()
-            sys.stdout.buffer.write(data if self._name in _BINARY else data + b"\n")
+            sys.stdout.buffer.write(b"\n" + data if self._printed else data)
             sys.stdout.buffer.flush()
+            self._printed += 1
             for one in xds.missing(document) if self._name in _DESCRIBED else ():
                 self.found = True
                 output.aside().print(
