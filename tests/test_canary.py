@@ -66,9 +66,19 @@ scan_interval = "100ms"
 adapter = "file_drop"
 folder = "archive"
 
+[destination.partner]
+adapter = "file_drop"
+folder = "partner"
+sends = "cda"
+
+[destination.mailbox]
+adapter = "file_drop"
+folder = "mailbox"
+sends = "xdm"
+
 [[route]]
 name = "all"
-to = ["archive"]
+to = ["archive", "partner", "mailbox"]
 
 [telemetry]
 listen = "127.0.0.1:{port}"
@@ -118,6 +128,9 @@ def hl7_messages() -> dict[str, str]:
             "UNICODE UTF-8", "ZZGENRE"
         ),
         "reused control id": admission.replace("CHIR^201^2", "CHIR^202^1"),
+        "character of no format": result.replace("|C2|", "|C11|").replace(
+            "ZZTEXTE libre", "ZZTEXTE \x01 libre"
+        ),
         "no message": "ZZCANARI ZZPLUME 19841215 " + CANARY.ins + "\r",
         "half a header": "MSH|ZZCANARI\r",
     }
@@ -257,7 +270,7 @@ def claim_checks(folder: Path) -> str:
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Every output of a broker that met the canary, by name."""
     folder = tmp_path_factory.mktemp("canary")
-    for name in ("drop", "archive"):
+    for name in ("drop", "archive", "partner", "mailbox"):
         (folder / name).mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -294,6 +307,8 @@ def test_the_canary_came_in_and_its_troubles_were_told(outputs: dict[str, str]) 
     assert '"event":"refused_at_door"' in outputs["log"]
     assert "carnet_filed_total{" in outputs["metrics"]
     assert "carnet_parked_total{" in outputs["metrics"]
+    assert "writing.character" in outputs["messages list --json"]
+    assert "partner/" in outputs["file names"]
     assert outputs["reasons of failed files"] != ""
     assert len(outputs["log"].splitlines()) > 20
 

@@ -64,11 +64,12 @@ class Printer:
                 self.found = True
                 output.failure(error)
                 continue
-            self._printed += 1
+            # A line end between documents, none after: one alone is what a destination is sent, byte for byte.
             sys.stdout.flush()
             data = rendered.body
-            sys.stdout.buffer.write(data if self._name in _BINARY else data + b"\n")
+            sys.stdout.buffer.write(b"\n" + data if self._printed else data)
             sys.stdout.buffer.flush()
+            self._printed += 1
             for issue in rendered.issues:
                 place = f"{issue.source_path} {issue.target_path} {issue.detail}".rstrip()
                 output.aside().print(f"document {self._number}: {issue.code} {place}", markup=False)

@@ -13,9 +13,10 @@ Element = etree._Element  # noqa: SLF001 - lxml has no public name for it
 
 V3 = "urn:hl7-org:v3"
 SDTC = "urn:hl7-org:sdtc"
+LAB = "urn:oid:1.3.6.1.4.1.19376.1.3.2"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _TYPE = f"{{{XSI}}}type"
-_PREFIXES = {None: V3, "xsi": XSI, "sdtc": SDTC}
+_PREFIXES = {None: V3, "xsi": XSI, "sdtc": SDTC, "lab": LAB}
 
 
 def q(name: str) -> str:

@@ -6,7 +6,7 @@ was not. Source: CDA R2 ClinicalDocument; CI-SIS "Structuration minimale des doc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 
 from broker.document import (
     Author,
@@ -21,10 +21,11 @@ from broker.document import (
 from broker.writing import cda_people as people
 from broker.writing import cda_types as types
 from broker.writing import systems
-from broker.writing.cda_elements import SDTC, Element, add
+from broker.writing.cda_elements import LAB, SDTC, Element, add
 
 HL7_FRANCE = "2.16.840.1.113883.2.8.2.1"
 MINIMAL = "1.2.250.1.213.1.1.1.1"
+XD_LAB = "1.3.6.1.4.1.19376.1.3.3"
 _TYPE_ID = ("2.16.840.1.113883.1.3", "POCD_HD000040")
 _LEVELS = frozenset("NRV")
 _RELATIONS = {"replaces": "RPLC", "appends": "APND", "transforms": "XFRM"}
@@ -36,6 +37,9 @@ _PARTICIPATIONS = frozenset({
     "WIT",
 })  # fmt: skip
 _STATUSES = {"preliminary": "active", "cancelled": "aborted", "entered_in_error": "nullified"}
+_LABORATORY_STATUSES = {
+    "final": "completed", "amended": "completed", "corrected": "completed", "preliminary": "active",
+}  # fmt: skip
 _WITHDRAWN = {"cancel": "aborted", "delete": "nullified"}
 _ROLES = {
     "requester": "REF", "referring": "REF", "attending": "ATND", "admitting": "ADM", "consulting": "CON",
@@ -45,7 +49,7 @@ _ENCOUNTER_ROLES = frozenset({"ADM", "ATND", "CON", "DIS", "REF"})
 _REFERRER = Coded(codings=(Coding(code="REF"),))
 
 
-def write(root: Element, document: Document, templates: Iterable[str]) -> None:
+def write(root: Element, document: Document, templates: Collection[str]) -> None:
     """Everything before the body, which `write_status` follows. Raises: PermanentError `writing.character`."""
     _document(root, document, templates)
     people.record_target(root, document.patient)
@@ -68,7 +72,8 @@ def write(root: Element, document: Document, templates: Iterable[str]) -> None:
         people.contact(root, contact)
     for order in orders_of(document):
         types.identifier(add(add(root, "inFulfillmentOf"), "order"), order)
-    _service_events(root, document, groups.performers)
+    laboratory = _LABORATORY_STATUSES.get(document.status, "") if XD_LAB in templates else ""
+    _service_events(root, document, groups.performers, laboratory)
     for relation in document.relations:
         _related(root, relation)
     _encounter(root, document)
@@ -147,7 +152,7 @@ class _Participants:
                 self.others.append(item)
 
 
-def _document(root: Element, document: Document, templates: Iterable[str]) -> None:
+def _document(root: Element, document: Document, templates: Collection[str]) -> None:
     add(root, "realmCode", code="FR")
     add(root, "typeId", root=_TYPE_ID[0], extension=_TYPE_ID[1])
     for template in (HL7_FRANCE, MINIMAL, *templates):
@@ -205,14 +210,19 @@ def _participant(root: Element, item: Participant) -> None:
 
 
 def _service_events(
-    root: Element, document: Document, performers: list[tuple[str, Participant]]
+    root: Element, document: Document, performers: list[tuple[str, Participant]], laboratory: str
 ) -> None:
-    """One documentationOf an act; the first one has the time, the performers and the frame of practice."""
+    """One documentationOf an act; the first one has the time, the performers and the frame of practice.
+
+    laboratory: whether all results are there (`lab:statusCode` of XD-LAB), when it is a laboratory's report
+    """
     for number, code in enumerate(document.event_codes or (None,)):
         event = add(add(root, "documentationOf"), "serviceEvent")
         types.coded(event, "code", code)
         if number:
             continue
+        if laboratory:
+            add(event, f"{{{LAB}}}statusCode", code=laboratory)
         types.interval(
             event, "effectiveTime", document.service_start, document.service_end, required=True
         )

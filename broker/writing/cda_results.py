@@ -12,9 +12,10 @@ from broker.writing import cda_text as words
 from broker.writing import cda_types as types
 from broker.writing import systems
 from broker.writing.cda_elements import Element, add
+from broker.writing.cda_header import XD_LAB
 from broker.writing.cda_values import Attach, value
 
-CR_BIO = ("1.3.6.1.4.1.19376.1.3.3", "1.2.250.1.213.1.1.1.55")
+CR_BIO = (XD_LAB, "1.2.250.1.213.1.1.1.55")
 _CHAPTER = ("1.3.6.1.4.1.19376.1.3.3.2.1", "1.2.250.1.213.1.1.2.70")
 _RESULTS = ("1.3.6.1.4.1.19376.1.3.1", "1.2.250.1.213.1.1.3.21")
 _BATTERY = ("1.3.6.1.4.1.19376.1.3.1.4", "1.2.250.1.213.1.1.3.78")

@@ -116,7 +116,7 @@ def test_a_cda_is_printed_byte_for_byte() -> None:
 
     result = carnet("map", str(sample), "--to", "cda")
 
-    assert result.out == sample.read_text(encoding="utf-8") + "\n"
+    assert result.out == sample.read_text(encoding="utf-8")
 
 
 def test_metadata_are_printed_with_what_they_lack() -> None:

@@ -365,6 +365,17 @@ def test_a_report_of_another_discipline_claims_no_laboratory_template() -> None:
     assert len(at(element, "component//observation")) == len(REPORT.observations)
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [("final", "completed"), ("preliminary", "active"), ("unknown", None)]
+)
+def test_a_laboratory_says_whether_all_results_are_there(status: Any, code: str | None) -> None:
+    element = tree(msgspec.structs.replace(LABORATORY, status=status))
+
+    found = element.find(".//{urn:oid:1.3.6.1.4.1.19376.1.3.2}statusCode")
+
+    assert (None if found is None else found.get("code")) == code
+
+
 def test_observations_outside_a_report_are_written_as_one() -> None:
     document = msgspec.structs.replace(LETTER, attachments=(), observations=REPORT.observations[:2])
 
