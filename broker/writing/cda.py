@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from broker.document import Document
 from broker.writing import cda_body, cda_elements, cda_header
+from broker.writing.own_records import own_records
 
 Content = Callable[[str], bytes]
 """The bytes of an attachment by the SHA-256 the document gives for it."""
@@ -34,6 +35,7 @@ def to_bytes(document: Document, content: Content) -> bytes:
     own = original(document, content)
     if own is not None:
         return own
+    document = own_records(document)
     element = cda_elements.root("ClinicalDocument")
     cda_header.write(element, document, cda_body.templates(document))
     cda_body.write(element, document, content)

@@ -25,9 +25,10 @@ from broker.writing import (
 )
 from broker.writing import fhir_types as types
 from broker.writing.fhir_adjust import adjust
-from broker.writing.fhir_entries import Entries, is_of_patient
+from broker.writing.fhir_entries import Entries
 from broker.writing.fhir_reference import Content, Missing, missing
 from broker.writing.fhir_types import Json, filled
+from broker.writing.own_records import is_of_patient
 
 __all__ = ["Content", "Form", "Missing", "missing", "to_bytes", "to_fhir"]
 

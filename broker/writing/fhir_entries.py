@@ -20,7 +20,6 @@ from broker.document import (
     Organization,
     Participant,
     Person,
-    Record,
 )
 from broker.writing import fhir_types as types
 from broker.writing.fhir_types import Json, each, filled
@@ -169,12 +168,3 @@ def status(text: str, known: frozenset[str], absent: str = "unknown") -> str:
     """A status as FHIR spells it; `absent` for one its value set does not have."""
     spelled = text.replace("_", "-").lower()
     return spelled if spelled in known else absent
-
-
-def is_of_patient(item: Record) -> bool:
-    """Whether a record says something of the patient that is so.
-
-    What is denied, or about a relative, is left out: a reader who missed an extension would take it for a finding of
-    the patient. The document's own bytes, always written, do say it. A vaccination that was not done has a status.
-    """
-    return item.subject is None and (not item.negated or item.status == "not_done")

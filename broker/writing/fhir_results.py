@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from broker.document import Observation, Report, Specimen
 from broker.writing import fhir_types as types
-from broker.writing.fhir_entries import Entries, codes, is_of_patient, references, status
+from broker.writing.fhir_entries import Entries, codes, references, status
 from broker.writing.fhir_types import Json, each, filled
+from broker.writing.own_records import is_of_patient
 
 _REPORT = codes(
     "registered partial preliminary final amended corrected appended cancelled entered-in-error unknown"

@@ -9,7 +9,22 @@ import msgspec
 import pytest
 
 from broker import rendering
-from broker.document import Document, Encounter, Identifier, Patient, When
+from broker.document import (
+    Allergy,
+    Coded,
+    Coding,
+    Contact,
+    Document,
+    Encounter,
+    Identifier,
+    Medication,
+    Observation,
+    Patient,
+    Problem,
+    Procedure,
+    Report,
+    When,
+)
 from broker.errors import MappingError
 from broker.mapping.catalogue import MappingSet, load
 from broker.parsing import fhir, hl7v2
@@ -98,3 +113,39 @@ def test_the_page_says_of_every_field_where_it_goes_or_that_it_does_not() -> Non
     page = (PROJECT / "docs" / "reference" / "cda-and-xds.md").read_text(encoding="utf-8")
 
     assert [name for name in Document.__struct_fields__ if f"`{name}`" not in page] == []
+
+
+def test_what_is_denied_or_said_of_a_relative_leaves_in_no_form_as_the_patients_own(
+    mappings: MappingSet,
+) -> None:
+    relative = Contact(relationship=coded("FTH"))
+    denied, inherited = coded("DENIED-CODE"), coded("RELATIVE-CODE")
+    said = (
+        {"code": denied, "negated": True},
+        {"code": inherited, "subject": relative},
+    )
+    results = tuple(Observation(**one) for one in said)
+    for kind in ("result_report", "encounter_event"):
+        document = Document(
+            id="018f0000-0000-7000-8000-000000000000",
+            kind=kind,
+            patient=Patient(identifiers=(Identifier(value="1"),)),
+            encounters=(Encounter(status="in_progress"),),
+            reports=(Report(code=coded("BATTERY"), observations=results),),
+            observations=results,
+            problems=tuple(Problem(**one) for one in said),
+            allergies=tuple(Allergy(**one) for one in said),
+            procedures=tuple(Procedure(**one) for one in said),
+            medications=(
+                Medication(product=denied, negated=True),
+                Medication(product=inherited, subject=relative),
+            ),
+        )
+        for form in ("fhir", "fhir-document", "hl7v2", "cda"):
+            _, body, _ = rendering.render(mappings, document, form, {}.__getitem__)
+            assert b"DENIED-CODE" not in body, (form, kind)
+            assert b"RELATIVE-CODE" not in body, (form, kind)
+
+
+def coded(code: str) -> Coded:
+    return Coded(codings=(Coding(code=code, system="http://loinc.org", display=code),))
