@@ -96,6 +96,8 @@ class Compiler:
     unmapped: str = "keep"
     rules: list[RuleInfo] = field(default_factory=list)
     used_tables: set[str] = field(default_factory=set)
+    _conditions: dict[str, Test] = field(default_factory=dict)
+    """Conditions of sources without static scopes, by their text: parts bring the same ones again and again."""
 
     def condition(self, text: Text, chain: Any) -> Test:
         """A `when`, `applies_when` or similar; an always-false test after noting a problem."""
@@ -113,11 +115,17 @@ class Compiler:
                 missing_test(alls, self.source),
             )
 
+        known = self._conditions.get(text.value) if chain is None else None
+        if known is not None:
+            return known
         try:
-            return compile_condition(text.value, operand)
+            made = compile_condition(text.value, operand)
         except ConditionError as error:
             self._add(within(text.place, error.offset), "E110", str(error), error.hint)
             return lambda _run, _scope: False
+        if chain is None:
+            self._conditions[text.value] = made
+        return made
 
     def path(self, text: Text, chain: Any) -> Path | None:
         """A path of the file; None after noting a problem."""
