@@ -104,6 +104,8 @@ class Compiler:
     of_fields: dict[Rule, FieldRule] = field(default_factory=dict)
     """The rules that look at one field and no more, for `presence.filled`."""
     alternatives: set[Any] = field(default_factory=set)
+    _conditions: dict[str, Test] = field(default_factory=dict)
+    """Conditions of sources without static scopes, by their text: parts bring the same ones again and again."""
 
     def condition(self, text: Text, chain: Any) -> Test:
         """A `when`, `applies_when` or similar; an always-false test after noting a problem."""
@@ -122,11 +124,17 @@ class Compiler:
                 as_it_is if read is None else lambda test: remembered_test(test, read),
             )
 
+        known = self._conditions.get(text.value) if chain is None else None
+        if known is not None:
+            return known
         try:
-            return compile_condition(text.value, operand)
+            made = compile_condition(text.value, operand)
         except ConditionError as error:
             self._add(within(text.place, error.offset), "E110", str(error), error.hint)
             return lambda _run, _scope: False
+        if chain is None:
+            self._conditions[text.value] = made
+        return made
 
     def path(self, text: Text, chain: Any) -> Path | None:
         """A path of the file; None after noting a problem."""

@@ -234,43 +234,51 @@ def address(run: Any, element: Any) -> Any:
         inner, name = child(run, element, "addr"), words(child(run, element, "name"))
         found = address(run, inner) if inner is not None else None
         return replace(found or Address(), text=name) if name else found
+    known = kids(run, element)
     lines = tuple(
         t
-        for name in ("streetAddressLine", "additionalLocator", "unitID", "deliveryAddressLine")
-        for e in children(run, element, name)
+        for tag in _ADDRESS_LINES
+        if tag in known
+        for e in children_of(run, element, tag)
         if (t := words(e))
     )
     parts = tuple(
         f"{label}={t}"
-        for name, label in _ADDRESS_PARTS
-        for e in children(run, element, name)
+        for tag, label in _ADDRESS_PARTS
+        if tag in known
+        for e in children_of(run, element, tag)
         if (t := words(e))
     )
-    has_parts = any(True for _ in element)
     found = {
-        "city": words(child(run, element, "city")),
-        "postal_code": words(child(run, element, "postalCode")),
-        "state": words(child(run, element, "state")),
-        "country": words(child(run, element, "country")),
-        "insee_code": words(child(run, element, "county"))
-        if child(run, element, "county") is not None
-        else "",
-        "text": "" if has_parts else words(element),
+        field: t
+        for tag, field in _ADDRESS_FIELDS
+        if tag in known and (t := words(children_of(run, element, tag)[0]))
     }
-    if not lines and not parts and not any(found.values()):
+    text = "" if known else words(element)
+    if not lines and not parts and not found and not text:
         return None
     use = element.get("use", "").split(" ")[0]
-    return Address(lines=lines, parts=parts, use=_USES.get(use, use), **found)
+    return Address(lines=lines, parts=parts, use=_USES.get(use, use), text=text, **found)
 
 
+_ADDRESS_LINES = tuple(
+    map(q, ("streetAddressLine", "additionalLocator", "unitID", "deliveryAddressLine"))
+)
+_ADDRESS_FIELDS = (
+    (q("city"), "city"),
+    (q("postalCode"), "postal_code"),
+    (q("state"), "state"),
+    (q("country"), "country"),
+    (q("county"), "insee_code"),
+)
 _ADDRESS_PARTS = (
-    ("houseNumber", "house_number"),
-    ("houseNumberNumeric", "house_number"),
-    ("streetName", "street_name"),
-    ("streetNameType", "street_type"),
-    ("streetNameBase", "street_name"),
-    ("postBox", "post_box"),
-    ("precinct", "precinct"),
+    (q("houseNumber"), "house_number"),
+    (q("houseNumberNumeric"), "house_number"),
+    (q("streetName"), "street_name"),
+    (q("streetNameType"), "street_type"),
+    (q("streetNameBase"), "street_name"),
+    (q("postBox"), "post_box"),
+    (q("precinct"), "precinct"),
 )
 
 
@@ -440,13 +448,13 @@ _PEOPLE = (
     "subject",
     "person",
 )
+_PEOPLE_TAGS = tuple(map(q, _PEOPLE))
 
 
 def person(run: Any, element: Any) -> Any:
     """assignedAuthor, assignedEntity, associatedEntity, intendedRecipient, relatedEntity."""
-    inner = next(
-        (found for name in _PEOPLE if (found := child(run, element, name)) is not None), None
-    )
+    known = kids(run, element)
+    inner = next((children_of(run, element, tag)[0] for tag in _PEOPLE_TAGS if tag in known), None)
     name_element = child(run, inner, "name") if inner is not None else child(run, element, "name")
     name = person_name(run, name_element) if name_element is not None else None
     identifiers = tuple(i for e in children(run, element, "id") if (i := identifier(run, e)))

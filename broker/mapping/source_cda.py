@@ -13,6 +13,9 @@ from broker.mapping.shapes_cda import SHAPES, or_null, plain_text
 from broker.mapping.tables import Table
 from broker.mapping.values import hl7_when
 
+_SHAPES = {wanted: or_null(shape) for wanted, shape in SHAPES.items()}
+_PLAIN = or_null(plain_text)
+
 
 class CdaSource:
     """Scopes are elements; an attribute's value is its text."""
@@ -61,8 +64,7 @@ class CdaSource:
         """By the wanted type: an element knows its own data type."""
         if path.type == "attribute":
             return _from_attribute(wanted)
-        shape = plain_text if wanted is str and forced == "text" else SHAPES.get(wanted)
-        return or_null(shape) if shape is not None else None
+        return _PLAIN if wanted is str and forced == "text" else _SHAPES.get(wanted)
 
 
 def _from_attribute(wanted: Any) -> Shape | None:

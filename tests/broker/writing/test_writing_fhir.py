@@ -16,6 +16,7 @@ from broker.document import (
     Author,
     Coded,
     Coding,
+    Contact,
     Document,
     Identifier,
     Observation,
@@ -336,3 +337,25 @@ def test_a_document_of_nothing_but_its_id_is_still_valid() -> None:
     bundle = to_fhir(Document(id="018f0000-0000-7000-8000-000000000004"), STORE.__getitem__)
 
     Bundle.model_validate(bundle)
+
+
+def test_what_is_denied_or_about_a_relative_is_no_observation_of_the_patient() -> None:
+    mother = Contact(relationship=coded("MTH", "urn:oid:2.16.840.1.113883.5.111"))
+    said = Observation(code=coded("said"))
+    document = Document(
+        id="018f0000-0000-7000-8000-000000000001",
+        patient=PATIENT,
+        observations=(
+            said,
+            Observation(code=coded("denied"), negated=True),
+            Observation(code=coded("hers"), subject=mother),
+        ),
+        reports=(Report(title="famille", subject=mother, observations=(said,)),),
+    )
+
+    written = [entry["resource"] for entry in to_fhir(document, STORE.__getitem__)["entry"]]
+
+    assert [
+        r["code"]["coding"][0]["code"] for r in written if r["resourceType"] == "Observation"
+    ] == ["said"]
+    assert "DiagnosticReport" not in {r["resourceType"] for r in written}
