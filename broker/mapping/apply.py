@@ -24,7 +24,7 @@ from broker.mapping.embedded import compare_patients, content_of, looks_like_cda
 from broker.mapping.extras import extras
 from broker.mapping.paths import Path, SourceFormat, TreeFormat
 from broker.mapping.presence import Fill, no_values
-from broker.mapping.run import ENGINE, Context, Coverage, Mapped, Run
+from broker.mapping.run import ENGINE, Context, Coverage, Mapped, Node, Run
 from broker.mapping.selection import Types, message_type
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
@@ -60,6 +60,7 @@ class Compiled:
     applies: Callable[[Any, Any], bool]
     selector: SourceFormat
     source: SourceFormat
+    tree: TreeFormat | None
     entries: tuple[Entry, ...]
     rules: tuple[RuleInfo, ...] = ()
     reads: Reads = field(default_factory=Reads)
@@ -109,18 +110,20 @@ class Mapper:
         run.assigning_authority = compiled.assigning_authority
         run.decimal_comma = compiled.decimal_comma
         run.midnight_is_unknown = compiled.midnight_is_unknown
-        source, reads = compiled.source, None
-        if isinstance(source, TreeFormat) and (is_full or compiled.keep_unread):
-            parsed, reads = source.traced(parsed)
+        tree, reads = compiled.tree, None
+        if tree is not None and (is_full or compiled.keep_unread):
+            parsed, reads = tree.traced(parsed)
             run.message = parsed
         root = compiled.source.start(run, parsed)
         made = self._run_entries(run, root, compiled, context)
+        if isinstance(root, Node):
+            root.dissolve()
         if not made and not all(entry.allow_none for entry in compiled.entries):
             raise MappingError(
                 "mapping.no_document", where=compiled.name, reason="no document entry applied"
             )
         found: list[str] = []
-        if coverage == "fast" and not isinstance(source, TreeFormat):
+        if coverage == "fast" and tree is None:
             found = unread_fast(parsed, compiled.suspects, compiled.ignored)
         elif is_full or compiled.keep_unread:
             found = self._unread(parsed, compiled, reads)
@@ -309,8 +312,8 @@ class Mapper:
         return self._document(run, values, tuple(run.issues[since:]), compiled, context, number)
 
     def _unread(self, parsed: Any, compiled: Compiled, reads: Any) -> list[str]:
-        if isinstance(compiled.source, TreeFormat):
-            return list(dict.fromkeys(compiled.source.unread(parsed, reads, compiled.ignored)))
+        if compiled.tree is not None:
+            return list(dict.fromkeys(compiled.tree.unread(parsed, reads, compiled.ignored)))
         return unread(parsed, compiled.reads, compiled.ignored)
 
 

@@ -29,7 +29,7 @@ from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.outbound import Outbound
 from broker.mapping.outbound_fhir import Adjusting
 from broker.mapping.outbound_set import Writers
-from broker.mapping.paths import SourceFormat
+from broker.mapping.paths import SourceFormat, TreeFormat
 from broker.mapping.problems import Place, Problems
 from broker.mapping.run import Context, Coverage, Mapped
 from broker.mapping.selection import types_of
@@ -302,6 +302,7 @@ class _Loader:
             applies=applies,
             selector=selector,
             source=source,
+            tree=source if isinstance(source, TreeFormat) else None,
             entries=entries,
             rules=tuple(compiler.rules),
             reads=reads,

@@ -47,7 +47,7 @@ from broker.mapping.closures import (
     without_repeats,
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, compile_condition
-from broker.mapping.fused import FieldRule, remembered_rule, remembered_test
+from broker.mapping.fused import FieldRule, first_of_fields, remembered_rule, remembered_test
 from broker.mapping.heads import Heads, worth_trying
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
@@ -561,7 +561,9 @@ class Compiler:
                 else self._one(inner_text, target, chain, at, key)
                 for inner_text in paths.items
             ]
-            inner = first_value(rules)
+            fields_read = [self.of_fields[rule] for rule in rules if rule in self.of_fields]
+            are_fields = len(fields_read) == len(rules)
+            inner = first_of_fields(fields_read) if are_fields else first_value(rules)
         elif isinstance(constant := item.items.get("constant"), Text):
             value = self._constant(constant.value, target, constant.place)
             inner = lambda _run, _scope: value  # noqa: E731
@@ -624,6 +626,16 @@ class Compiler:
                 return Null()
             return shape(run, raw, scope)
 
+        if path.direct is not None and path.every is None:
+            narrow = path.narrow
+
+            def take(run: Run, raw: Any, scope: Any) -> Any:
+                raw = narrow(run, raw)
+                if raw is None or raw == '""':
+                    return None if raw is None else Null()
+                return shape(run, raw, scope)
+
+            self.of_fields[read] = FieldRule(path.direct, take)
         return read
 
     def _from_all(self, text: Text, target: Target, chain: Any, item: Block | None) -> Rule:

@@ -129,12 +129,23 @@ def unread_values(
     message: Any, reads: Reads, ignored: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """(path, raw text) of each of them; `OBR-16[2]` stands for the second and any further repetition."""
+    repetition = message.separators.repetition
     for segment in message.segments:
-        name = segment.name
+        name, fields = segment.name, segment.fields
         if name in ignored:
             continue
-        for number, raw in enumerate(segment.fields):
-            if number and raw and not _is_structure(name, number):
+        components = reads.components.get(name, {})
+        touched = fields.touched if isinstance(fields, Watched) else None
+        for number, raw in enumerate(fields):
+            if not raw or not number:
+                continue
+            if (
+                (touched is None or number in touched)
+                and 0 in components.get(number, ())
+                and (repetition not in raw or (name, number) in reads.repeating)
+            ):
+                continue
+            if not _is_structure(name, number):
                 for path, text in _of_field(message, reads, segment, number, raw):
                     if not _is_ignored(path, ignored):
                         yield path, text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,28 @@ class FieldRule:
 
     field: Field
     take: Callable[[Run, str, Any], Any]
+
+
+def first_of_fields(rules: Sequence[FieldRule]) -> Rule:
+    """The first of several fields that gives a value (or a Null): `first_of` without a call for what is empty."""
+    parts = tuple((one.field.hops, one.field.segment, one.field.number, one.take) for one in rules)
+
+    def first(run: Run, scope: Any) -> Any:
+        for hops, segment, number, take in parts:
+            at = scope
+            while hops:
+                at = at.parent
+                hops -= 1
+            there = at.segments.get(segment)
+            if there:
+                fields = there[0].fields
+                if number < len(fields) and (raw := fields[number]):
+                    value = take(run, raw, scope)
+                    if value is not None:
+                        return value
+        return None
+
+    return first
 
 
 _REMEMBERED = 1024

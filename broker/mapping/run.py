@@ -106,6 +106,13 @@ class Node:
         self.groups: dict[str, list[Node]] = {}
         self.rep = ""
 
+    def dissolve(self) -> None:
+        """Cut what makes circles of a message that is done: it goes at once, and the collector has no work with it."""
+        for children in self.groups.values():
+            for child in children:
+                child.dissolve()
+        self.groups = {}
+
 
 class Run:
     """The state of one `apply`. One thread, one message; thrown away afterwards."""
