@@ -168,7 +168,7 @@ def _is_filled(scope: Any, hops: int, names: frozenset[str], numbers: tuple[int,
         return False
     fields = segments[0].fields
     count = len(fields)
-    for number in numbers:
+    for number in numbers:  # noqa: SIM110 - half the cost of any() where most time goes
         if number < count and fields[number]:
             return True
     return False
