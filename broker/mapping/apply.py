@@ -118,7 +118,7 @@ class Mapper:
         found: list[str] = []
         if coverage or compiled.keep_unread:
             found = self._unread(run, parsed, compiled)
-        if compiled.keep_unread and compiled.format == "hl7v2":
+        if made and compiled.keep_unread and compiled.format == "hl7v2":
             kept = extras(parsed, compiled.reads, compiled.ignored)
             made[0].document = msgspec.structs.replace(made[0].document, extras=kept)
         return Mapped(

@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 
 from broker.document import Attachment, Document
-from broker.mapping.compile import SHAPE_NAMES
 from broker.mapping.language import (
     DEFAULT_KEYS,
     ENTRY_KEYWORDS,
@@ -21,6 +20,7 @@ from broker.mapping.language import (
     RULE_KEYWORDS,
     TOP_KEYS,
 )
+from broker.mapping.shape_names import SHAPE_NAMES
 from broker.mapping.targets import Target, targets_of
 
 Schema = dict[str, Any]
