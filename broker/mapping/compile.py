@@ -56,37 +56,11 @@ from broker.mapping.paths import Path, PathError, Shape, SourceFormat
 from broker.mapping.presence import Fill, Needs, Pair, concatenated, filled, needs
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
+from broker.mapping.shape_names import RECORD_PREFIX, SHAPE_NAMES
 from broker.mapping.strict_yaml import Block, Item, Sequence, Text
 from broker.mapping.tables import Table
 from broker.mapping.targets import Target, targets_of
 
-SHAPE_NAMES: dict[str, Any] = {
-    "identifier": model.Identifier,
-    "coded": model.Coded,
-    "person_name": model.PersonName,
-    "person": model.Person,
-    "organization": model.Organization,
-    "address": model.Address,
-    "telecom": model.Telecom,
-    "when": model.When,
-    "period": model.Period,
-    "quantity": model.Quantity,
-    "ratio": model.Ratio,
-    "result_value": model.ResultValue,
-    "range": model.Range,
-    "attachment": model.Attachment,
-    "author": model.Author,
-    "participant": model.Participant,
-    "recipient": model.Recipient,
-    "contact": model.Contact,
-    "device": model.Device,
-    "location": model.Location,
-    "text": str,
-    "code": str,
-    "decimal": str,
-    "integer": int,
-    "boolean": bool,
-}
 _TRANSLATION = frozenset(("from", "table", "unmapped", "default", "distinct", "comment"))
 _LEAF_SOURCES = ("from", "first_of", "constant", "template", "choose")
 
@@ -170,7 +144,7 @@ class Compiler:
         pairs, constants = self.pairs(fields, struct, chain, at)
         fill = self._filled_in(pairs, fields, struct, chain)
         needed = tuple(t.attribute for t in targets_of(struct).values() if t.needed)
-        prefix = _RECORD_PREFIX.get(struct, "")
+        prefix = RECORD_PREFIX.get(struct, "")
         checks.needed_fields(fields, struct, ("id",) if prefix else (), self.problems)
         is_all_constant = frozenset() if loose else constants
 
@@ -875,21 +849,3 @@ def _plain_taker(
         return take(run, raw, scope)
 
     return plain
-
-
-_RECORD_PREFIX: dict[type, str] = {
-    model.Encounter: "enc-",
-    model.Specimen: "spm-",
-    model.Observation: "obs-",
-    model.Report: "rep-",
-    model.Medication: "med-",
-    model.Immunization: "imm-",
-    model.Allergy: "all-",
-    model.Problem: "prb-",
-    model.Procedure: "prc-",
-    model.Appointment: "app-",
-    model.Order: "ord-",
-    model.Plan: "pln-",
-    model.Directive: "dir-",
-    model.Section: "sec-",
-}

@@ -13,7 +13,6 @@ import msgspec
 
 from broker.document import Attachment, Document
 from broker.fhir_elements import RESOURCES
-from broker.mapping.compile import SHAPE_NAMES
 from broker.mapping.language import (
     DEFAULT_KEYS,
     ENTRY_KEYWORDS,
@@ -23,6 +22,7 @@ from broker.mapping.language import (
     SEGMENT_KEYWORDS,
     TOP_KEYS,
 )
+from broker.mapping.shape_names import SHAPE_NAMES
 from broker.mapping.targets import Target, targets_of
 
 Schema = dict[str, Any]

@@ -84,3 +84,13 @@ def test_a_populated_field_is_read_or_listed(fields: list[str]) -> None:
 
     wanted = [f"ZXX-{n}" for n, raw in enumerate(fields, 1) if n > 1 and raw.strip("^")]
     assert found == wanted
+
+
+def test_a_message_that_becomes_nothing_on_purpose_keeps_nothing(tmp_path: Path) -> None:
+    rules = MSH_FIELDS + (
+        "defaults:\n  keep_unread: true\ndocuments:\n  - name: p\n    when: PID is present\n"
+        "    allow_none: true\n    fields:\n      title: PID-18\n"
+    )
+    message = hl7v2.parse(f"{MSH}\rNTE|1||x".encode())
+
+    assert mapping_set(tmp_path, rules).apply(message, CONTEXT).documents == []
