@@ -90,6 +90,9 @@ class Traced:
     def __iter__(self) -> Iterator[Traced]:
         return self.iterchildren(etree.Element)
 
+    def __getitem__(self, children: slice) -> list[Traced]:
+        return [self.beside(e) for e in self._element[children] if isinstance(e.tag, str)]
+
     def __len__(self) -> int:
         return len(self._element)
 

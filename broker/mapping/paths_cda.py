@@ -36,8 +36,10 @@ def kids(run: Any, element: Any) -> dict[str, Any]:
     known: dict[str, Any] | None = run.kids.get(element)
     if known is not None:
         return known
+    if not len(element):
+        return _LEAF
     found: dict[str, Any] = {}
-    for child in element:
+    for child in element[:]:
         tag = child.tag
         before = found.get(tag)
         if before is None:
@@ -59,6 +61,7 @@ def children_of(run: Any, element: Any, tag: str) -> list[Any]:
 
 
 _NONE: list[Any] = []
+_LEAF: dict[str, Any] = {}
 
 
 def text_of(raw: Any) -> str:
