@@ -6,7 +6,7 @@ Paths only, never values. Section 10 of the language. What only says which rule 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,9 @@ _POINTS = frozenset({"nullFlavor", "ID"})
 _XSI = "{http://www.w3.org/2001/XMLSchema-instance}"
 _TEXT = ""
 """The name under which the reading of an element's own text is noted."""
+
+_MOST_STEPS = 6
+"""So many steps an ignored path `//steps` has at most."""
 
 Reads = dict[Any, set[str]]
 """Element to the attributes read of it; `_TEXT` for its text."""
@@ -36,10 +39,15 @@ class Traced:
 
     def beside(self, element: Any) -> Traced:
         """The stand-in of another element of the document."""
-        return self._all.get(element) or Traced(element, self._reads, self._all)
+        found = self._all.get(element)
+        return Traced(element, self._reads, self._all) if found is None else found
 
     def _note(self, element: Any, name: str) -> None:
-        self._reads.setdefault(element, set()).add(name)
+        names = self._reads.get(element)
+        if names is None:
+            self._reads[element] = {name}
+        else:
+            names.add(name)
 
     @property
     def tag(self) -> Any:
@@ -123,40 +131,94 @@ def unread(message: Any, reads: Reads, ignored: frozenset[str]) -> Iterator[str]
     Each occurrence counts, so a path comes as often as it is met. `ignored` holds paths from the root, or
     `//steps` for these steps at any depth.
     """
-    anywhere = {path[2:] for path in ignored if path.startswith("//")}
     root = getattr(message.root, "_element", message.root)
-    for name in _open_attributes(root, reads):
-        if not _is_ignored([f"@{name}"], ignored, anywhere):
+    listing = _Listing(reads, ignored)
+    for name in listing.open_attributes(root):
+        if not listing.is_ignored(f"@{name}"):
             yield f"@{name}"
     for element in root.iterchildren(etree.Element):
-        yield from _unread(element, [], reads, ignored, anywhere)
+        listing.add(element, "")
+    yield from listing.found
 
 
-def _unread(
-    element: Any, above: list[str], reads: Reads, ignored: frozenset[str], anywhere: set[str]
-) -> Iterator[str]:
-    name = _local(element.tag)
-    steps = [*above, name]
-    if name in _STRUCTURE or _is_ignored(steps, ignored, anywhere):
-        return
-    if not any(inner in reads and _is_read(inner, reads[inner]) for inner in _below(element)):
-        if _says(element, steps, ignored, anywhere):
-            yield "/".join(steps)
-        return
-    for attribute in _open_attributes(element, reads):
-        found = [*steps, f"@{attribute}"]
-        if not _is_ignored(found, ignored, anywhere):
-            yield "/".join(found)
-    if _own_text(element) and _TEXT not in reads.get(element, ()):
-        found = [*steps, "text()"]
-        if not _is_ignored(found, ignored, anywhere):
-            yield "/".join(found)
-    for inner in element.iterchildren(etree.Element):
-        yield from _unread(inner, steps, reads, ignored, anywhere)
+class _Listing:
+    """One walk over a document; paths are met again and again, so what holds of one is remembered."""
+
+    def __init__(self, reads: Reads, ignored: frozenset[str]) -> None:
+        self._reads = reads
+        self._ignored = ignored
+        self._anywhere = {path[2:] for path in ignored if path.startswith("//")}
+        self._known: dict[str, bool] = {}
+        self.found: list[str] = []
+        self._read = _with_ancestors(e for e, names in reads.items() if _is_read(e, names))
+
+    def add(self, element: Any, above: str) -> None:
+        """Find the places in an element below the path `above`."""
+        name = _local(element.tag)
+        path = f"{above}/{name}" if above else name
+        if name in _STRUCTURE or self.is_ignored(path):
+            return
+        if element not in self._read:
+            if self._says(element, path):
+                self.found.append(path)
+            return
+        seen = self._reads.get(element, ())
+        for name in element.keys():  # noqa: SIM118 - lxml's keys()
+            if name not in seen and name not in _POINTS and not name.startswith(_XSI):
+                self._note(f"{path}/@{_local(name)}")
+        if _TEXT not in seen and _own_text(element):
+            self._note(f"{path}/text()")
+        for inner in element.iterchildren(etree.Element):
+            self.add(inner, path)
+
+    def _note(self, path: str) -> None:
+        if not self.is_ignored(path):
+            self.found.append(path)
+
+    def open_attributes(self, element: Any) -> list[str]:
+        """The attributes of an element that were not read and say something."""
+        seen = self._reads.get(element, ())
+        return [
+            _local(name)
+            for name in element.keys()  # noqa: SIM118 - lxml's keys()
+            if name not in seen and not name.startswith(_XSI) and name not in _POINTS
+        ]
+
+    def is_ignored(self, path: str) -> bool:
+        """Whether the path, or its last steps, are ignored."""
+        known = self._known.get(path)
+        if known is None:
+            steps = path.split("/")
+            known = self._known[path] = path in self._ignored or any(
+                "/".join(steps[-n:]) in self._anywhere
+                for n in range(1, min(len(steps), _MOST_STEPS) + 1)
+            )
+        return known
+
+    def _says(self, element: Any, path: str) -> bool:
+        """Whether an element of which nothing was read has anything that is not ignored."""
+        if _local(element.tag) in _STRUCTURE or self.is_ignored(path):
+            return False
+        if _own_text(element):
+            return True
+        for name in map(_local, element.keys()):
+            if name not in _POINTS and not self.is_ignored(f"{path}/@{name}"):
+                return True
+        return any(
+            self._says(inner, f"{path}/{_local(inner.tag)}")
+            for inner in element.iterchildren(etree.Element)
+        )
 
 
-def _below(element: Any) -> Iterator[Any]:
-    return iter(element.iter(etree.Element))
+def _with_ancestors(elements: Iterable[Any]) -> set[Any]:
+    """The elements and all they stand in."""
+    found: set[Any] = set()
+    for element in elements:
+        at = element
+        while at is not None and at not in found:
+            found.add(at)
+            at = at.getparent()
+    return found
 
 
 def _is_read(element: Any, names: set[str]) -> bool:
@@ -166,40 +228,15 @@ def _is_read(element: Any, names: set[str]) -> bool:
     )
 
 
-def _says(element: Any, steps: list[str], ignored: frozenset[str], anywhere: set[str]) -> bool:
-    """Whether an element of which nothing was read has anything that is not ignored."""
-    if _local(element.tag) in _STRUCTURE or _is_ignored(steps, ignored, anywhere):
-        return False
-    if _own_text(element):
-        return True
-    for name in map(_local, element.keys()):
-        if name not in _POINTS and not _is_ignored([*steps, f"@{name}"], ignored, anywhere):
-            return True
-    return any(
-        _says(inner, [*steps, _local(inner.tag)], ignored, anywhere)
-        for inner in element.iterchildren(etree.Element)
-    )
-
-
-def _open_attributes(element: Any, reads: Reads) -> list[str]:
-    seen = reads.get(element, ())
-    return [
-        _local(name)
-        for name in element.keys()  # noqa: SIM118 - lxml's keys()
-        if name not in seen and not name.startswith(_XSI) and name not in _POINTS
-    ]
-
-
 def _own_text(element: Any) -> bool:
-    if (element.text or "").strip():
+    text = element.text
+    if text and not text.isspace():
         return True
-    return any((inner.tail or "").strip() for inner in element)
-
-
-def _is_ignored(steps: list[str], ignored: frozenset[str], anywhere: set[str]) -> bool:
-    if "/".join(steps) in ignored:
-        return True
-    return any("/".join(steps[-n:]) in anywhere for n in range(1, min(len(steps), 6) + 1))
+    for inner in element:
+        tail = inner.tail
+        if tail and not tail.isspace():
+            return True
+    return False
 
 
 def _local(tag: str) -> str:
