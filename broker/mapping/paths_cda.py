@@ -10,8 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 from broker.mapping.paths import Path, PathError
+from broker.mapping.paths_cda_steps import (
+    V3,
+    Children,
+    Elements,
+    attribute,
+    below,
+    by_template,
+    children_of,
+    everywhere,
+    first_of,
+    has_template,
+    relative,
+    text_of,
+    up,
+    walk,
+)
 
-V3 = "urn:hl7-org:v3"
 _STEP = re.compile(r"(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _ATTRIBUTE = re.compile(r"@(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)")
 _PREFIXES = {"xsi": "http://www.w3.org/2001/XMLSchema-instance", "sdtc": "urn:hl7-org:sdtc"}
@@ -23,56 +38,6 @@ _ANYWHERE = (
     "regionOfInterest", "substanceAdministration", "supply",
 )  # fmt: skip
 """Names the parser keeps an index of (`CdaDocument.by_name`)."""
-
-Elements = Callable[[Any, list[Any]], list[Any]]
-"""(run, elements) -> the elements one step further."""
-
-
-def kids(run: Any, element: Any) -> dict[str, Any]:
-    """The children of an element by their tag, looked at once in a run: the one child, or the list of several.
-
-    A single child stands without a list around it: the thousands of small lists would wake the garbage collector.
-    """
-    known: dict[str, Any] | None = run.kids.get(element)
-    if known is not None:
-        return known
-    if not len(element):
-        return _LEAF
-    found: dict[str, Any] = {}
-    for child in element[:]:
-        tag = child.tag
-        before = found.get(tag)
-        if before is None:
-            found[tag] = child
-        elif before.__class__ is list:
-            before.append(child)
-        else:
-            found[tag] = [before, child]
-    run.kids[element] = found
-    return found
-
-
-def children_of(run: Any, element: Any, tag: str) -> list[Any]:
-    """The children of one tag; not to be changed."""
-    found = kids(run, element).get(tag)
-    if found is None:
-        return _NONE
-    return found if found.__class__ is list else [found]
-
-
-_NONE: list[Any] = []
-_LEAF: dict[str, Any] = {}
-
-
-def text_of(raw: Any) -> str:
-    """A value as a condition sees it: an attribute, or what an element says in its usual attribute or text."""
-    if isinstance(raw, str):
-        return raw.strip()
-    for name in ("value", "code", "extension", "root"):
-        found = raw.get(name)
-        if found:
-            return str(found).strip()
-    return "".join(raw.itertext()).strip()
 
 
 def compile_path(text: str, namespaces: dict[str, str]) -> Path:
@@ -92,20 +57,20 @@ class _Parser:
     def path(self) -> Path:
         if m := _HEAD.match(self.text):
             self.head = self._qualified(m.group(1), m.group(2), 0)
-        steps, attribute = self.steps(len(self.text))
+        steps, name = self.steps(len(self.text))
         if self.i < len(self.text):
             raise PathError("unexpected text after the path", self.i)
 
-        elements = _walk(steps)
-        if attribute:
-            alls, one = _attribute(steps, elements, attribute)
+        elements = walk(steps)
+        if name:
+            alls, one = attribute(steps, elements, name)
         else:
-            alls, one = elements, _first(steps, elements)
+            alls, one = elements, first_of(steps, elements)
 
         def texts(run: Any, scope: Any) -> list[str]:
             return [t for t in map(text_of, alls(run, scope)) if t]
 
-        kind = "attribute" if attribute else "element"
+        kind = "attribute" if name else "element"
         return Path(self.text, one, alls, texts, elements, None, kind, head=self.head)
 
     def steps(self, end: int) -> tuple[list[Elements], str]:
@@ -161,11 +126,11 @@ class _Parser:
     def _step(self) -> Elements:
         if m := _CLIMB.match(self.text, self.i):
             self.i = m.end()
-            return _up(m.group().count(".."))
+            return up(m.group().count(".."))
         tag, _ = self._name()
         index, tests, _ = self._filters()
         if not index and not tests:
-            return _Children(tag)
+            return Children(tag)
 
         number_first = self.is_number_first
 
@@ -191,8 +156,8 @@ class _Parser:
             raise PathError(f"'//' needs a template test for '{name}'", at, hint)
         if template:
             rest = [test for test in tests if test is not self.indexed]
-            return _by_template(tag, template, rest, index, whole)
-        return _everywhere(name, tests, index) if whole else _below(tag, tests, index)
+            return by_template(tag, template, rest, index, whole)
+        return everywhere(name, tests, index) if whole else below(tag, tests, index)
 
     def _filters(self) -> tuple[int, list[Callable[[Any, Any], bool]], str]:
         index, number_first = 0, False
@@ -221,7 +186,7 @@ class _Parser:
             if self.text.startswith("template=", self.i):
                 self.i += len("template=")
                 oid = self._literal(end)
-                tests.append(_has_template(oid))
+                tests.append(has_template(oid))
                 if not template:
                     template, self.indexed = oid, tests[-1]
             else:
@@ -229,7 +194,7 @@ class _Parser:
                 operator = next((o for o in ("!=", "=") if self.text.startswith(o, self.i)), "")
                 self.i += len(operator)
                 wanted = self._literal(end) if operator else None
-                tests.append(_relative(steps, attribute, operator, wanted))
+                tests.append(relative(steps, attribute, operator, wanted))
             while self.i < end and self.text[self.i].isspace():
                 self.i += 1
             if self.i < end and self.text.startswith("and ", self.i):
@@ -247,166 +212,6 @@ class _Parser:
         return value
 
 
-class _Children:
-    """The step to all children of a name, the commonest by far."""
-
-    __slots__ = ("tag",)
-
-    def __init__(self, tag: str) -> None:
-        self.tag = tag
-
-    def __call__(self, run: Any, found: list[Any]) -> list[Any]:
-        tag = self.tag
-        if len(found) == 1:
-            return children_of(run, found[0], tag)
-        return [child for element in found for child in children_of(run, element, tag)]
-
-
-def _walk(steps: list[Elements]) -> Callable[[Any, Any], list[Any]]:
-    """The steps of a path as one function of (run, scope)."""
-    if len(steps) == 1 and isinstance(steps[0], _Children):
-        tag = steps[0].tag
-
-        def children(run: Any, scope: Any) -> list[Any]:
-            known = run.kids.get(scope)
-            found = (kids(run, scope) if known is None else known).get(tag)
-            if found is None:
-                return _NONE
-            return found if found.__class__ is list else [found]
-
-        return children
-
-    def elements(run: Any, scope: Any) -> list[Any]:
-        found = [scope]
-        for step in steps:
-            found = step(run, found)
-            if not found:
-                return found
-        return found
-
-    return elements
-
-
-All = Callable[[Any, Any], list[Any]]
-One = Callable[[Any, Any], Any]
-
-
-def _first(steps: list[Elements], alls: All) -> One:
-    """The first element of a path; of one child's name, what most rules read, without a list on the way."""
-    if len(steps) != 1 or not isinstance(steps[0], _Children):
-
-        def first(run: Any, scope: Any) -> Any:
-            found = alls(run, scope)
-            return found[0] if found else None
-
-        return first
-    tag = steps[0].tag
-
-    def only(run: Any, scope: Any) -> Any:
-        known = run.kids.get(scope)
-        found = (kids(run, scope) if known is None else known).get(tag)
-        return found[0] if found.__class__ is list else found
-
-    return only
-
-
-def _attribute(steps: list[Elements], elements: All, name: str) -> tuple[All, One]:
-    """The values of an attribute of a path's elements, and the first; of the scope itself without any step."""
-    if not steps:
-
-        def own(_run: Any, scope: Any) -> list[Any]:
-            value = scope.get(name)
-            return [value] if value else _NONE
-
-        return own, lambda _run, scope: scope.get(name) or None
-
-    def values(run: Any, scope: Any) -> list[Any]:
-        return [v for e in elements(run, scope) if (v := e.get(name))]
-
-    def first(run: Any, scope: Any) -> Any:
-        for element in elements(run, scope):
-            value = element.get(name)
-            if value:
-                return value
-        return None
-
-    return values, first
-
-
-def _up(levels: int) -> Elements:
-    """`..`, or several in a row: the element around each; a path may climb so far, never search upwards."""
-
-    def up(_run: Any, found: list[Any]) -> list[Any]:
-        out = []
-        for element in found:
-            above = element
-            for _ in range(levels):
-                above = above.getparent()
-                if above is None:
-                    break
-            else:
-                out.append(above)
-        return out
-
-    return up
-
-
-def _everywhere(name: str, tests: list[Callable[[Any, Any], bool]], index: int) -> Elements:
-    """Elements of an indexed name wherever they stand in the document."""
-
-    def step(run: Any, _found: list[Any]) -> list[Any]:
-        near: list[Any] = run.message.by_name[name]
-        if tests:
-            near = [e for e in near if all(test(run, e) for test in tests)]
-        return near[index - 1 : index] if index else near
-
-    return step
-
-
-def _by_template(
-    tag: str, oid: str, tests: list[Callable[[Any, Any], bool]], index: int, whole: bool
-) -> Elements:
-    """Elements of a template, wherever they stand in the document or below an element, by the parser's index."""
-
-    def step(run: Any, found: list[Any]) -> list[Any]:
-        known = [e for e in run.message.by_template.get(oid, _NONE) if e.tag == tag]
-        if tests and known:
-            known = [e for e in known if all(test(run, e) for test in tests)]
-        if whole:
-            return known[index - 1 : index] if index else known
-        out: list[Any] = []
-        for element in found:
-            near = [e for e in known if _stands_in(e, element)]
-            out += near[index - 1 : index] if index else near
-        return out
-
-    return step
-
-
-def _stands_in(element: Any, above: Any) -> bool:
-    around = element.getparent()
-    while around is not None:
-        if around is above:
-            return True
-        around = around.getparent()
-    return False
-
-
-def _below(tag: str, tests: list[Callable[[Any, Any], bool]], index: int) -> Elements:
-    def step(run: Any, found: list[Any]) -> list[Any]:
-        out: list[Any] = []
-        for element in found:
-            near = [
-                e
-                for e in element.iter(tag)
-                if e is not element and all(test(run, e) for test in tests)
-            ]
-            out += near[index - 1 : index] if index else near
-        return out
-
-    return step
-
-
 def _closing(text: str, start: int) -> int:
     depth = 0
     quoted = False
@@ -420,30 +225,3 @@ def _closing(text: str, start: int) -> int:
             if not depth:
                 return i
     return -1
-
-
-_TEMPLATE = f"{{{V3}}}templateId"
-
-
-def _has_template(oid: str) -> Callable[[Any, Any], bool]:
-    return lambda run, element: any(
-        template.get("root") == oid for template in children_of(run, element, _TEMPLATE)
-    )
-
-
-def _relative(
-    steps: list[Elements], attribute: str, operator: str, wanted: str | None
-) -> Callable[[Any, Any], bool]:
-    def values(run: Any, element: Any) -> list[str]:
-        found = [element]
-        for step in steps:
-            found = step(run, found)
-        if attribute:
-            return [v for e in found if (v := e.get(attribute))]
-        return [text_of(e) or "." for e in found]
-
-    if operator == "=":
-        return lambda run, element: wanted in values(run, element)
-    if operator == "!=":
-        return lambda run, element: wanted not in values(run, element)
-    return lambda run, element: bool(values(run, element))

@@ -1,6 +1,7 @@
 """FHIR paths (section 5.4 of the language): a part of FHIRPath, compiled to closures over plain dictionaries.
 
 Indexes start at 0 here, as in FHIRPath. Choice elements are read by their base name (`value`, `onset`).
+Longer than other modules by the list of the types a choice element may have.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from broker.document import (
     When,
 )
 from broker.mapping.coverage_cda import Traced
-from broker.mapping.paths_cda import V3, children_of, kids
+from broker.mapping.paths_cda_steps import V3, children_of, kids
 from broker.mapping.run import Null
 from broker.mapping.values import base64_bytes, hl7_when, number, text_range
 

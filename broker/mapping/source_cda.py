@@ -8,7 +8,8 @@ from typing import Any
 from broker.document import Coded, Coding, Identifier, When
 from broker.mapping.coverage_cda import Reads, traced, unread
 from broker.mapping.paths import Path, Shape
-from broker.mapping.paths_cda import compile_path, kids
+from broker.mapping.paths_cda import compile_path
+from broker.mapping.paths_cda_steps import kids
 from broker.mapping.shapes_cda import SHAPES, or_null, plain_text
 from broker.mapping.tables import Table
 from broker.mapping.values import hl7_when
