@@ -26,6 +26,9 @@ Fill = Callable[[Any, Any], dict[str, Any]]
 """(run, scope) -> attribute to value, of those that gave one."""
 _Take = Callable[[Any, Any, Any], Any]
 
+_KINDS_OF_MESSAGE = 256
+"""So many different sets of segments are remembered for a block."""
+
 
 class _Fields(NamedTuple):
     """Rules of the first segment of a name, so many scopes outward.
@@ -73,12 +76,26 @@ def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
     if len(every) <= 1:
         return lambda run, scope: _values(every, run, scope)
     segments, anywhere, always = _sorted_out(pairs, of_fields)
+    known: dict[frozenset[str], tuple[tuple[_Fields, ...], tuple[tuple[str, Rule], ...]]] = {}
+
+    def plan(
+        present: frozenset[str],
+    ) -> tuple[tuple[_Fields, ...], tuple[tuple[str, Rule], ...]]:
+        """What is to be run of the rules in a message that has these segments; most messages of a site have the same."""
+        rest = [
+            rule for names, rules in anywhere if not present.isdisjoint(names) for rule in rules
+        ]
+        made = tuple(one for one in segments if one.name in present), (*rest, *always)
+        if len(known) < _KINDS_OF_MESSAGE:
+            known[present] = made
+        return made
 
     def fill(run: Any, scope: Any) -> dict[str, Any]:
         if run.is_watched:
             return _values(every, run, scope)
         values: dict[str, Any] = {}
-        for hops, name, takes, others in segments:
+        found = known.get(run.present) or plan(run.present)
+        for hops, name, takes, others in found[0]:
             node = scope
             while hops:
                 node = node.parent
@@ -101,14 +118,7 @@ def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
                         if value is not None:
                             values[attribute] = value
                         break
-        present = run.present
-        for names, rules in anywhere:
-            if not present.isdisjoint(names):
-                for attribute, rule in rules:
-                    value = rule(run, scope)
-                    if value is not None:
-                        values[attribute] = value
-        for attribute, rule in always:
+        for attribute, rule in found[1]:
             value = rule(run, scope)
             if value is not None:
                 values[attribute] = value
@@ -119,18 +129,26 @@ def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
 
 def concatenated(rules: Sequence[tuple[Rule, Needs | None]]) -> Rule:
     """The items of several rules, in order; a Null when there are none and one of them said so."""
-    parts = [(rule, *_look(needed)) for rule, needed in rules]
+    parts = tuple((rule, *_look(needed)) for rule, needed in rules)
+    known: dict[frozenset[str], tuple[Any, ...]] = {}
+
+    def plan(present: frozenset[str]) -> tuple[Any, ...]:
+        """The rules of which a segment is in the message."""
+        made = tuple(one for one in parts if one[1] is None or not present.isdisjoint(one[1]))
+        if len(known) < _KINDS_OF_MESSAGE:
+            known[present] = made
+        return made
 
     def concatenate(run: Any, scope: Any) -> Any:
         out: list[Any] = []
         null = None
-        present, is_watched = run.present, run.is_watched
-        for rule, names, hops, numbers in parts:
-            if names is not None and not is_watched:
-                if present.isdisjoint(names):
-                    continue
-                if hops >= 0 and not _is_filled(scope, hops, names, numbers):
-                    continue
+        is_watched = run.is_watched
+        found = known.get(run.present)
+        if found is None or is_watched:
+            found = parts if is_watched else plan(run.present)
+        for rule, names, hops, numbers in found:
+            if hops >= 0 and not is_watched and not _is_filled(scope, hops, names, numbers):
+                continue
             value = rule(run, scope)
             if value.__class__ is Null:
                 null = value
