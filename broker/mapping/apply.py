@@ -222,7 +222,7 @@ class Mapper:
         )
         values["mapping"] = self._refs[compiled.name]
         if run.cleared:
-            values["cleared"] = tuple(run.cleared)
+            values["cleared"] = tuple(sorted(run.cleared))
         if run.absent:
             values["absent"] = run.absent
         if issues:

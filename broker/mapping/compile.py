@@ -47,7 +47,13 @@ from broker.mapping.closures import (
     without_repeats,
 )
 from broker.mapping.conditions import ConditionError, Operand, Test, as_it_is, compile_condition
-from broker.mapping.fused import FieldRule, first_of_fields, remembered_rule, remembered_test
+from broker.mapping.fused import (
+    FieldRule,
+    first_of_fields,
+    remembered_rule,
+    remembered_take,
+    remembered_test,
+)
 from broker.mapping.heads import Heads, worth_trying
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
@@ -319,6 +325,9 @@ class Compiler:
 
         if path.direct is not None and path.every is None and fallback is None and not needed:
             take = _taker(path, shape, info, place, at)
+            repeats = getattr(self.source, "repeats", None)
+            if repeats is not None and repeats(path, target.type):
+                take = remembered_take(take, info.number)
             if target.type is str and not target.codes and path.direct.component < 2:
                 table = block is not None and "table" in block.items
                 take = take if table else _plain_taker(take, info)

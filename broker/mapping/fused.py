@@ -85,6 +85,30 @@ def remembered_test(test: Callable[[Run, Any], bool], field: Field) -> Callable[
     return quick
 
 
+def remembered_take(
+    take: Callable[[Run, str, Any], Any], number: int
+) -> Callable[[Run, str, Any], Any]:
+    """What takes the text of a field, and remembers what it made of it, where it had nothing to say about it."""
+    known: dict[str, Any] = {}
+
+    def quick(run: Run, raw: str, scope: Any) -> Any:
+        if not run.is_standard:
+            return take(run, raw, scope)
+        value = known.get(raw)
+        if value is not None:
+            run.trail.append((number, run.at))
+            return value
+        issues = len(run.issues)
+        value = take(run, raw, scope)
+        if value is not None and len(run.issues) == issues and len(raw) < _SHORT:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            known[raw] = value
+        return value
+
+    return quick
+
+
 def remembered_rule(rule: Rule, field: Field, number: int) -> Rule:
     """A rule of one field that remembers what it made of a text, where it had nothing to say about it."""
     raw_text = raw_of(field)

@@ -67,15 +67,23 @@ def needs(
 
 
 def filled(pairs: Iterable[Pair], of_fields: Mapping[Rule, FieldRule]) -> Fill:
-    """The values of a block's rules.
+    """The values of a block's rules: those of one segment together, then the others.
 
     A rule that `of_fields` knows is given the text of its field, which was looked at anyway.
     """
     pairs = tuple(pairs)
-    every = tuple((attribute, rule) for attribute, rule, _ in pairs)
-    if len(every) <= 1:
-        return lambda run, scope: _values(every, run, scope)
+    rules = {attribute: rule for attribute, rule, _ in pairs}
+    if len(rules) <= 1:
+        alone = tuple(rules.items())
+        return lambda run, scope: _values(alone, run, scope)
     segments, anywhere, always = _sorted_out(pairs, of_fields)
+    # A message that is watched becomes the same as one that is not: the order is one, too.
+    order = []
+    for one in segments:
+        order += [attribute for _, attribute, _ in one.takes]
+        order += [attribute for attribute, _, _ in one.others]
+    order += [attribute for _, found in anywhere for attribute, _ in found]
+    every = tuple((attribute, rules[attribute]) for attribute in order) + always
     known: dict[frozenset[str], tuple[tuple[_Fields, ...], tuple[tuple[str, Rule], ...]]] = {}
 
     def plan(
@@ -147,7 +155,12 @@ def concatenated(rules: Sequence[tuple[Rule, Needs | None]]) -> Rule:
         if found is None or is_watched:
             found = parts if is_watched else plan(run.present)
         for rule, names, hops, numbers in found:
-            if hops >= 0 and not is_watched and not _is_filled(scope, hops, names, numbers):
+            if (
+                names
+                and hops >= 0
+                and not is_watched
+                and not _is_filled(scope, hops, names, numbers)
+            ):
                 continue
             value = rule(run, scope)
             if value.__class__ is Null:

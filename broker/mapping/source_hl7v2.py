@@ -63,9 +63,13 @@ class Hl7v2Source:
         if shapes is None or not can_be(path.type, wanted):
             return None
         shape = shapes.get(path.type) or shapes[""]
-        if wanted in _REPEATING or path.type == "HD":
+        if self.repeats(path, wanted):
             return self._remembered(wanted, shape, level)
         return lambda run, raw, _scope: shape(run, raw, level)
+
+    def repeats(self, path: Path, wanted: Any) -> bool:
+        """Whether values come again and again, so that it pays to remember them: codes, times, places, people of a site."""
+        return wanted in _REPEATING or path.type == "HD"
 
     def _remembered(self, wanted: Any, shape: Typed, level: int) -> Shape:
         """One memory for a data type, whichever fields it is read from."""

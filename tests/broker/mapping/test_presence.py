@@ -89,14 +89,14 @@ def test_a_message_becomes_the_same_watched_or_not(rules: MappingSet, body: byte
     assert plain.issues == watched.issues
 
 
-def test_the_order_of_what_is_cleared_is_that_of_the_mapping(tmp_path: Path) -> None:
+def test_what_is_cleared_is_told_in_the_order_of_its_paths(tmp_path: Path) -> None:
     found = mapping_set(tmp_path, RULES).apply(
         hl7v2.parse(f'{MSH}\rPID|1||""|""|||""\rPV1|1|""\rPD1|||||||""'.encode()), CONTEXT
     )
 
     assert found.documents[0].cleared == (
-        "patient.identifiers",
-        "patient.birth_date",
-        "patient.living_will",
         "encounters[1].class",
+        "patient.birth_date",
+        "patient.identifiers",
+        "patient.living_will",
     )

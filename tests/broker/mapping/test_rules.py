@@ -30,7 +30,7 @@ def test_null_stops_first_of_and_default_and_is_recorded_as_cleared(tmp_path: Pa
     assert found.title == ""
     assert found.patient is not None
     assert found.patient.sex == ""
-    assert found.cleared == ("title", "patient.sex")
+    assert found.cleared == ("patient.sex", "title")
 
 
 def test_a_null_component_is_nothing_and_never_two_quotes(tmp_path: Path) -> None:
