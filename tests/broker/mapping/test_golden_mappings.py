@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,22 @@ def test_there_are_golden_tests_for_every_hl7v2_mapping(mapping_set: MappingSet)
     tested = {case.expected.mapping for case in CASES if not isinstance(case.expected, str)}
 
     assert {name for name in mapping_set.mappings if name.startswith("hl7v2/")} <= tested
+
+
+def test_a_rule_that_is_taken_away_is_noticed_by_what_is_no_longer_read(tmp_path: Path) -> None:
+    """Take the rule of one field out of a mapping: its golden tests name the place that is newly unread."""
+    mappings = tmp_path / "mappings"
+    shutil.copytree(MAPPINGS, mappings)
+    visit = mappings / "hl7v2" / "fr" / "visit.yaml"
+    text = visit.read_text(encoding="utf-8")
+    assert "      admission_type: PV1-4\n" in text
+    visit.write_text(text.replace("      admission_type: PV1-4\n", ""), encoding="utf-8")
+    changed = load(mappings)
+
+    told = [
+        line
+        for case in golden_tests.cases([mappings])
+        for line in golden_tests.run(changed, case).differences
+    ]
+
+    assert any("unread" in line and "PV1-4" in line for line in told), told
