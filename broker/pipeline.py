@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter, perf_counter_ns
 
@@ -24,7 +24,7 @@ from broker.contracts import Work
 from broker.database import sequences
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, encode
-from broker.errors import CarnetError, SetupError
+from broker.errors import CarnetError, PermanentError, SetupError
 from broker.identity import matching
 from broker.mapper import Given, Mapper, Reading, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
@@ -371,8 +371,10 @@ class Pipeline:
         rows = [row for hand in hands for row in hand.owed]
         owed: dict[str, list[Work]] = defaultdict(list)
         for row, number in zip(rows, outbox.owe(connection, rows, now), strict=True):
+            if row.refused:
+                continue
             owed[f"outbound.{row.destination}"].append(Work(number, row.lane))
-        for destination, n in Counter(row.destination for row in rows).items():
+        for destination, n in Counter(row.destination for row in rows if not row.refused).items():
             self._telemetry.emit_many("owed", n, destination=destination)
         return owed
 
@@ -384,25 +386,47 @@ class Pipeline:
             for destination, route in self._routing.route(
                 document, hand.message.source, hand.message.media
             ):
-                rendered = self._render(
-                    self._mapper.mapping_set, destination, document, hand.reading.attachments
-                )
-                if rendered is None and destination in sent:
+                made = self._delivery(hand, document, destination, route)
+                is_own = made.document_id is None
+                if is_own and destination in sent:
                     continue
                 sent.add(destination)
-                owed.append(
-                    outbox.Owed(
-                        message_seq=hand.message.seq,
-                        document_id=document.id if rendered is not None else None,
-                        destination=destination,
-                        lane=Lane(hand.person or 0),
-                        intent=_intent(document),
-                        reason=route,
-                        media=rendered[0] if rendered is not None else "",
-                        body=rendered[1] if rendered is not None else None,
-                    )
-                )
+                owed.append(made)
         return owed
+
+    def _delivery(
+        self, hand: InHand, document: Document, destination: str, route: str
+    ) -> outbox.Owed:
+        """One delivery; parked where the document has no form this destination takes, which stops nothing else."""
+        owed = outbox.Owed(
+            message_seq=hand.message.seq,
+            document_id=None,
+            destination=destination,
+            lane=Lane(hand.person or 0),
+            intent=_intent(document),
+            media="",
+            reason=route,
+        )
+        try:
+            rendered = self._render(
+                self._mapper.mapping_set, destination, document, hand.reading.attachments
+            )
+        except PermanentError as error:
+            self._telemetry.emit(
+                "parked",
+                source=hand.message.source,
+                destination=destination,
+                reason=error.code,
+                message_id=hand.message.id,
+                where=error.where,
+            )
+            return replace(
+                owed, document_id=document.id, refused=error.code, refused_at=error.where
+            )
+        if rendered is None:
+            return owed
+        media, body = rendered
+        return replace(owed, document_id=document.id, media=media, body=body)
 
     def _note(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """Write each message's new state, its business keys, and the counters."""

@@ -130,7 +130,9 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
         (s.at, s.name, s.microseconds, s.outcome) for s in message_detail.timeline(found.trail)
     ]
     for delivery in owed:
-        steps.append((delivery.created_at, f"owed to {delivery.destination}", None, ""))
+        stuck = delivery.state == "parked" and not delivery.attempts
+        why = f"parked: {delivery.reason}" if stuck else ""
+        steps.append((delivery.created_at, f"owed to {delivery.destination}", None, why))
         for number, started, _, outcome, code in delivery.attempts:
             steps.append(
                 (

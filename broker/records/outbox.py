@@ -76,7 +76,11 @@ _DUE = (
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """One delivery to make. `body` None sends the message on as it came; else these prepared bytes."""
+    """One delivery to make. `body` None sends the message on as it came; else these prepared bytes.
+
+    refused: why the document has no form the destination takes; the delivery is parked from the beginning, a person's
+        business, and the filing of the message goes on
+    """
 
     message_seq: int
     document_id: str | None
@@ -89,6 +93,8 @@ class Owed:
     recipient: str = ""
     ins_used: str | None = None
     hops: int = 0
+    refused: str = ""
+    refused_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +160,7 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
     created = to_micros(now)
     columns = (
         "id", "message_seq", "document_id", "destination", "recipient", "intent", "lane", "state", "created_at",
-        "reason", "ins_used", "hops", "attempts",
+        "settled_at", "reason", "reason_place", "ins_used", "hops", "attempts",
     )  # fmt: skip
     bulk.insert_rows(
         connection,
@@ -163,7 +169,8 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
         [
             (
                 first + position, row.message_seq, row.document_id, row.destination, row.recipient, row.intent,
-                row.lane, "owed", created, row.reason or None, row.ins_used, row.hops, 0,
+                row.lane, "parked" if row.refused else "owed", created, created if row.refused else None,
+                row.refused or row.reason or None, row.refused_at or None, row.ins_used, row.hops, 0,
             )
             for position, row in enumerate(rows)
         ],
@@ -231,7 +238,8 @@ def overdue(connection: Connection, before: datetime, limit: int) -> dict[str, l
 def body_of(connection: Connection, item: Due) -> tuple[bytes, str]:
     """(bytes, media) to send: as prepared, else the message as it came.
 
-    Raises: PermanentError("content.missing") when neither is there (pruned by retention).
+    Raises: PermanentError("content.missing") when neither is there (pruned by retention, or a document that was to be
+    sent in a form it could not be given: the message's own bytes are never sent in its place).
     """
     row = connection.execute(
         text("SELECT body, media FROM prepared WHERE delivery_id = :id"), {"id": item.id}
@@ -240,9 +248,10 @@ def body_of(connection: Connection, item: Due) -> tuple[bytes, str]:
         return bytes(row.body), row.media
     row = connection.execute(
         text(
-            "SELECT b.body, m.media, m.format FROM message m JOIN message_body b ON b.seq = m.seq WHERE m.seq = :seq"
+            "SELECT b.body, m.media, m.format FROM message m JOIN message_body b ON b.seq = m.seq "
+            "JOIN delivery d ON d.message_seq = m.seq AND d.id = :id WHERE m.seq = :seq AND d.document_id IS NULL"
         ),
-        {"seq": item.message_seq},
+        {"seq": item.message_seq, "id": item.id},
     ).first()
     if row is None:
         raise PermanentError("content.missing", where="message_body")

@@ -52,7 +52,7 @@ def test_partners_are_sent_documents_in_the_format_they_asked_for(site: Site) ->
     assert {archive.documents[0].body for archive in archives} == set(sent)
 
 
-def test_a_character_the_format_cannot_hold_parks_the_message_and_nothing_else(site: Site) -> None:
+def test_a_character_the_format_cannot_hold_parks_the_delivery_and_nothing_else(site: Site) -> None:
     (site.folder / "partner").mkdir()
     (site.folder / "mailbox").mkdir()
     site.write(DESTINATIONS.format(folder=site.folder))
@@ -68,8 +68,11 @@ def test_a_character_the_format_cannot_hold_parks_the_message_and_nothing_else(s
         site.await_settled(2)
         site.await_balance(lambda _: len(files(site.folder / "partner")) == 1, 30)
         _, messages = site.carnet("messages", "list")
+        (odd_one,) = (one for one in messages if one["control_id"] == "ODD1")
+        _, steps = site.carnet("messages", "timeline", odd_one["id"])
 
-    assert {(one["state"], one.get("reason")) for one in messages} >= {
-        ("parked", "writing.character")
+    assert odd_one["state"] == "filed"
+    assert {(one["step"], one["outcome"]) for one in steps} >= {
+        (f"owed to {name}", "parked: writing.character") for name in ("partner", "mailbox")
     }
     assert files(site.folder / "partner") == [(SAMPLES / "10-cda-imaging.xml").read_bytes()]

@@ -211,3 +211,29 @@ def test_each_lane_is_sent_in_the_order_it_was_owed(
 
     assert all(order == sorted(order) for order in sent.values())
     assert sorted(number for order in sent.values() for number in order) == numbers
+
+
+def test_a_document_without_a_form_is_parked_from_the_beginning_and_never_sent_as_it_came(
+    empty_ledger: Engine,
+) -> None:
+    (seq,) = record.received(empty_ledger, 1, b"MSH|raw")
+    row = Owed(
+        message_seq=seq,
+        document_id="018f0000-0000-7000-8000-000000000000",
+        destination="dmp",
+        lane=Lane(1),
+        intent="create",
+        media="",
+        refused="mapping.none",
+        refused_at="kind",
+    )
+    with writing(empty_ledger) as connection:
+        (number,) = outbox.owe(connection, [row], NOW)
+
+    assert due(empty_ledger) == []
+    with reading(empty_ledger) as connection:
+        stored = connection.execute(text("SELECT state, reason, reason_place FROM delivery")).one()
+        item = outbox.Due(number, Lane(1), 0, NOW, seq, "", "dmp")
+        with pytest.raises(PermanentError, match=r"content\.missing"):
+            outbox.body_of(connection, item)
+    assert tuple(stored) == ("parked", "mapping.none", "kind")
