@@ -383,6 +383,11 @@ REASONS: dict[str, Words] = {
         "Le document contient un caractère que le format de la destination, XML, ne peut pas contenir.",
         "The place names the element. Have the sender leave control characters out, or send the original.",
     ),
+    "mapping.too_long": Words(
+        "Mapping the message took longer than five seconds, longer than any real one takes.",
+        "Le mapping du message a duré plus de cinq secondes, plus qu'aucun message réel.",
+        "Look at the message for thousands of repetitions; its bytes are kept.",
+    ),
     "mapping.set_invalid": Words(
         "The mapping files have errors; nothing was started.",
         "Les fichiers de mapping comportent des erreurs ; rien n'a démarré.",

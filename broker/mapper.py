@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from broker.document import Document, Issue
@@ -52,10 +53,11 @@ class Reading:
 
 
 class Mapper:
-    """Holds one immutable mapping set."""
+    """Holds one immutable mapping set. `clock` (seconds) bounds how long one message may take."""
 
-    def __init__(self, mapping_set: MappingSet) -> None:
+    def __init__(self, mapping_set: MappingSet, clock: Callable[[], float] = monotonic) -> None:
         self._set = mapping_set
+        self._clock = clock
         self._parsers: dict[str, Callable[[bytes], Parsed]] = {"cda": cda.parse}
 
     @property
@@ -119,6 +121,7 @@ class Mapper:
             media=given.media,
             body=body,
             parsers=self._parsers,
+            clock=self._clock,
         )
         mapped = self._set.apply(parsed, context, coverage=coverage)
         reading.documents += mapped.documents

@@ -67,6 +67,8 @@ from broker.mapping.strict_yaml import Block, Item, Sequence, Text
 from broker.mapping.tables import Table
 from broker.mapping.targets import Target, targets_of
 
+_LOOK_AT_THE_CLOCK = 64
+"""So many turns of a loop between two looks at the clock."""
 _TRANSLATION = frozenset(("from", "table", "unmapped", "default", "distinct", "comment"))
 _LEAF_SOURCES = ("from", "first_of", "constant", "template", "choose")
 
@@ -484,6 +486,8 @@ class Compiler:
             outer = run.at
             for number, inner in enumerate(scopes(run, scope), 1):
                 run.at = (*outer, number)
+                if not number % _LOOK_AT_THE_CLOCK:
+                    run.take_time()
                 if test is None or test(run, inner):
                     value = body(run, inner)
                     if value is not None and value.__class__ is not Null:

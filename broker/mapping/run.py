@@ -15,6 +15,7 @@ from broker.mapping.values import PARIS, Zone
 ENGINE = "1"
 MAX_VALUES = 50_000
 MAX_REPETITIONS = 64
+MAX_SECONDS = 5.0
 
 
 Coverage = bool | Literal["fast"]
@@ -40,6 +41,7 @@ class Context:
     document_id: the id of the nth document of this message; `ids_from` derives them from the message's own id
     body: the message's bytes, when a document received directly is to be its own main attachment
     parsers: how to read formats embedded in others (`{"cda": broker.parsing.cda.parse}`)
+    clock: seconds that pass, for the bound on how long one message may take; None: no bound
     """
 
     document_id: Callable[[int], str]
@@ -52,6 +54,7 @@ class Context:
     media: str = ""
     body: bytes = field(default=b"", repr=False)
     parsers: Mapping[str, Callable[[bytes], Any]] = field(default_factory=dict)
+    clock: Callable[[], float] | None = None
 
 
 def ids_from(message_id: str) -> Callable[[int], str]:
@@ -122,6 +125,7 @@ class Run:
         "assigning_authority",
         "at",
         "attachments",
+        "began",
         "cleared",
         "component",
         "context",
@@ -154,6 +158,7 @@ class Run:
         self.cleared: list[str] = []
         self.absent: dict[str, str] = {}
         self.attachments: dict[str, bytes] = {}
+        self.began = context.clock() if context.clock is not None else 0.0
         self.trail: list[tuple[int, tuple[int, ...]]] = []
         self.at: tuple[int, ...] = ()
         self.numbers: dict[tuple[str, tuple[int, ...]], int] = {}
@@ -179,7 +184,7 @@ class Run:
             self.repetition = separators.repetition
             self.subcomponent = separators.subcomponent or "\0"
             self.escape = separators.escape or "\0"
-            self.unescape = message.unescape
+            self.unescape = self._unescape
             self.is_standard = (
                 separators.component == "^"
                 and separators.repetition == "~"
@@ -193,6 +198,21 @@ class Run:
         number = self.numbers.get((prefix, outer), 0) + 1
         self.numbers[prefix, outer] = number
         return (*outer, number)
+
+    def _unescape(self, text: str) -> str:
+        """Decode a text of an HL7v2 message that holds its escape character; what is no escape is kept, and noted."""
+        if self.message.has_unknown_escape(text):
+            self.issue("information", "unknown-escape")
+        decoded: str = self.message.unescape(text)
+        return decoded
+
+    def take_time(self) -> None:
+        """Raises MappingError when the message takes longer than any real one; asked now and then by loops."""
+        clock = self.context.clock
+        if clock is not None and clock() - self.began > MAX_SECONDS:
+            raise MappingError(
+                "mapping.too_long", where="message", reason=f"over {MAX_SECONDS:g} s to map"
+            )
 
     def issue(
         self,

@@ -17,6 +17,7 @@ from broker.parsing.charset import decode
 from broker.parsing.hl7v2_separators import (
     STANDARD,
     Separators,
+    has_unknown_escape,
     read_separators,
     unescape,
 )
@@ -80,6 +81,10 @@ class Hl7v2Message:
     def unescape(self, text: str) -> str:
         """Decode the escape sequences of a leaf, once, with the message's own separators."""
         return unescape(text, self.separators)
+
+    def has_unknown_escape(self, text: str) -> bool:
+        """Whether `unescape` leaves an escape character of the text as it stands."""
+        return has_unknown_escape(text, self.separators)
 
 
 def parse(body: bytes, *, declared: str = "") -> Hl7v2Message:

@@ -72,6 +72,18 @@ def unescape(text: str, separators: Separators) -> str:
     return "".join(out)
 
 
+def has_unknown_escape(text: str, separators: Separators) -> bool:
+    """Whether `unescape` leaves an escape character as it stands: an unknown sequence, or one without its end."""
+    mark = separators.escape
+    parts = text.split(mark) if mark else [text]
+    i = 1
+    while i < len(parts):
+        if i + 1 >= len(parts) or _escape(parts[i], separators) is None:
+            return True
+        i += 2
+    return False
+
+
 def escape(text: str, separators: Separators) -> str:
     """The inverse of `unescape`, for a leaf about to be written."""
     if not separators.escape:
