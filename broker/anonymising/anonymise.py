@@ -30,20 +30,21 @@ def anonymise(body: bytes, words: Words) -> Anonymised:
     Raises: ParseError where the file is of no known format or not well-formed: what cannot be read is not guessed at.
     """
     words.forget_people()
-    _Anonymiser(words).file(body)
-    return _Anonymiser(words).file(body)
+    _Anonymiser(words, Counter()).file(body)
+    return _Anonymiser(words, Counter()).file(body)
 
 
 class _Anonymiser:
-    """The words of a run, and how deep it is inside a file."""
+    """The words of a run, what was replaced in a file and the documents in it, and how deep it is inside."""
 
-    def __init__(self, words: Words, depth: int = 0) -> None:
+    def __init__(self, words: Words, places: Counter[str], depth: int = 0) -> None:
         self.words = words
+        self.places = places
         self.depth = depth
 
     def file(self, body: bytes) -> Anonymised:
         kind = media.recognise(body)
-        places: Counter[str] = Counter()
+        places = self.places
         if kind == "hl7v2":
             new, messages = hl7v2.anonymise(body, self.words, self.inner, places)
         elif kind == "fhir-r4":
@@ -64,7 +65,7 @@ class _Anonymiser:
         if placeholder is not None:
             return placeholder
         try:
-            return _Anonymiser(self.words, self.depth + 1).file(data).body
+            return _Anonymiser(self.words, self.places, self.depth + 1).file(data).body
         except ParseError:
             return self._other(data)
 
