@@ -255,7 +255,7 @@ def _as(letter: str, text: str, run: _Run) -> str:
         return text
     if letter == "Y" and not any(c.isdigit() for c in bare):
         return text
-    if letter == "C":
+    if letter in "CV":
         return _displayed(text, run)
     if letter == "N":
         run.words.person(bare, run.codec)

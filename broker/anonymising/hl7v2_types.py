@@ -1,9 +1,10 @@
 """What is replaced in each HL7v2 data type, component by component, and in the fields whose type says too little.
 
-Data only. One letter a component: `K` kept (code, number, type), `W` words (names, identifiers, addresses), `P` a
-title kept when it is short, `F` free text, `D` date, `O` application, organisation or place, `A` universal id of an
-authority, `C` a coded value written in one component, `X` use or equipment of table 0201 or 0202, else words; `Y` country; `U` unknown: only what is obviously no person is kept. The last
-letter holds for further components.
+Data only. One letter a component; the last one holds for further components:
+`K` kept (code, number, type); `V` kept but for names of people of the same file; `Y` a country, kept; `P` a title, kept
+when it is short; `C` a coded value written in one component; `X` use or equipment of table 0201 or 0202, else words;
+`W` words (names, identifiers, addresses); `F` free text; `D` date; `O` application, organisation or place; `A` universal
+id of an authority; `U` unknown: only what is obviously no person is kept.
 Source: HL7 v2.5.1 chapter 2A (components), with the withdrawn types of 2.1 to 2.3 (AD, CN, CK, PN, TN).
 """
 
@@ -20,7 +21,7 @@ COMPONENTS: dict[str, str] = {
     "CK": "WWKO",
     "CN": "WWWWWPPKO",
     "CNN": "WWWWWPPKOAK",
-    "CX": "WWKOKODDCCWWU",
+    "CX": "WWVOKODDCCWWU",
     "DDI": "KKK",
     "DIN": "DC",
     "DLD": "KD",
@@ -59,7 +60,7 @@ COMPONENTS: dict[str, str] = {
     "UVC": "KK",
     "XAD": _ADDRESS,
     "XCN": "WWWWWPPKOKWKKOKCDKDDPCC",
-    "XON": "OKOOKOKOKO",
+    "XON": "OVOOVOVOKO",
     "XPN": "WWWWPPKKCDKDDKW",
     "XTN": "WXXWWWWWFWWWFCCDDC",
 }
@@ -82,7 +83,7 @@ FIELDS: dict[str, str] = {
     "MSA-3": "F",
     "MSH-8": "K",
     "MSH-10": "W",
-    "MSH-21": "K",
+    "MSH-21": "V",
     "OBX-4": "K",
     "OBX-7": "K",
     "PID-12": "W",
@@ -90,7 +91,7 @@ FIELDS: dict[str, str] = {
     "PID-23": "W",
     "PR1-4": "F",
     "QPD-2": "W",
-    "SFT-1": "OKOOKOKOKO",
+    "SFT-1": "OVOOVOVOKO",
     "SFT-2": "K",
     "SFT-3": "K",
     "SFT-4": "K",

@@ -92,20 +92,25 @@ class Words:
         return _INS_OID.sub(ins.TEST, text)
 
     def date(self, text: str, codec: str = "utf-8") -> str:
-        """A date or time of HL7 or ISO form moved by the run's days; an impossible one kept; anything else as words."""
+        """A date or time of HL7 or ISO form moved by the run's days; anything else as words.
+
+        An impossible one is kept; a month or day of zero stays zero, as senders write what is not known.
+        """
         bare = text.strip()
         found = _HL7_DATE.match(bare) or _ISO_DATE.match(bare)
         if found is None:
             return _SLASHED.sub(self._slashed, text) if _SLASHED.match(bare) else self.text(text, codec)  # fmt: skip
-        year, month, day = found[1], found[2], found[3]
+        year, month, day = found.groups()
         try:
-            moved = date(int(year), int(month or 7), int(day or (15 if month else 1))) + self.shift
+            moved = date(int(year), int(month or 0) or 7, int(day or 0) or (15 if month else 1))
+            moved += self.shift
         except (ValueError, OverflowError):
             return text
         mark = "-" if "-" in bare[:5] else ""
-        written = [f"{moved.year:04}", f"{moved.month:02}" if month else "", f"{moved.day:02}" if day else ""]  # fmt: skip
-        head = mark.join(part for part in written if part)
-        at = text.index(bare)
+        written = [f"{moved.year:04}"]
+        written += [month if int(month) == 0 else f"{moved.month:02}"] if month else []
+        written += [day if int(day) == 0 else f"{moved.day:02}"] if day else []
+        head, at = mark.join(written), text.index(bare)
         return text[:at] + head + text[at + len(head) :]
 
     def _slashed(self, found: re.Match[str]) -> str:

@@ -132,6 +132,12 @@ def test_an_impossible_date_stays_impossible(text: str) -> None:
     assert WORDS.date(text) == text
 
 
+def test_a_day_or_month_of_zero_stays_zero_and_its_year_goes() -> None:
+    assert WORDS.date("19790000") == WORDS.date("1979") + "0000"
+    assert WORDS.date("19790300") == WORDS.date("197903") + "00"
+    assert not WORDS.date("19790000").startswith("1979")
+
+
 def test_what_is_no_date_in_the_place_of_one_is_replaced() -> None:
     assert WORDS.date("279035121518989") == WORDS.text("279035121518989")
 
