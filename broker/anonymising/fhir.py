@@ -17,6 +17,7 @@ from broker.anonymising import markup
 from broker.anonymising.fhir_values import replaced
 from broker.anonymising.markup import Element
 from broker.anonymising.words import Words
+from broker.errors import ParseError
 from broker.mapping.values import base64_bytes
 from broker.parsing import fhir
 
@@ -53,8 +54,11 @@ def _one(body: bytes, words: Words, inner: Inner, places: Counter[str]) -> bytes
 
 def _json(body: bytes, words: Words, inner: Inner, places: Counter[str]) -> bytes:
     text = body.decode("utf-8", "surrogateescape")
-    tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=Pairs)
-    new = iter(list(_values(tree, [], [], words, inner, places)))
+    try:
+        tree = json.loads(text.lstrip("\ufeff"), object_pairs_hook=Pairs)
+        new = iter(list(_values(tree, [], [], words, inner, places)))
+    except RecursionError:
+        raise ParseError("fhir.too_deep", reason="nested too deeply") from None
 
     def changed(found: re.Match[str]) -> str:
         if found[1]:

@@ -23,6 +23,7 @@ _NAME = re.compile(r"<\s*([^\s/>]+)")
 _ATTRIBUTE = re.compile(r"""([\w:.-]+)(\s*=\s*)("[^"]*"|'[^']*')""")
 _DECLARED = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
 _ENTITY = re.compile(r"&(?:#x([0-9a-fA-F]+)|#(\d+)|(\w+));")
+_FOREIGN = re.compile(r"(&(?!amp;|lt;|gt;|quot;|apos;)\w+;)")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 
 
@@ -102,6 +103,16 @@ def _start(token: str, stack: list[Element], edit: Edit, encoding: str) -> str:
 
 
 def _text(text: str, edit: Callable[[str], str], encoding: str, quote: str = "") -> str:
+    """A text as `edit` wants it, around entities that only a DTD explains (`&nbsp;` in XHTML), which stay."""
+    if "&" not in text:
+        return _piece(text, edit, encoding, quote)
+    pieces = _FOREIGN.split(text)
+    return "".join(
+        piece if n % 2 else _piece(piece, edit, encoding, quote) for n, piece in enumerate(pieces)
+    )
+
+
+def _piece(text: str, edit: Callable[[str], str], encoding: str, quote: str = "") -> str:
     """A text as `edit` wants it; entities are read before, and written again where the result needs them."""
     plain = _plain(text)
     new = edit(plain)

@@ -17,6 +17,7 @@ from lxml import etree
 from broker.anonymising import markup, placeholders
 from broker.anonymising.anonymise import anonymise
 from broker.anonymising.words import Words
+from broker.errors import ParseError
 from broker.parsing import fhir, xdm
 
 WORDS = Words(b"a key")
@@ -202,3 +203,18 @@ def test_an_attachment_of_fhir_is_replaced_by_its_type(media: str) -> None:
     made = json.loads(anonymise(json.dumps(resource).encode(), WORDS).body)
 
     assert base64.b64decode(made["data"]) == placeholders.of(b"", media)
+
+
+def test_an_entity_of_html_stays_in_a_narrative() -> None:
+    made = markup.rewrite("<p>M.&nbsp;Dupont &amp; fils</p>", lambda _, __, text: WORDS.text(text))
+
+    assert "&nbsp;" in made
+    assert "&amp;" in made
+    assert "Dupont" not in made
+
+
+def test_a_resource_nested_too_deeply_is_refused() -> None:
+    deep = '{"resourceType":"Basic","extension":' + "[" * 5000 + "]" * 5000 + "}"
+
+    with pytest.raises(ParseError):
+        anonymise(deep.encode(), WORDS)

@@ -173,3 +173,14 @@ def test_a_pdf_or_an_image_gives_way_to_an_empty_one(start: bytes) -> None:
 def test_what_cannot_be_read_is_refused() -> None:
     with pytest.raises(ParseError):
         anonymise(b"Bonjour", WORDS)
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_utf_16_stays_utf_16(codec: str) -> None:
+    body = f"\ufeff{MSH}\rPID|1||12345||DUPONT^\u00c9lodie\r".encode(codec)
+
+    made = anonymise(body, WORDS).body
+
+    assert len(made) == len(body)
+    assert made[:2] == body[:2]
+    assert fields(made.decode(codec), "PID")[5] == WORDS.text("DUPONT^\u00c9lodie")
