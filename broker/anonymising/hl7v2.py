@@ -187,7 +187,7 @@ def _repetition(place: str, kind: str, text: str, run: _Run) -> str:
         return text if _RESULT.fullmatch(text) else _as("F", text, run)
     if (kind == "NM" and not _PLAIN_NUMBER.fullmatch(text)) or (kind == "SI" and len(text) > 4):
         return _unknown(text, run)
-    letters = FIELDS.get(place) or COMPONENTS.get(kind) or ("U" if kind in ("", "-", "varies", "CM") else "K")  # fmt: skip
+    letters = FIELDS.get(place) or COMPONENTS.get(kind) or ("U" if kind in ("", "-", "varies", "CM") else "V")  # fmt: skip
     if letters == "U":
         return _unknown(text, run)
     if letters == "F":
@@ -219,8 +219,9 @@ def _coded(parts: list[str], run: _Run, *, is_result: bool) -> list[str]:
             new[n] = _displayed(parts[n], run)
     if not filled[0].strip() and not filled[3].strip() and filled[1].strip():
         new[1] = _as("F", parts[1], run)
-    if not filled[2].strip() and re.search(r"\d{8}", filled[0]):
-        new[0] = _as("U", parts[0], run)
+    if not filled[2].strip():
+        is_long = re.search(r"\d{8}", filled[0]) is not None
+        new[0] = _as("U", parts[0], run) if is_long else _displayed(parts[0], run)
     if is_result and not filled[2].strip() and not _FREE_CODE.fullmatch(filled[0]):
         new[0] = _as("F", parts[0], run)
         if filled[1].strip():

@@ -55,7 +55,7 @@ COMPONENTS: dict[str, str] = {
     "TM": "K",
     "TN": "W",
     "TQ": "KKKDDKFFKKKK",
-    "TS": "DK",
+    "TS": "DU",
     "TX": "F",
     "UVC": "KK",
     "XAD": _ADDRESS,
@@ -64,7 +64,7 @@ COMPONENTS: dict[str, str] = {
     "XPN": "WWWWPPKKCDKDDKW",
     "XTN": "WXXWWWWWFWWWFCCDDC",
 }
-"""Types that are not here (`SI`, `NM`, `SN`, `CQ`, `MO`, `MSG`, ...) hold numbers and codes of the standard."""
+"""Types that are not here (`SN`, `CQ`, `MO`, `MSG`, ...) hold numbers and codes of the standard: `V`."""
 
 CODED = frozenset({"CE", "CWE", "CNE", "CF"})
 PEOPLE = frozenset({"CN", "CNN", "NDL", "PN", "PPN", "XCN", "XPN"})
@@ -82,7 +82,10 @@ FIELDS: dict[str, str] = {
     "MSA-2": "W",
     "MSA-3": "F",
     "MSH-8": "K",
+    "MSH-9": "K",
     "MSH-10": "W",
+    "MSH-11": "K",
+    "MSH-12": "K",
     "MSH-21": "V",
     "OBX-4": "K",
     "OBX-7": "K",

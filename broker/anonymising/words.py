@@ -18,7 +18,7 @@ from broker.anonymising.permutation import permuted
 from broker.identity import ins
 
 _UNIT = re.compile(
-    r"(?P<kept>\burn:(?:oid|uuid):|\b(?:https?|mailto|tel|fax|ftp|file)(?=:))"
+    r"(?P<kept>\burn:(?:oid|uuid):|\b(?:https?|mailto|tel|fax|ftp|file)(?=:)|@[A-Z][A-Z0-9]{2}(?:\.\d+)+)"
     r"|(?P<uuid>\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b)"
     r"|(?P<oid>(?<![\w.])[0-2](?:\.(?:0|[1-9]\d*)){4,}(?:\.\w+)?(?!\w))"
     r"|(?P<word>[^\W_]+)",

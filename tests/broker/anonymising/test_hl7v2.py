@@ -184,3 +184,21 @@ def test_utf_16_stays_utf_16(codec: str) -> None:
     assert len(made) == len(body)
     assert made[:2] == body[:2]
     assert fields(made.decode(codec), "PID")[5] == WORDS.text("DUPONT^\u00c9lodie")
+
+
+@pytest.mark.parametrize("number", range(2, 49))
+def test_a_name_in_another_field_is_found_when_it_also_stands_in_its_own(number: int) -> None:
+    made = new(f"{MSH}\rPID|1||12345||DUPONT^Jean\rIN1{'|' * number}DUPONT^Jean")
+
+    assert "DUPONT" not in made
+    assert "Jean" not in made
+
+
+def test_a_query_asks_for_the_same_fields_of_somebody_else() -> None:
+    made = new(
+        "MSH|^~\\&|A|B|C|D|||QBP^Q22|1|P|2.5\rQPD|Q22^Find^HL7|1|@PID.5.1^DUPONT~@PID.7^19790328"
+    )
+
+    first, second = fields(made, "QPD")[3].split("~")
+    assert first == f"@PID.5.1^{WORDS.text('DUPONT')}"
+    assert second == f"@PID.7^{WORDS.date('19790328')}"
