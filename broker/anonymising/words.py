@@ -1,9 +1,9 @@
 """What stands for a name, a number, a date or a text: the same for the same, under one key, in the same shape.
 
-The unit is the word: a run of letters and digits. So a name is the same in a field, in a narrative and in a document
-inside, and an identifier the same as part of a reference. Letters stay letters of their class, digits digits, all
-else stays; characters and bytes are as many as before. In free text the words depend on the whole text as well, so
-that words cannot be counted over many texts.
+The unit is the word: a run of letters and digits. So a name is the same in a field and in a document inside, and an
+identifier the same as part of a reference. Letters stay letters of their class, digits digits, all else stays;
+characters and bytes are as many as before. In free text a word depends on the whole text as well: words cannot be
+counted over many texts, and a name there is another one than in its field.
 Source of the INS: `broker.identity.ins`. UUID: RFC 9562 §4; its version and variant stay.
 """
 
