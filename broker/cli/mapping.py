@@ -12,7 +12,14 @@ from rich.markup import escape
 from rich.progress import track
 
 from broker import golden_tests
-from broker.cli import mapping_coverage, mapping_diff, mapping_sets_command, output, setup
+from broker.cli import (
+    mapping_anonymise,
+    mapping_coverage,
+    mapping_diff,
+    mapping_sets_command,
+    output,
+    setup,
+)
 from broker.errors import SetupError
 from broker.mapping import catalogue, golden_update, language_schema
 
@@ -148,6 +155,7 @@ group.command()(mapping_diff.diff)
 group.command()(mapping_sets_command.activate)
 group.command()(mapping_sets_command.sets)
 group.command()(mapping_coverage.coverage)
+group.command("anonymise")(mapping_anonymise.anonymise_)
 
 
 @group.command()

@@ -13,7 +13,8 @@ from tests.broker.cli.command import PROJECT, carnet, same_as_golden
 COMMANDS = (
     "demo", "serve", "gateway", "worker", "courier", "scheduler", "status", "reconcile", "doctor", "send", "simulate",
     "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages keys", "audit tail",
-    "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema", "record list", "record read", "patient show",
+    "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
+    "mapping anonymise", "record list", "record read", "patient show",
     "account show", "account open", "account close", "account oppose",
 )  # fmt: skip
 
@@ -25,7 +26,9 @@ def test_the_help_names_every_command() -> None:
     same_as_golden(result.out, "help.txt")
 
 
-@pytest.mark.parametrize("name", ["reconcile", "messages show", "audit verify"])
+@pytest.mark.parametrize(
+    "name", ["reconcile", "messages show", "audit verify", "mapping anonymise"]
+)
 def test_the_help_of_a_command_teaches_by_example_and_names_its_exit_codes(name: str) -> None:
     result = carnet(*name.split(), "--help")
 
@@ -62,6 +65,7 @@ ERRORS = {
     "patient": ("record", "list", "--as", "physician", "--patient", "279053899904215x"),
     "explain": ("explain", "mlp"),
     "map": ("map", "carnet.toml", "--summary", "--coverage"),
+    "anonymise": ("mapping", "anonymise", "carnet.toml", "--json"),
     "export": ("audit", "verify", "nothing.zip"),
 }
 

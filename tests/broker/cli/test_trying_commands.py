@@ -322,3 +322,70 @@ def test_the_doctor_says_when_the_database_is_away(tmp_path: Path) -> None:
 
     assert result.code == 1
     assert {line["name"] for line in result.lines if line["level"] == "fail"} >= {"database"}
+
+
+def test_one_file_is_anonymised_to_standard_output(tmp_path: Path) -> None:
+    result = carnet("mapping", "anonymise", str(SAMPLES / "04-oru-utf8.hl7"), cwd=tmp_path)
+
+    before = (SAMPLES / "04-oru-utf8.hl7").read_text(encoding="utf-8")
+    assert result.code == 0
+    assert len(result.out) == len(before)
+    assert "BOULEAU" in before
+    assert "BOULEAU" not in result.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_anonymised_into_a_folder_and_the_report_names_no_value(tmp_path: Path) -> None:
+    result = carnet(
+        "mapping", "anonymise", str(SAMPLES), "--out", str(tmp_path), "--key", "k", "--json"
+    )
+
+    by_name = {Path(line["file"]).name: line for line in result.lines}
+    assert result.code == 1
+    assert by_name["19-not-hl7.hl7"]["reason"] == "media.unknown"
+    assert by_name["13-laboratory-batch.hl7"]["messages"] == 3
+    assert by_name["01-adt-a01.hl7"]["replaced"]["PID-5"] == 1
+    assert "BOULEAU" not in result.out + result.err
+    made = (tmp_path / "05-oru-8859-1.hl7").read_bytes()
+    assert len(made) == len((SAMPLES / "05-oru-8859-1.hl7").read_bytes())
+    assert "BOULEAU" not in made.decode("cp1252")
+
+
+def test_a_key_repeats_a_run_and_without_one_no_run_is_repeated(tmp_path: Path) -> None:
+    def run(*more: str) -> str:
+        return carnet("mapping", "anonymise", str(SAMPLES / "01-adt-a01.hl7"), *more).out
+
+    assert run("--key", "k") == run("--key", "k") != run("--key", "other")
+    assert run() != run()
+
+
+def test_facilities_stay_when_asked() -> None:
+    result = carnet("mapping", "anonymise", str(SAMPLES / "01-adt-a01.hl7"), "--keep-facilities")
+
+    assert "HOPITAL_DEMO" in result.out.split("\r")[0]
+
+
+def test_a_result_never_replaces_its_input(tmp_path: Path) -> None:
+    before = (SAMPLES / "01-adt-a01.hl7").read_bytes()
+    (tmp_path / "a.hl7").write_bytes(before)
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    result = carnet(
+        "mapping", "anonymise", str(tmp_path / "a.hl7"), "--out", str(tmp_path / "link")
+    )
+
+    assert result.code == 2
+    assert "usage.anonymise" in result.err
+    assert (tmp_path / "a.hl7").read_bytes() == before
+
+
+def test_two_files_of_one_name_are_not_written_over_each_other(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.hl7").write_bytes((SAMPLES / "01-adt-a01.hl7").read_bytes())
+    files = [str(tmp_path / folder / "a.hl7") for folder in ("one", "two")]
+
+    result = carnet("mapping", "anonymise", *files, "--out", str(tmp_path / "out"))
+
+    assert result.code == 2
+    assert not (tmp_path / "out").exists()
