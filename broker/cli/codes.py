@@ -85,7 +85,7 @@ def map_(
     """Translate a code: add it to its table, activate the set, and let the messages go on that wait for it.
 
         carnet codes map mappings/tables/units-to-ucum.csv "mill/mm3" "10*6/uL"
-        carnet codes map sites/chu/tables/lab.csv GLU 2345-7 --to-system http://loinc.org --display Glucose
+        carnet codes map mappings/sites/chu/tables/lab.csv GLU 2345-7 --to-system http://loinc.org --display Glucose
 
     The row is written at the end of the table's file, for git and its reviewers. Where lint or a golden test does not
     hold any more, the file is left as it was and nothing changes. Messages are released in the order they came.

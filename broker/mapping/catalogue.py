@@ -129,7 +129,10 @@ def examine(folder: Path | Iterable[Path]) -> Examined:
     for root in roots:
         if not root.is_dir():
             raise SetupError(
-                "mapping.set_invalid", where=str(root), reason="no such mapping folder"
+                "mapping.set_invalid",
+                where=str(root),
+                reason="there is no such folder of mappings",
+                hint="`[mappings] folders` of carnet.toml, or the command, names it",
             )
     with _uncollected():
         return _Loader([root.resolve() for root in roots]).examine()

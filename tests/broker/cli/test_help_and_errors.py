@@ -13,7 +13,9 @@ from tests.broker.cli.command import PROJECT, carnet, same_as_golden
 COMMANDS = (
     "demo", "serve", "gateway", "worker", "courier", "scheduler", "status", "reconcile", "doctor", "send", "simulate",
     "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages keys", "audit tail",
-    "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema", "record list", "record read", "patient show",
+    "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
+    "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
+    "record list", "record read", "patient show",
     "account show", "account open", "account close", "account oppose",
 )  # fmt: skip
 
@@ -25,7 +27,13 @@ def test_the_help_names_every_command() -> None:
     same_as_golden(result.out, "help.txt")
 
 
-@pytest.mark.parametrize("name", ["reconcile", "messages show", "audit verify"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reconcile", "messages show", "audit verify", "mapping activate", "mapping sets", "mapping coverage", "codes list",
+        "codes map", "codes import", "codes export",
+    ],
+)  # fmt: skip
 def test_the_help_of_a_command_teaches_by_example_and_names_its_exit_codes(name: str) -> None:
     result = carnet(*name.split(), "--help")
 
@@ -91,6 +99,25 @@ def test_wrong_settings_are_all_named_at_once(tmp_path: Path) -> None:
     assert result.code == 2
     assert "nam" in result.err
     assert "max_batch" in result.err
+
+
+@pytest.mark.parametrize("name", ["mapping-set", "mapping-folder"])
+def test_a_set_that_does_not_load_is_told_with_every_line_that_lint_says(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "carnet.toml").write_text('[mappings]\nfolders = ["mine"]\n', encoding="utf-8")
+    if name == "mapping-set":
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "oru.yaml").write_text(
+            "mapping: mine\nversion: 1.0.0\nlanguage: 1\nfrom: hl7v2\napplies_when: MSH-9 is present\n"
+            "document:\n  titel: OBR-4\n  kind: OBR-444\n",
+            encoding="utf-8",
+        )
+
+    result = carnet("mapping", "show", cwd=tmp_path)
+
+    assert (result.code, result.out) == (2, "")
+    same_as_golden(result.err.replace(str(tmp_path), "FOLDER"), f"error-{name}.txt")
 
 
 def test_the_installed_command_and_the_module_are_the_same_command() -> None:
