@@ -150,9 +150,16 @@ def export(
 
         carnet codes export mappings/tables/units-to-ucum.csv --url https://chu.example/fhir/ConceptMap/units
 
-    Exit codes: 0 printed, 2 the file cannot be read.
+    Exit codes: 0 printed, 2 the file cannot be read or is no table.
     """
-    text = setup.bytes_of(file).decode("utf-8")
     name = "".join(part.capitalize() for part in file.stem.replace("_", "-").split("-"))
-    found = code_tables.to_concept_map(text, url=url or f"urn:carnet:table:{file.stem}", name=name)
+    try:
+        text = setup.bytes_of(file).decode("utf-8-sig")
+        found = code_tables.to_concept_map(
+            text, url=url or f"urn:carnet:table:{file.stem}", name=name
+        )
+    except (UnicodeDecodeError, MappingError) as error:
+        where = f"{file} {error.where}" if isinstance(error, MappingError) else str(file)
+        reason = error.reason if isinstance(error, MappingError) else "not UTF-8"
+        raise SetupError("table.invalid", where=where, reason=reason) from error
     typer.echo(json_text.dumps(found, indent=2, ensure_ascii=False))

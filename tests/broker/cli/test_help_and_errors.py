@@ -71,6 +71,9 @@ ERRORS = {
     "explain": ("explain", "mlp"),
     "map": ("map", "carnet.toml", "--summary", "--coverage"),
     "export": ("audit", "verify", "nothing.zip"),
+    "codes-import": ("codes", "import", "carnet.toml"),
+    "codes-import-place": ("codes", "import", str(PROJECT / "samples" / "11-fhir-document.json")),
+    "codes-export": ("codes", "export", "carnet.toml"),
 }
 
 
@@ -86,7 +89,7 @@ def test_an_error_says_what_where_and_what_to_do(name: str, tmp_path: Path) -> N
     result = carnet(*arguments, cwd=tmp_path)
 
     assert (result.code, result.out) == (2, "")
-    same_as_golden(result.err, f"error-{name}.txt")
+    same_as_golden(result.err.replace(str(PROJECT), "PROJECT"), f"error-{name}.txt")
 
 
 def test_wrong_settings_are_all_named_at_once(tmp_path: Path) -> None:
