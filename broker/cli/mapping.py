@@ -15,6 +15,7 @@ from broker import golden_tests
 from broker.cli import mapping_coverage, mapping_diff, mapping_sets_command, output, setup
 from broker.errors import SetupError
 from broker.mapping import catalogue, golden_update, language_schema
+from broker.mapping.problems import Problem
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +45,7 @@ def lint(
     names = sorted([*found.mappings, *found.outbound])
     problems = [
         {"severity": problem.severity, "text": found.problems.render(problem)}
-        for problem in found.problems.found
+        for problem in sorted(found.problems.found, key=_by_place)
     ]
     if json:
         output.tell({"hash": found.hash, "mappings": names, "problems": problems})
@@ -58,6 +59,11 @@ def lint(
     raise typer.Exit(
         output.FOUND if any(p["severity"] == "error" for p in problems) else output.GOOD
     )
+
+
+def _by_place(problem: Problem) -> tuple[str, int, int]:
+    place = problem.place
+    return place.file, place.line, place.column
 
 
 @group.command("test")

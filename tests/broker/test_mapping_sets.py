@@ -312,6 +312,8 @@ def test_what_no_rule_reads_is_counted_by_source_and_mapping_without_values(site
     assert found["hl7v2/fr/oru", "ZXX-2"] == (1, 1)
     assert "something" not in said
     assert site.command("mapping", "coverage")[1].count("never mapped, first seen") == len(found)
+    site.command("mapping", "coverage", "--mapping", "hl7v2/fr/oru")
+    assert "; 1 messages looked at" in site.remarks
 
 
 def test_the_engine_of_a_message_is_the_one_of_its_row(site: Site) -> None:

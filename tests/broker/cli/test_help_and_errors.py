@@ -123,6 +123,19 @@ def test_a_set_that_does_not_load_is_told_with_every_line_that_lint_says(
     same_as_golden(result.err.replace(str(tmp_path), "FOLDER"), f"error-{name}.txt")
 
 
+def test_lint_tells_problems_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "mapping: mine\nversion: 1.0.0\nlanguage: 1\nfrom: hl7v2\napplies_when: MSH-9 is present\n"
+        "document:\n  patient:\n    sex:\n      from: PID-8\n      table: none\n  titel: OBR-4\n",
+        encoding="utf-8",
+    )
+
+    result = carnet("mapping", "lint", str(tmp_path))
+
+    lines = [line for line in result.out.splitlines() if " error " in line]
+    assert [line.split()[2] for line in lines] == ["E305", "E102"]
+
+
 def test_the_installed_command_and_the_module_are_the_same_command() -> None:
     arguments = ["decide", "--profession", "podiatrist", "--type", "11490-0", "--json"]
     script = Path(sys.executable).with_name("carnet")
