@@ -359,10 +359,15 @@ REASONS: dict[str, Words] = {
         "Ce code a déjà une ligne dans sa table.",
         "Change that row in the file, then `carnet mapping activate`.",
     ),
+    "table.invalid": Words(
+        "The file is no code table.",
+        "Le fichier n'est pas une table de codes.",
+        "A table is UTF-8 and has a header with from,to or source_code,target_code.",
+    ),
     "table.columns": Words(
         "The table has no column for what the row says.",
         "La table n'a pas de colonne pour cette ligne.",
-        "Give the table the long header, or leave the systems out.",
+        "Give the table that column, or leave out what it has no place for.",
     ),
     "conceptmap.invalid": Words(
         "The file is no FHIR ConceptMap that can be read.",

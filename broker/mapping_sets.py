@@ -1,8 +1,8 @@
 """Mapping sets in use: proved, kept by their hash, activated, and taken up by running workers between two messages.
 
 A set is the files of the mapping folders as they were when it was activated. Changing a file changes nothing that
-runs: `carnet mapping activate`, or the start of a worker, proves the folders' set (lint and golden tests) and makes it
-the active one; every worker asks now and then which set is active, and swaps whole.
+runs: `carnet mapping activate` proves the folders' set (lint and golden tests) and makes it the active one, as the start
+of a worker does with one that passes lint; every worker asks now and then which set is active, and swaps whole.
 """
 
 from __future__ import annotations
@@ -65,6 +65,14 @@ def prove(folders: Sequence[Path]) -> tuple[MappingSet, int]:
 def activate(engine: Engine, folders: Sequence[Path], by: str, now: datetime) -> Activated:
     """Prove the set of the folders and make it the active one, with an entry in the trail. Raises: SetupError."""
     mapping_set, tests = prove(folders)
+    before = _use(engine, mapping_set, folders, by, now)
+    return Activated(mapping_set.hash, before, tests, before != mapping_set.hash)
+
+
+def _use(
+    engine: Engine, mapping_set: MappingSet, folders: Sequence[Path], by: str, now: datetime
+) -> str:
+    """Make a set the active one where it is not; returns the hash of the one before, empty for none."""
     with writing(engine) as connection:
         active = mapping_sets.active(connection)
         before = active.hash if active is not None else ""
@@ -79,16 +87,16 @@ def activate(engine: Engine, folders: Sequence[Path], by: str, now: datetime) ->
                 outcome=before[:16] or None,
             )
             trail.write(connection, [entry], now)
-    return Activated(mapping_set.hash, before, tests, before != mapping_set.hash)
+    return before
 
 
 def at_start(engine: Engine, folders: Sequence[Path], by: str, now: datetime) -> Mapper:
-    """The mapper a worker begins with: the set of its folders, activated if it is not. Raises: SetupError."""
+    """The mapper a worker begins with: the set of its folders, activated if it is not.
+
+    Lint has to hold; golden tests are run by `activate`, so that a start is quick. Raises: SetupError.
+    """
     mapping_set = catalogue.load(folders)
-    with reading(engine) as connection:
-        active = mapping_sets.active(connection)
-    if active is None or active.hash != mapping_set.hash:
-        activate(engine, folders, by, now)
+    _use(engine, mapping_set, folders, by, now)
     return Mapper(mapping_set)
 
 

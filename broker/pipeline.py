@@ -134,6 +134,8 @@ class Pipeline:
         begun = perf_counter()
         with writing(self._engine) as connection:
             outcome = self._settle(connection, hands, self._clock())
+        for hand in hands:
+            self._count(hand)
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="filing")
         self._telemetry.observe("batch_messages", len(hands), stage="filing")
         return outcome
@@ -166,7 +168,6 @@ class Pipeline:
         )
         reading = self._mapper.read(message.body, given, coverage=_coverage(message))
         hand = InHand(message, reading, self._clock())
-        self._count(hand)
         failure = reading.failure
         if failure is not None:
             hand.end(State.PARKED, failure.code, failure.where)
@@ -180,11 +181,15 @@ class Pipeline:
         return hand
 
     def _count(self, hand: InHand) -> None:
-        """What a message says and no rule reads, and codes no table has: for the engineer's lists."""
+        """What a message says and no rule reads, and codes no table has: for the engineer's lists.
+
+        A message that waits is read more than once. Its codes count when it comes, its places when it goes on.
+        """
         reading, source = hand.reading, hand.message.source
-        if reading.mapping and _coverage(hand.message):
+        is_going = hand.verdict not in (State.WAITING, State.HELD)
+        if is_going and reading.mapping and _coverage(hand.message):
             self._seen.message(source, reading.mapping, reading.version, set(reading.unread))
-        for one in reading.unmapped:
+        for one in reading.unmapped if hand.message.state != State.WAITING else ():
             self._seen.code(source, one.table, one.system, one.code, one.display)
 
     # --- one transaction ----------------------------------------------------------------------------------------

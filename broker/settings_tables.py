@@ -137,7 +137,7 @@ class Mappings(Table, frozen=True, kw_only=True):
     """Where mappings are found.
 
     Fields:
-        folders: searched in this order; the first to have a mapping wins. The installed folder is the default
+        folders: read together as one set, in which each mapping has its own name. The installed folder is the default; a site's own folder is named behind it
     """
 
     folders: tuple[Path, ...] = ()

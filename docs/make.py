@@ -9,15 +9,26 @@ from typing import Any
 
 import typer.main
 
-from broker import plugins
+from broker import plugins, shapes_reference
 from broker.cli import assembled
 from broker.events import EVENTS, REASONS
+from broker.mapping import language_reference
+from broker.parsing import cda, fhir, hl7v2
 from broker.retry import Policy
 from broker.settings_fields import described, summary
 from broker.settings_tables import TABLES, DestinationCommon, Route, SourceCommon, When
 from broker.telemetry import FIELDS, MEASURES
 
 HEAD = "<!-- Made by docs/make.py from the code. Do not edit. -->\n"
+
+BOUNDS = (
+    ("bytes of an HL7v2 message", hl7v2.MAX_BYTES),
+    ("segments of an HL7v2 message", hl7v2.MAX_SEGMENTS),
+    ("bytes of a CDA", cda.MAX_BYTES),
+    ("elements of a CDA", cda.MAX_ELEMENTS),
+    ("elements within each other in a CDA", cda.MAX_DEPTH),
+    ("values of a FHIR message", fhir.MAX_VALUES),
+)
 
 
 def pages() -> Mapping[str, str]:
@@ -27,6 +38,8 @@ def pages() -> Mapping[str, str]:
         "reference/settings.md": _settings(),
         "reference/events.md": _events(),
         "reference/reasons.md": _reasons(),
+        "reference/mapping-language.md": HEAD + language_reference.page(BOUNDS),
+        "reference/shapes.md": HEAD + shapes_reference.page(),
     }
 
 

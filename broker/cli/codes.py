@@ -10,17 +10,14 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from broker import app, mapping_sets
-from broker.audit import trail
-from broker.cli import output, setup
+from broker import mapping_sets
+from broker.cli import held_codes, output, setup
 from broker.cli.people import By
-from broker.contracts import Work
-from broker.database.engine import reading, writing
-from broker.errors import CarnetError, MappingError, SetupError, TransientError
+from broker.database.engine import reading
+from broker.errors import CarnetError, MappingError, SetupError
 from broker.mapping import code_tables
 from broker.pipeline import CODE_HELD
 from broker.records import coverage, holds
-from broker.worker import INBOUND
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -85,7 +82,7 @@ def map_(
     """Translate a code: add it to its table, activate the set, and let the messages go on that wait for it.
 
         carnet codes map mappings/tables/units-to-ucum.csv "mill/mm3" "10*6/uL"
-        carnet codes map sites/chu/tables/lab.csv GLU 2345-7 --to-system http://loinc.org --display Glucose
+        carnet codes map mappings/sites/chu/tables/lab.csv GLU 2345-7 --to-system http://loinc.org --display Glucose
 
     The row is written at the end of the table's file, for git and its reviewers. Where lint or a golden test does not
     hold any more, the file is left as it was and nothing changes. Messages are released in the order they came.
@@ -95,7 +92,7 @@ def map_(
     Exit codes: 0 translated, 2 usage, set-up, or a set that does not hold.
     """
     ledger = setup.open_ledger(config)
-    path = _file_of(ledger, table)
+    path = held_codes.file_of(ledger, table)
     row = code_tables.Translation(code, target, system, to_system, display, comment=comment)
     before = path.read_text(encoding="utf-8")
     try:
@@ -109,7 +106,7 @@ def map_(
     except CarnetError:
         path.write_text(before, encoding="utf-8")
         raise
-    released = _release(ledger, table, code, by, now)
+    released = held_codes.release(ledger, {table: [code]}, by, now)
     if json:
         output.tell(
             {"table": table, "code": code, "target": target, "set": done.hash, "released": released}
@@ -153,57 +150,16 @@ def export(
 
         carnet codes export mappings/tables/units-to-ucum.csv --url https://chu.example/fhir/ConceptMap/units
 
-    Exit codes: 0 printed, 2 the file cannot be read.
+    Exit codes: 0 printed, 2 the file cannot be read or is no table.
     """
-    text = setup.bytes_of(file).decode("utf-8")
     name = "".join(part.capitalize() for part in file.stem.replace("_", "-").split("-"))
-    found = code_tables.to_concept_map(text, url=url or f"urn:carnet:table:{file.stem}", name=name)
-    typer.echo(json_text.dumps(found, indent=2, ensure_ascii=False))
-
-
-def _file_of(ledger: setup.Ledger, table: str) -> Path:
-    """The file a table's name stands for: the folder's name, and the path in it."""
-    folder, _, rest = table.partition("/")
-    for root in ledger.settings.mappings.folders:
-        path = (root / rest).resolve()
-        if root.resolve().name == folder and path.is_relative_to(root.resolve()) and path.is_file():
-            return path
-    raise SetupError(
-        "table.unknown",
-        where=table,
-        reason="no such table in the mapping folders",
-        hint="`carnet codes list` names tables as they are wanted here",
-    )
-
-
-def _release(ledger: setup.Ledger, table: str, code: str, by: str, now: datetime) -> int:
-    """Let the messages go on that wait for a translation; those that wait for another one will wait again."""
-    with writing(ledger.engine) as connection:
-        coverage.forget_codes(connection, table, [code])
-        found = holds.release(connection, holds.held(connection, CODE_HELD), now, "command")
-        trail.write(
-            connection,
-            [
-                trail.Entry(
-                    act="released",
-                    at=now,
-                    actor_kind="operator",
-                    actor=by,
-                    subject=one.id,
-                    outcome=CODE_HELD,
-                )
-                for one in found
-            ],
-            now,
-        )
     try:
-        queue = app.open_queue(ledger.settings)
-        try:
-            queue.put(INBOUND, [Work(one.seq, one.lane) for one in found])
-        finally:
-            queue.close()
-    except TransientError:
-        output.aside().print(
-            "the queue is away: the sweep puts the released messages back when it is there"
+        text = setup.bytes_of(file).decode("utf-8-sig")
+        found = code_tables.to_concept_map(
+            text, url=url or f"urn:carnet:table:{file.stem}", name=name
         )
-    return len(found)
+    except (UnicodeDecodeError, MappingError) as error:
+        where = f"{file} {error.where}" if isinstance(error, MappingError) else str(file)
+        reason = error.reason if isinstance(error, MappingError) else "not UTF-8"
+        raise SetupError("table.invalid", where=where, reason=reason) from error
+    typer.echo(json_text.dumps(found, indent=2, ensure_ascii=False))

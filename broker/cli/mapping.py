@@ -22,6 +22,7 @@ from broker.cli import (
 )
 from broker.errors import SetupError
 from broker.mapping import catalogue, golden_update, language_schema
+from broker.mapping.problems import Problem
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -51,7 +52,7 @@ def lint(
     names = sorted([*found.mappings, *found.outbound])
     problems = [
         {"severity": problem.severity, "text": found.problems.render(problem)}
-        for problem in found.problems.found
+        for problem in sorted(found.problems.found, key=_by_place)
     ]
     if json:
         output.tell({"hash": found.hash, "mappings": names, "problems": problems})
@@ -65,6 +66,11 @@ def lint(
     raise typer.Exit(
         output.FOUND if any(p["severity"] == "error" for p in problems) else output.GOOD
     )
+
+
+def _by_place(problem: Problem) -> tuple[str, int, int]:
+    place = problem.place
+    return place.file, place.line, place.column
 
 
 @group.command("test")

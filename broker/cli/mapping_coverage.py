@@ -34,7 +34,7 @@ def coverage(
     ledger = setup.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = seen.unread(connection, source=source, mapping=mapping)
-        looked_at = seen.looked_at(connection)
+        looked_at = seen.looked_at(connection, source=source, mapping=mapping)
     for one in found[:limit]:
         if json:
             output.tell(one)

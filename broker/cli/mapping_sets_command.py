@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from broker import mapping_sets as in_use
-from broker.cli import output, setup
+from broker.cli import held_codes, output, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.mapping import catalogue
@@ -24,23 +25,26 @@ def activate(config: setup.Config = None, by: By = "operator", json: setup.AsJso
 
     Lint and all golden tests must hold; else nothing changes. Workers swap whole sets between two batches within a
     few seconds, without a restart: no message is mapped by half of one and half of another, and each document names
-    the set that made it. The set's files are kept in the ledger. Restarting a worker activates its folders, too.
+    the set that made it. The set's files are kept in the ledger. Restarting a worker activates its folders, too, with lint
+    only: activate first.
+    Messages that were held for a code go on, in the order they came; whose code still has no row is held again.
 
-    JSON: {"hash", "before", "tests", "changed"}.
+    JSON: {"hash", "before", "tests", "changed", "released"}.
 
     Exit codes: 0 active, 2 usage, set-up, or a set that does not hold.
     """
     ledger = setup.open_ledger(config)
+    now = datetime.now(UTC)
     with output.aside().status("proving the set"):
-        done = in_use.activate(
-            ledger.engine, ledger.settings.mappings.folders, by, datetime.now(UTC)
-        )
+        done = in_use.activate(ledger.engine, ledger.settings.mappings.folders, by, now)
+    released = held_codes.release(ledger, held_codes.translated(ledger), by, now)
     if json:
-        output.tell(done)
+        output.tell({**asdict(done), "released": released})
         return
     before = f", before it {done.before[:12]}" if done.before else ""
     said = f"is active{before}" if done.changed else "was active already"
-    output.say(f"set {done.hash[:12]} {said} · {done.tests} golden tests hold")
+    went_on = f" · {released} messages released" if released else ""
+    output.say(f"set {done.hash[:12]} {said} · {done.tests} golden tests hold{went_on}")
 
 
 def sets(

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from broker.errors import CarnetError
+from broker.errors import CarnetError, SetupError
 from broker.events import REASONS, words
 from broker.records.messages_reading import Balance
 
@@ -86,11 +86,13 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
 
 
 def failure(error: CarnetError) -> None:
-    """An error for a person: what happened, where, what to do."""
+    """An error for a person: what happened, where, what to do; of a set-up each reason, like the lines of lint."""
     known = REASONS.get(error.code)
     sentence = known.en if known else error.reason or error.code
     where = f" [dim]{escape(error.where)}[/]" if error.where else ""
     aside().print(f"[bold red]error[/] {escape(error.code)}{where}: {escape(sentence)}")
+    if known and isinstance(error, SetupError) and error.reason:
+        aside().print(escape(error.reason), soft_wrap=True)
     hint = error.hint or (known.help if known else "")
     if hint:
         aside().print(f"  {escape(hint)}")

@@ -24,7 +24,7 @@ from broker.mapping.apply import ANY_TYPE, Compiled, Entry, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, Suspects, reads_of
-from broker.mapping.inherit import flatten, merge_fields, without
+from broker.mapping.inherit import extended_file, flatten, merge_fields, without
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.outbound import Outbound
 from broker.mapping.outbound_fhir import Adjusting
@@ -129,7 +129,10 @@ def examine(folder: Path | Iterable[Path]) -> Examined:
     for root in roots:
         if not root.is_dir():
             raise SetupError(
-                "mapping.set_invalid", where=str(root), reason="no such mapping folder"
+                "mapping.set_invalid",
+                where=str(root),
+                reason="there is no such folder of mappings",
+                hint="`[mappings] folders` of carnet.toml, or the command, names it",
             )
     with _uncollected():
         return _Loader([root.resolve() for root in roots]).examine()
@@ -160,11 +163,12 @@ class _Loader:
             for path in _mapping_files(root):
                 file = read(path, self._shown(path), self.problems)
                 if file is not None:
+                    file.root = root
                     self.files[path] = file
         self._check_names()
         compiled: dict[str, Compiled] = {}
         extended = {
-            (f.path.parent / t.value).resolve() for f in self.files.values() for t in f.extends
+            extended_file(f, t.value, self.files) for f in self.files.values() for t in f.extends
         }
         written: dict[str, Outbound | Adjusting] = {}
         for path, file in self.files.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,15 @@ from broker.mapping.tables import csv_rows
 LONG = (
     "source_system", "source_code", "target_system", "target_code", "target_display", "equivalence", "comment",
 )  # fmt: skip
-_NO_TARGET = ("unmatched", "disjoint")
+_SHORT = {"source_code": "from", "target_code": "to", "target_display": "display"}
+"""Columns that a table of `from,to` calls otherwise."""
+_NO_TARGET = ("unmatched", "disjoint", "not-related-to")
+_R4 = {
+    "related-to": "relatedto",
+    "source-is-narrower-than-target": "wider",
+    "source-is-broader-than-target": "narrower",
+}
+"""Relationships of FHIR R5 as the equivalences of R4, which say how the target is to the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +46,7 @@ def with_row(text: str, row: Translation) -> str:
     """A table's text with one more row at its end, in the columns its header has.
 
     Raises: MappingError("table.translated") when the code has a row already, ("table.columns") when the header has no
-    place for what the row says.
+    place for what the row says, ("table.invalid") when the file is no table.
     """
     header = _header(text)
     is_short = "from" in header
@@ -53,23 +61,28 @@ def with_row(text: str, row: Translation) -> str:
             raise MappingError("table.translated", where=f"line {line}", reason="it has a row")
     values: Mapping[str, str] = {name: getattr(row, name) for name in LONG}
     if is_short:
-        values = {"from": row.source_code, "to": row.target_code, "comment": row.comment}
-        if row.source_system or row.target_system:
-            raise MappingError(
-                "table.columns",
-                where="header",
-                reason="a table of from,to has no place for systems",
-            )
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow([values.get(name, "") for name in header])
-    return text + ("" if text.endswith("\n") else "\n") + out.getvalue()
+        values = {_SHORT.get(name, name): value for name, value in values.items()}
+    silent = "" if row.equivalence == "equivalent" else row.equivalence
+    said = {**values, "equivalence": silent}
+    lost = [name for name, value in said.items() if value and name not in header]
+    if lost:
+        raise MappingError(
+            "table.columns", where="header", reason=f"there is no column for {', '.join(lost)}"
+        )
+    added = _line([values.get(name, "") for name in header])
+    return text + ("" if text.endswith("\n") else "\n") + added
 
 
 def translations(text: str) -> Iterator[Translation]:
     """The rows of a table in either form."""
     for _, cells in csv_rows(text):
         if "from" in cells:
-            yield Translation(cells["from"], cells.get("to", ""), comment=cells.get("comment", ""))
+            yield Translation(
+                cells["from"],
+                cells.get("to", ""),
+                target_display=cells.get("display", ""),
+                comment=cells.get("comment", ""),
+            )
         else:
             yield Translation(
                 **{name: cells[name] for name in LONG if cells.get(name)} | _codes(cells)
@@ -81,9 +94,8 @@ def table_of(rows: Iterable[Translation], remarks: Iterable[str] = ()) -> str:
     out = io.StringIO()
     for remark in remarks:
         out.write(f"# {' '.join(remark.split())}\n")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(LONG)
-    writer.writerows([getattr(row, name) for name in LONG] for row in rows)
+    out.write(_line(LONG))
+    out.writelines(_line([getattr(row, name) for name in LONG]) for row in rows)
     return out.getvalue()
 
 
@@ -103,7 +115,8 @@ def from_concept_map(resource: Mapping[str, Any]) -> str:
 
 
 def to_concept_map(text: str, *, url: str, name: str) -> dict[str, Any]:
-    """A table as a ConceptMap, grouped by its systems."""
+    """A table as a ConceptMap, grouped by its systems. Raises: MappingError("table.invalid") for a file that is none."""
+    _header(text)
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in translations(text):
         target: dict[str, Any] = {"equivalence": row.equivalence}
@@ -156,7 +169,7 @@ def _elements(resource: Mapping[str, Any]) -> Iterator[Translation]:
                     source,
                     str(group.get("target", "")),
                     str(target.get("display", "")),
-                    equivalence,
+                    _R4.get(equivalence, equivalence),
                     str(target.get("comment", "")),
                 )
 
@@ -177,8 +190,26 @@ def _codes(cells: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _line(cells: Sequence[str]) -> str:
+    """A row on one line, whatever its cells hold; one that begins with `#` is quoted, or it would be a comment."""
+    cells = [" ".join(cell.split()) for cell in cells]
+    out = io.StringIO()
+    if cells[0].startswith("#"):
+        csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(cells)
+    else:
+        csv.writer(out, lineterminator="\n").writerow(cells)
+    return out.getvalue()
+
+
 def _header(text: str) -> list[str]:
     for line in text.splitlines():
         if line.strip() and not line.startswith("#"):
-            return [cell.strip() for cell in next(csv.reader([line]))]
-    return list(LONG)
+            header = [cell.strip() for cell in next(csv.reader([line]))]
+            if {"from", "to"} <= set(header) or {"source_code", "target_code"} <= set(header):
+                return header
+            break
+    raise MappingError(
+        "table.invalid",
+        where="header",
+        reason="it names neither from,to nor source_code,target_code",
+    )

@@ -1,6 +1,6 @@
 """Conditions of the mapping language: parsed once, compiled to closures over paths. For `compile`.
 
-Grammar: section 4.3 of the language. `=`, `in` and `like` hold when *some* value of the path fits; `!=` and
+`=`, `in` and `like` hold when *some* value of the path fits; `!=` and
 `not in` are their exact opposites, so they hold for a missing value.
 """
 
@@ -11,6 +11,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+GRAMMAR = """
+condition  = both { "or" both }
+both       = test { "and" test }
+test       = "not" test | "(" condition ")" | path [ comparison ]
+comparison = ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) literal
+           | [ "not" ] "in" "(" literal { "," literal } ")"
+           | [ "not" ] "like" text
+           | "is" ( "present" | "missing" | "null" | "empty" )
+literal    = text | number
+text       = "'" characters "'"
+"""
 
 Test = Callable[[Any, Any], bool]
 Values = Callable[[Any, Any], list[str]]

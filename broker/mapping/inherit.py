@@ -40,6 +40,27 @@ def flatten(file: MappingFile, files: dict[Path, MappingFile], problems: Problem
     return merged
 
 
+def extended_file(file: MappingFile, name: str, files: dict[Path, MappingFile]) -> Path:
+    """The file that `name` means in the `extends` of a file: from its own folder, else from the top of a set's folder.
+
+    A way that leads out of the file's folder of the set is none: folders do not lie beside each other everywhere.
+    """
+    beside = (file.path.parent / name).resolve()
+    if beside in files and beside.is_relative_to(file.root):
+        return beside
+    found = ((root / name).resolve() for root in dict.fromkeys(f.root for f in files.values()))
+    return next(
+        (path for path in found if path in files and files[path].root / name == path), Path()
+    )
+
+
+def _named_outright(file: MappingFile, name: str, files: dict[Path, MappingFile]) -> str:
+    other = files.get((file.path.parent / name).resolve())
+    if other is None:
+        return ""
+    return f"name it from the top of its folder: '{other.path.relative_to(other.root).as_posix()}'"
+
+
 def _line_up(
     file: MappingFile,
     files: dict[Path, MappingFile],
@@ -53,14 +74,15 @@ def _line_up(
             if text.value != f"builtin:{file.target}":
                 problems.add(text.place, "E403", f"no writer '{text.value}'", "builtin:fhir-r4")
             continue
-        path = (file.path.parent / text.value).resolve()
+        path = extended_file(file, text.value, files)
         parent = files.get(path)
         if path in (*below, file.path):
             problems.add(text.place, "E401", f"'{text.value}' extends itself")
         elif len(below) + 1 >= MAX_LEVELS:
             problems.add(text.place, "E402", f"more than {MAX_LEVELS} levels of 'extends'")
         elif parent is None:
-            problems.add(text.place, "E403", f"no mapping file '{text.value}' in this set")
+            hint = _named_outright(file, text.value, files)
+            problems.add(text.place, "E403", f"no mapping file '{text.value}' in this set", hint)
         elif parent.source != file.source:
             problems.add(text.place, "E404", f"'{text.value}' maps from {parent.source}")
         elif parent.target != file.target:

@@ -111,6 +111,8 @@ class MappingFile:
     ignore: dict[str, str] = field(default_factory=dict)
     remove: list[Text] = field(default_factory=list)
     ancestors: set[str] = field(default_factory=set)
+    root: Path = Path()
+    """The folder of the set this file lies in."""
 
 
 def read(path: Path, shown: str, problems: Problems) -> MappingFile | None:

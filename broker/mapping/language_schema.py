@@ -30,7 +30,25 @@ Schema = dict[str, Any]
 _TEXT: Schema = {"type": ["string", "number", "boolean"]}
 """A scalar: mapping files are read as text only, an editor may see a number or a truth value in it."""
 
-_TOP: dict[str, tuple[str, Schema]] = {
+Keywords = dict[str, tuple[str, Schema]]
+"""Keys with what they mean, for editors and the reference page, and what an editor may expect there."""
+
+DEFAULTS: Keywords = {
+    "timezone": ("Zone of times without an offset, like Europe/Paris; it is noted as assumed.", _TEXT),
+    "assigning_authority": ("OID of who assigned an identifier of which the sender does not say it.", _TEXT),
+    "decimal_comma": ("`accept` reads 1,5 as a number.", {"enum": ["accept"]}),
+    "unmapped": ("What to do with a code that no row has, unless the rule or its table says.", _TEXT),
+    "midnight_is_unknown": (
+        "`true` for a sender that writes 000000 where it knows no time.",
+        {"enum": [True, False, "true", "false"]},
+    ),
+    "keep_unread": (
+        "`true` keeps what no rule reads in the document's `extras`; HL7v2 of one patient only.",
+        {"enum": [True, False, "true", "false"]},
+    ),
+}  # fmt: skip
+
+TOP: Keywords = {
     "mapping": ("Name of the mapping, unique in the set.", _TEXT),
     "version": ("Version of this file, like 1.0.0.", _TEXT),
     "language": ("Version of the mapping language.", {"enum": [LANGUAGE, str(LANGUAGE)]}),
@@ -69,7 +87,10 @@ _TOP: dict[str, tuple[str, Schema]] = {
         "What holds for the whole file unless a rule says otherwise.",
         {
             "type": "object",
-            "properties": dict.fromkeys(sorted(DEFAULT_KEYS), _TEXT),
+            "properties": {
+                name: {"description": DEFAULTS[name][0], **DEFAULTS[name][1]}
+                for name in sorted(DEFAULT_KEYS)
+            },
             "additionalProperties": False,
         },
     ),
@@ -99,10 +120,10 @@ _TOP: dict[str, tuple[str, Schema]] = {
         "What changes in the FHIR resources the writer makes: elements, and where they come from.",
         {"$ref": "#/definitions/resources"},
     ),
-    "xml": ("The rules of a CDA document to write.", {}),
+    "xml": ("Kept free: a CDA is written by code, and no mapping changes it yet.", {}),
 }  # fmt: skip
 
-_RULE: dict[str, tuple[str, Schema]] = {
+RULE: Keywords = {
     "from": ("One source path.", _TEXT),
     "first_of": ("The first of these that gives a value.", {"type": "array"}),
     "constant": ("A literal text.", _TEXT),
@@ -127,7 +148,7 @@ _RULE: dict[str, tuple[str, Schema]] = {
     "comment": ("For people.", _TEXT),
 }  # fmt: skip
 
-_ENTRY: dict[str, tuple[str, Schema]] = {
+ENTRY: Keywords = {
     "name": ("Name of this document within the mapping; a site overrides it by this name.", _TEXT),
     "each": ("One document for each of these.", _TEXT),
     "when": ("Condition: where it is false there is no such document.", _TEXT),
@@ -142,7 +163,7 @@ _ENTRY: dict[str, tuple[str, Schema]] = {
     "comment": ("For people.", _TEXT),
 }  # fmt: skip
 
-_SEGMENT: dict[str, tuple[str, Schema]] = {
+SEGMENT: Keywords = {
     "name": ("What other files mean this entry by; else its segment or loop.", _TEXT),
     "segment": ("The segment to write, like PID.", {"type": "string", "pattern": "^[A-Z][A-Z0-9]{2}$"}),
     "each": ("The entry for each item of a list of the document.", _TEXT),
@@ -168,8 +189,8 @@ _SEGMENT: dict[str, tuple[str, Schema]] = {
 def schema() -> Schema:
     """The schema of one mapping file."""
     definitions: dict[str, Schema] = {
-        "entry": _object(_ENTRY, ENTRY_KEYWORDS, ["name"]),
-        "segments": {"type": "array", "items": _object(_SEGMENT, SEGMENT_KEYWORDS, [])},
+        "entry": _object(ENTRY, ENTRY_KEYWORDS, ["name"]),
+        "segments": {"type": "array", "items": _object(SEGMENT, SEGMENT_KEYWORDS, [])},
         "resources": {
             "type": "object",
             "properties": {
@@ -211,7 +232,7 @@ def schema() -> Schema:
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": f"Carnet mapping file, language {LANGUAGE}",
-        **_object(_TOP, TOP_KEYS, ["mapping", "version", "language", "from"]),
+        **_object(TOP, TOP_KEYS, ["mapping", "version", "language", "from"]),
         "definitions": definitions,
     }
 
@@ -224,9 +245,7 @@ def text() -> str:
 _CONTENT: Schema = {"anyOf": [_TEXT, {"$ref": "#/definitions/Attachment rule"}]}
 
 
-def _object(
-    keys: dict[str, tuple[str, Schema]], known: frozenset[str], needed: list[str]
-) -> Schema:
+def _object(keys: Keywords, known: frozenset[str], needed: list[str]) -> Schema:
     return {
         "type": "object",
         "required": needed,
@@ -273,7 +292,7 @@ def _rule(target: Target) -> Schema:
 
 def _long_form(struct: type[msgspec.Struct] | None) -> Schema:
     """A block of keywords. Within `first_of` and `choose` stand rules for the same target."""
-    made = _object(_RULE, RULE_KEYWORDS, [])
+    made = _object(RULE, RULE_KEYWORDS, [])
     properties = made["properties"]
     forms: list[Schema] = [_TEXT]
     if struct is None:

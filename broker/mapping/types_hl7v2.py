@@ -92,6 +92,11 @@ def component_type(data_type: str, component: int) -> str:
     return _COMPONENTS.get(data_type, {}).get(component, "")
 
 
+def made_from(wanted: Any) -> frozenset[str]:
+    """The data types a model type can be made from; none where any will do."""
+    return _MADE_FROM.get(wanted, frozenset())
+
+
 def can_be(data_type: str, wanted: Any) -> bool:
     """Whether a value of this data type can become a value of this model type; a text can be made of any."""
     accepted = _MADE_FROM.get(wanted)

@@ -117,11 +117,19 @@ def unread(
     return [Unread(**row._asdict()) for row in rows]
 
 
-def looked_at(connection: Connection) -> int:
-    """How many messages were looked at in all."""
-    return int(
-        connection.execute(text("SELECT sum(n) FROM coverage WHERE path = ''")).scalar() or 0
+def looked_at(
+    connection: Connection, *, source: str | None = None, mapping: str | None = None
+) -> int:
+    """How many messages were looked at, of one source or mapping where asked for."""
+    found = connection.execute(
+        text(
+            "SELECT sum(n) FROM coverage WHERE path = '' "
+            "AND (CAST(:source AS text) IS NULL OR source = :source) "
+            "AND (CAST(:mapping AS text) IS NULL OR mapping = :mapping)"
+        ),
+        {"source": source, "mapping": mapping},
     )
+    return int(found.scalar() or 0)
 
 
 def codes(connection: Connection, *, table: str | None = None) -> list[UnmappedCode]:

@@ -248,9 +248,35 @@ def test_a_code_that_is_to_be_translated_holds_its_lane_and_releases_it_in_order
             text("SELECT control_id FROM audit_entry WHERE act = 'filed' ORDER BY n")
         ).scalars()
         assert list(filed) == ["C1", "C2", "C3", "C4"]
-        assert coverage.codes(connection) == []
+    pipeline.note_seen(at_once=True)
+    with reading(site.engine) as connection:
+        assert coverage.codes(connection) == [], (
+            "what the old set said of a released message counts"
+        )
+        assert coverage.looked_at(connection) == 4, "a message that waited was counted twice"
     code, said = site.command("reconcile")
     assert code == 0, said
+
+
+def test_a_table_that_was_changed_by_hand_releases_what_waits_for_it_when_it_is_activated(
+    site: Site,
+) -> None:
+    pipeline = site.pipeline()
+    work = site.receive(result("C1", "GLU"), result("C2", "TSH"))
+    pipeline.process([one.id for one in work])
+    pipeline.note_seen(at_once=True)
+    with site.table.open("a", encoding="utf-8") as table:
+        table.write(",GLU,http://loinc.org,2345-7,,equivalent,\n")
+
+    code, said = site.command("mapping", "activate", "--json")
+
+    assert code == 0
+    assert msgspec.json.decode(said)["released"] == 1
+    with reading(site.engine) as connection:
+        assert [one.code for one in coverage.codes(connection)] == ["TSH"]
+    outcome = pipeline.process([work[0].id])
+    pipeline.process([one.id for one in outcome.freed])
+    assert [state for _, state, _ in site.states()] == [10, 4]
 
 
 def test_a_translation_that_breaks_the_set_is_taken_back(site: Site) -> None:
@@ -286,6 +312,8 @@ def test_what_no_rule_reads_is_counted_by_source_and_mapping_without_values(site
     assert found["hl7v2/fr/oru", "ZXX-2"] == (1, 1)
     assert "something" not in said
     assert site.command("mapping", "coverage")[1].count("never mapped, first seen") == len(found)
+    site.command("mapping", "coverage", "--mapping", "hl7v2/fr/oru")
+    assert "; 1 messages looked at" in site.remarks
 
 
 def test_the_engine_of_a_message_is_the_one_of_its_row(site: Site) -> None:

@@ -14,7 +14,8 @@ COMMANDS = (
     "demo", "serve", "gateway", "worker", "courier", "scheduler", "status", "reconcile", "doctor", "send", "simulate",
     "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages keys", "audit tail",
     "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
-    "mapping anonymise", "record list", "record read", "patient show",
+    "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
+    "record list", "record read", "patient show",
     "account show", "account open", "account close", "account oppose",
 )  # fmt: skip
 
@@ -27,8 +28,12 @@ def test_the_help_names_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["reconcile", "messages show", "audit verify", "mapping anonymise"]
-)
+    "name",
+    [
+        "reconcile", "messages show", "audit verify", "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list",
+        "codes map", "codes import", "codes export",
+    ],
+)  # fmt: skip
 def test_the_help_of_a_command_teaches_by_example_and_names_its_exit_codes(name: str) -> None:
     result = carnet(*name.split(), "--help")
 
@@ -67,6 +72,9 @@ ERRORS = {
     "map": ("map", "carnet.toml", "--summary", "--coverage"),
     "anonymise": ("mapping", "anonymise", "carnet.toml", "--json"),
     "export": ("audit", "verify", "nothing.zip"),
+    "codes-import": ("codes", "import", "carnet.toml"),
+    "codes-import-place": ("codes", "import", str(PROJECT / "samples" / "11-fhir-document.json")),
+    "codes-export": ("codes", "export", "carnet.toml"),
 }
 
 
@@ -82,7 +90,7 @@ def test_an_error_says_what_where_and_what_to_do(name: str, tmp_path: Path) -> N
     result = carnet(*arguments, cwd=tmp_path)
 
     assert (result.code, result.out) == (2, "")
-    same_as_golden(result.err, f"error-{name}.txt")
+    same_as_golden(result.err.replace(str(PROJECT), "PROJECT"), f"error-{name}.txt")
 
 
 def test_wrong_settings_are_all_named_at_once(tmp_path: Path) -> None:
@@ -95,6 +103,38 @@ def test_wrong_settings_are_all_named_at_once(tmp_path: Path) -> None:
     assert result.code == 2
     assert "nam" in result.err
     assert "max_batch" in result.err
+
+
+@pytest.mark.parametrize("name", ["mapping-set", "mapping-folder"])
+def test_a_set_that_does_not_load_is_told_with_every_line_that_lint_says(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "carnet.toml").write_text('[mappings]\nfolders = ["mine"]\n', encoding="utf-8")
+    if name == "mapping-set":
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "oru.yaml").write_text(
+            "mapping: mine\nversion: 1.0.0\nlanguage: 1\nfrom: hl7v2\napplies_when: MSH-9 is present\n"
+            "document:\n  titel: OBR-4\n  kind: OBR-444\n",
+            encoding="utf-8",
+        )
+
+    result = carnet("mapping", "show", cwd=tmp_path)
+
+    assert (result.code, result.out) == (2, "")
+    same_as_golden(result.err.replace(str(tmp_path), "FOLDER"), f"error-{name}.txt")
+
+
+def test_lint_tells_problems_in_the_order_of_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(
+        "mapping: mine\nversion: 1.0.0\nlanguage: 1\nfrom: hl7v2\napplies_when: MSH-9 is present\n"
+        "document:\n  patient:\n    sex:\n      from: PID-8\n      table: none\n  titel: OBR-4\n",
+        encoding="utf-8",
+    )
+
+    result = carnet("mapping", "lint", str(tmp_path))
+
+    lines = [line for line in result.out.splitlines() if " error " in line]
+    assert [line.split()[2] for line in lines] == ["E305", "E102"]
 
 
 def test_the_installed_command_and_the_module_are_the_same_command() -> None:

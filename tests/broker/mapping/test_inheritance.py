@@ -11,6 +11,7 @@ from broker.document import Document
 from broker.errors import SetupError
 from broker.mapping.catalogue import load
 from broker.mapping.run import Context, ids_from
+from broker.mapping_sets import packed, unpacked
 from broker.parsing import hl7v2
 
 BASE = """mapping: base
@@ -124,3 +125,34 @@ def test_a_cycle_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SetupError, match="E401"):
         load(tmp_path)
+
+
+def _two_folders(tmp_path: Path, extends: str) -> list[Path]:
+    (tmp_path / "base" / "hl7v2").mkdir(parents=True)
+    (tmp_path / "site").mkdir()
+    _site(tmp_path / "base" / "hl7v2", "")
+    text = (tmp_path / "base" / "hl7v2" / "site.yaml").read_text()
+    (tmp_path / "base" / "hl7v2" / "site.yaml").unlink()
+    (tmp_path / "site" / "site.yaml").write_text(text.replace("- base.yaml", f"- {extends}"))
+    return [tmp_path / "base", tmp_path / "site"]
+
+
+def test_a_file_of_another_folder_of_the_set_is_named_from_the_top_of_that_folder(
+    tmp_path: Path,
+) -> None:
+    folders = _two_folders(tmp_path, "hl7v2/base.yaml")
+
+    assert set(load(folders).mappings) == {"base", "site"}
+    assert load(unpacked(packed(folders), tmp_path / "kept")).hash == load(folders).hash
+
+
+def test_a_way_from_one_folder_of_the_set_into_another_is_refused_with_the_name_to_write(
+    tmp_path: Path,
+) -> None:
+    """It would hold here and nowhere else: a set that was activated is unpacked to other places."""
+    folders = _two_folders(tmp_path, "../base/hl7v2/base.yaml")
+
+    with pytest.raises(
+        SetupError, match=r"E403(?s:.)*from the top of its folder: 'hl7v2/base.yaml'"
+    ):
+        load(folders)
