@@ -17,11 +17,13 @@ from broker.mapper import Given, Mapper
 from broker.mapping.catalogue import load
 from broker.writing import cda, cda_people
 from broker.writing.cda_results import is_laboratory
+from broker.writing.own_records import own_records
 from tests.corpus.survey import CORPUS, MESSAGE_ID, PROJECT, files, messages_in
 
-pytestmark = pytest.mark.skipif(
-    not CORPUS.is_dir(), reason="the public corpus is not beside the project"
-)
+pytestmark = [
+    pytest.mark.corpus_full,
+    pytest.mark.skipif(not CORPUS.is_dir(), reason="the public corpus is not beside the project"),
+]
 
 GIVEN = Given(message_id=MESSAGE_ID, source="corpus", sha256="00" * 32)
 Pair = tuple[str, Document, Document]
@@ -72,7 +74,7 @@ def test_results_come_back(pairs: list[Pair]) -> None:
             continue
         if _depth(document) > _READ_DEPTH:
             continue
-        mine, theirs = list(observations(document)), list(observations(again))
+        mine, theirs = list(observations(own_records(document))), list(observations(again))
         if len(mine) != len(theirs):
             differences.append((name, "how many"))
         for one, other in zip(mine, theirs, strict=False):

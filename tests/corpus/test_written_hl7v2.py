@@ -23,9 +23,10 @@ from broker.mapping.catalogue import load
 from broker.parsing import hl7v2
 from tests.corpus.survey import CORPUS, MESSAGE_ID, PROJECT, files, messages_in
 
-pytestmark = pytest.mark.skipif(
-    not CORPUS.is_dir(), reason="the public corpus is not beside the project"
-)
+pytestmark = [
+    pytest.mark.corpus_full,
+    pytest.mark.skipif(not CORPUS.is_dir(), reason="the public corpus is not beside the project"),
+]
 MASKS = {"MASQUE_PS", "INVISIBLE_PATIENT", "INVISIBLE_REPRESENTANTS_LEGAUX"}
 _MOST_DOCUMENTS = 3
 """Documents of one message that are looked at: some Bundles hold hundreds of the same kind."""
@@ -189,7 +190,9 @@ def _masks(document: Document) -> set[str]:
 
 def _results(document: Document) -> list[tuple[object, ...]]:
     found = [one for report in document.reports for one in report.observations]
-    return [_result(one) for one in (*found, *document.observations) if one.code and one.value]
+    # A component is an OBX behind its result, and is read as a result of its own.
+    flat = [part for one in (*found, *document.observations) for part in (one, *one.components)]
+    return [_result(one) for one in flat if one.code and one.value]
 
 
 def _result(one: Observation) -> tuple[object, ...]:

@@ -10,9 +10,10 @@ from broker.mapping.catalogue import load
 from broker.writing import xdm
 from tests.corpus.survey import CORPUS, MESSAGE_ID, PROJECT, files, messages_in
 
-pytestmark = pytest.mark.skipif(
-    not CORPUS.is_dir(), reason="the public corpus is not beside the project"
-)
+pytestmark = [
+    pytest.mark.corpus_full,
+    pytest.mark.skipif(not CORPUS.is_dir(), reason="the public corpus is not beside the project"),
+]
 
 EMPTY = {
     "Bundle-example-td2-1-remplacement.json",
