@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,31 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
+from broker.mapping import catalogue
+
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sets_compiled_once() -> Iterator[None]:
+    """Compile a mapping set once for the whole run: it never changes, and a process of Carnet loads it once too."""
+    compile_set = catalogue.examine
+    kept: OrderedDict[tuple[object, ...], catalogue.Examined] = OrderedDict()
+
+    def examine(folder: Path | Iterable[Path]) -> catalogue.Examined:
+        roots = [folder] if isinstance(folder, Path) else list(folder)
+        files = sorted(path for root in roots for path in root.rglob("*") if path.is_file())
+        key = (Path.cwd(), *roots, *((path, path.read_bytes()) for path in files))
+        if key not in kept:
+            kept[key] = compile_set(roots)
+        kept.move_to_end(key)
+        if len(kept) > 8:
+            kept.popitem(last=False)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "examine", examine)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -307,7 +307,8 @@ def test_the_canary_came_in_and_its_troubles_were_told(outputs: dict[str, str]) 
     assert '"event":"refused_at_door"' in outputs["log"]
     assert "carnet_filed_total{" in outputs["metrics"]
     assert "carnet_parked_total{" in outputs["metrics"]
-    assert "writing.character" in outputs["messages list --json"]
+    timelines = [said for name, said in outputs.items() if name.startswith("messages timeline")]
+    assert any("parked: writing.character" in said for said in timelines)
     assert "partner/" in outputs["file names"]
     assert outputs["reasons of failed files"] != ""
     assert len(outputs["log"].splitlines()) > 20

@@ -28,7 +28,7 @@ UNLIKE = (
     (r"\b[0-9a-f]{12}\b", "SET"),
     (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d:\d\d\S*)?", "DATE"),
     (r"\b\d+ (s|min) ago\b", "AGO"),
-    (r"\b\d+ (mappings|golden tests)\b", r"N \1"),
+    (r"\b\d+ (mappings|tests|golden tests)\b", r"N \1"),
     (r"(\.yaml):\d+:\d+$", r"\1:PLACE"),
 )
 """What differs from one installation, day and version of the mappings to the next."""

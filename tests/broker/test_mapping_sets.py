@@ -108,8 +108,10 @@ class Site:
 
 @pytest.fixture
 def site(empty_ledger: Engine, tmp_path: Path) -> Iterator[Site]:
+    # Without CDA and FHIR, whose mappings take most of the time of a load.
     mappings = tmp_path / "mappings"
-    shutil.copytree(PROJECT / "mappings", mappings)
+    without = shutil.ignore_patterns("cda", "fhir", "out")
+    shutil.copytree(PROJECT / "mappings", mappings, ignore=without)
     config = tmp_path / "carnet.toml"
     url = empty_ledger.url.render_as_string(hide_password=False)
     (tmp_path / "url").write_text(url, encoding="utf-8")

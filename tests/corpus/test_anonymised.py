@@ -22,9 +22,10 @@ from broker.parsing import hl7v2
 from tests.corpus import identities
 from tests.corpus.survey import CORPUS, MESSAGE_ID, PROJECT, files
 
-pytestmark = pytest.mark.skipif(
-    not CORPUS.is_dir(), reason="the public corpus is not beside the project"
-)
+pytestmark = [
+    pytest.mark.corpus_full,
+    pytest.mark.skipif(not CORPUS.is_dir(), reason="the public corpus is not beside the project"),
+]
 
 EXPLAINED = Path(__file__).with_name("anonymised.tsv")
 KEY = b"the key of the test: what is left by chance depends on it"

@@ -461,7 +461,8 @@ def test_components_are_observations_inside_their_observation() -> None:
     data = to_bytes(results(whole), STORE)
 
     assert problems(data) == []
-    codes = [item.code for item in read(data).reports[0].observations]
+    (item,) = read(data).reports[0].observations
+    codes = [one.code for one in (item, *item.components)]
     assert [code.codings[0].code for code in codes if code] == ["85354-1", "8480-1", "8462-1"]
 
 
