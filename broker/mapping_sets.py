@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from broker import golden_tests
 from broker.audit import trail
@@ -129,10 +129,14 @@ class Watch:
             active = mapping_sets.active(connection)
             if active is None or active.hash == set_hash:
                 return None
-            files = mapping_sets.files(connection, active.hash)
-        if files is None:
-            return None
-        return Mapper(catalogue.load(unpacked(files, self._folder / active.hash[:16])))
+            folders = kept(connection, active.hash, self._folder)
+        return Mapper(catalogue.load(folders)) if folders is not None else None
+
+
+def kept(connection: Connection, set_hash: str, folder: Path) -> list[Path] | None:
+    """The folders of a set as the ledger keeps it, unpacked below `folder`; None for a set that was never used."""
+    files = mapping_sets.files(connection, set_hash)
+    return unpacked(files, folder / set_hash[:16]) if files is not None else None
 
 
 def sets_folder(data_folder: Path) -> Path:

@@ -110,12 +110,15 @@ class Pipeline:
         return mapper is not None
 
     def note_seen(self, *, at_once: bool = False) -> None:
-        """Write what was seen since the last time, every few seconds. A crash loses the counts of those seconds."""
+        """Write what was seen since the last time, every few seconds. A crash loses the counts of those seconds.
+
+        Raises: TransientError when the database is away; the counts are kept for the next time.
+        """
         now = self._clock()
         if self._seen and (at_once or now - self._written >= _SEEN_EVERY):
-            seen, self._seen, self._written = self._seen, coverage.Seen(), now
             with writing(self._engine) as connection:
-                coverage.write(connection, seen, now)
+                coverage.write(connection, self._seen, now)
+            self._seen, self._written = coverage.Seen(), now
 
     def process(self, seqs: Sequence[int]) -> Outcome:
         """Take messages through the whole story, all or none of them.

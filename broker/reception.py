@@ -2,6 +2,7 @@
 
 The database's side of `intake`, which says when and with whom. Nothing here waits for anything but the database, so
 it runs on a thread or, where the database lets it, on the event loop.
+Longer than other modules because all that one commit leaves in the database is decided in one place.
 """
 
 from __future__ import annotations

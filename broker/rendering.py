@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from broker.document import Document, Issue
 from broker.mapping.catalogue import MappingSet
@@ -13,7 +13,6 @@ from broker.writing import cda, fhir, hl7v2, xdm, xds
 
 Content = Callable[[str], bytes]
 """The bytes of an attachment by the SHA-256 the document gives for it."""
-
 
 Write = Callable[[MappingSet, Document, Content, str], tuple[bytes, Sequence[Issue]]]
 """(mapping set, document, content, name of the outbound mapping or empty) -> what is sent, and what it could not say.
@@ -51,18 +50,16 @@ def _hl7v2(
     return hl7v2.to_bytes(written.segments, document.id), written.issues
 
 
-def _fhir(
-    mappings: MappingSet, document: Document, content: Content, name: str
-) -> tuple[bytes, Sequence[Issue]]:
-    changes = mappings.writers.adjust(document, "fhir-r4", content, mapping=name)
-    return fhir.to_bytes(document, content, "transaction", changes), ()
+def _fhir(bundle: Literal["transaction", "document"]) -> Write:
+    """The writer of one kind of Bundle, adjusted by a mapping."""
 
+    def write(
+        mappings: MappingSet, document: Document, content: Content, name: str
+    ) -> tuple[bytes, Sequence[Issue]]:
+        changes = mappings.writers.adjust(document, "fhir-r4", content, mapping=name)
+        return fhir.to_bytes(document, content, bundle, changes), ()
 
-def _fhir_document(
-    mappings: MappingSet, document: Document, content: Content, name: str
-) -> tuple[bytes, Sequence[Issue]]:
-    changes = mappings.writers.adjust(document, "fhir-r4", content, mapping=name)
-    return fhir.to_bytes(document, content, "document", changes), ()
+    return write
 
 
 def _alone(write: Callable[[Document, Content], bytes]) -> Write:
@@ -73,10 +70,16 @@ def _alone(write: Callable[[Document, Content], bytes]) -> Write:
 FORMS = MappingProxyType(
     {
         "fhir": Form(
-            "application/fhir+json", _fhir, "a FHIR R4 transaction Bundle", mappings="fhir-r4"
+            "application/fhir+json",
+            _fhir("transaction"),
+            "a FHIR R4 transaction Bundle",
+            mappings="fhir-r4",
         ),
         "fhir-document": Form(
-            "application/fhir+json", _fhir_document, "a FHIR R4 document Bundle", mappings="fhir-r4"
+            "application/fhir+json",
+            _fhir("document"),
+            "a FHIR R4 document Bundle",
+            mappings="fhir-r4",
         ),
         "hl7v2": Form(
             "x-application/hl7-v2+er7",

@@ -2,6 +2,7 @@
 
 Strict on purpose: a key that nobody reads is a wish that nobody fulfils. Every problem is reported at once, each
 with file, line and key. Secrets are references and are never shown. Relative paths count from the file's folder.
+Longer than other modules because every section of the file is read in one place.
 """
 
 from __future__ import annotations

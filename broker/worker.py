@@ -21,12 +21,7 @@ class Worker:
     """Runs until `stop` is set; what is leased is finished first."""
 
     def __init__(
-        self,
-        pipeline: Pipeline,
-        queue: Queue,
-        telemetry: Telemetry,
-        *,
-        batch: int,
+        self, pipeline: Pipeline, queue: Queue, telemetry: Telemetry, *, batch: int
     ) -> None:
         self._pipeline = pipeline
         self._queue = queue

@@ -14,7 +14,7 @@ from broker import mapping_sets
 from broker.cli import held_codes, output, setup
 from broker.cli.people import By
 from broker.database.engine import reading
-from broker.errors import CarnetError, MappingError, SetupError
+from broker.errors import MappingError, SetupError
 from broker.mapping import code_tables
 from broker.pipeline import CODE_HELD
 from broker.records import coverage, holds
@@ -48,7 +48,7 @@ def list_(
     ledger = setup.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = coverage.codes(connection, table=table)
-        waiting = holds.held(connection, CODE_HELD)
+        waiting = holds.waiting(connection, CODE_HELD)
     if json:
         for one in found:
             output.tell(one)
@@ -62,7 +62,7 @@ def list_(
                 for one in found
             ],
         )  # fmt: skip
-        output.aside().print(f"{len(found)} codes; {len(waiting)} messages wait for a translation")
+        output.aside().print(f"{len(found)} codes; {waiting} messages wait for a translation")
     raise typer.Exit(output.FOUND if found else output.GOOD)
 
 
@@ -94,17 +94,17 @@ def map_(
     ledger = setup.open_ledger(config)
     path = held_codes.file_of(ledger, table)
     row = code_tables.Translation(code, target, system, to_system, display, comment=comment)
-    before = path.read_text(encoding="utf-8")
+    before = path.read_bytes()
     try:
-        after = code_tables.with_row(before, row)
+        after = code_tables.with_row(before.decode(), row)
     except MappingError as error:
         raise SetupError(error.code, where=f"{table} {error.where}", reason=error.reason) from error
     now = datetime.now(UTC)
-    path.write_text(after, encoding="utf-8")
+    path.write_bytes(after.encode())
     try:
         done = mapping_sets.activate(ledger.engine, ledger.settings.mappings.folders, by, now)
-    except CarnetError:
-        path.write_text(before, encoding="utf-8")
+    except BaseException:
+        path.write_bytes(before)
         raise
     released = held_codes.release(ledger, {table: [code]}, by, now)
     if json:

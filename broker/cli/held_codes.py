@@ -59,7 +59,9 @@ def release(
     with writing(ledger.engine) as connection:
         for table, codes in translated.items():
             coverage.forget_codes(connection, table, codes)
-        found = holds.release(connection, holds.held(connection, CODE_HELD), now, "command")
+        found: list[holds.Held] = []
+        while some := holds.release(connection, holds.held(connection, CODE_HELD), now, "command"):
+            found += some
         trail.write(
             connection,
             [

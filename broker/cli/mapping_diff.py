@@ -19,7 +19,7 @@ from broker.errors import ParseError, SetupError
 from broker.mapper import Mapper
 from broker.mapping import catalogue
 from broker.mapping.comparison import Change, Kind, Seen, changes
-from broker.mapping_sets import sets_folder, unpacked
+from broker.mapping_sets import kept, sets_folder
 from broker.records import mapping_sets, message_detail, messages_reading
 from broker.settings import Settings
 
@@ -140,9 +140,9 @@ def in_use(given: Settings) -> Sequence[Path]:
         ledger = setup.Ledger(given)
         with reading(ledger.engine) as connection:
             active = mapping_sets.active(connection)
-            files = mapping_sets.files(connection, active.hash) if active is not None else None
-        if active is not None and files is not None:
-            return unpacked(files, sets_folder(given.site.data_folder) / active.hash[:16])
+            if active is not None:
+                folder = sets_folder(given.site.data_folder)
+                return kept(connection, active.hash, folder) or given.mappings.folders
     return given.mappings.folders
 
 

@@ -59,15 +59,6 @@ def tell(value: Any) -> None:
     sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
 
 
-def tell_bytes(body: bytes) -> None:
-    """One message on standard output, byte for byte and a line end; on a screen, CR shows as line ends too."""
-    sys.stdout.flush()
-    if sys.stdout.isatty():
-        body = body.replace(b"\r", b"\n")
-    sys.stdout.buffer.write(body.rstrip(b"\n") + b"\n")
-    sys.stdout.buffer.flush()
-
-
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table with plain cells; columns whose name begins with `#` are numbers."""
     if title:

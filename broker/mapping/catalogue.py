@@ -15,29 +15,28 @@ from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
-from broker.document import Document
 from broker.errors import SetupError
 from broker.mapping import outbound, outbound_fhir
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
-from broker.mapping.apply import ANY_TYPE, Compiled, Entry, Mapper
+from broker.mapping.apply import ANY_TYPE, Compiled, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, Suspects, reads_of
-from broker.mapping.inherit import extended_file, flatten, merge_fields, without
+from broker.mapping.entries import compile_entries
+from broker.mapping.inherit import extended_file, flatten
 from broker.mapping.language import MappingFile, TableRef, groups_of, read
 from broker.mapping.outbound import Outbound
 from broker.mapping.outbound_fhir import Adjusting
 from broker.mapping.outbound_set import Writers
 from broker.mapping.paths import SourceFormat, TreeFormat
-from broker.mapping.problems import Place, Problems
+from broker.mapping.problems import Problems
 from broker.mapping.run import Context, Coverage, Mapped
 from broker.mapping.selection import types_of
 from broker.mapping.source_cda import CdaSource
 from broker.mapping.source_document import DocumentSource
 from broker.mapping.source_fhir import FhirSource
 from broker.mapping.source_hl7v2 import Hl7v2Source
-from broker.mapping.strict_yaml import Block, Text
 from broker.mapping.tables import Table
 from broker.mapping.values import PARIS, Zone
 
@@ -293,7 +292,7 @@ class _Loader:
         compiler = Compiler(source, tables, self.problems, unmapped.value if unmapped else "keep")
         chooser = Compiler(selector, tables, self.problems)
         applies = chooser.condition(file.applies_when, selector.root)
-        entries = _entries(file, compiler, self.problems)
+        entries = compile_entries(file, compiler, self.problems)
         reads = Reads()
         if isinstance(source, Hl7v2Source) and isinstance(selector, Hl7v2Source):
             places = source.compiler.reads | selector.compiler.reads
@@ -356,65 +355,3 @@ def _mapping_files(root: Path) -> list[Path]:
 def _in_tests(path: Path, root: Path) -> bool:
     parts = path.relative_to(root).parts[:-1] if path.is_relative_to(root) else ()
     return any(part.endswith(".tests") or part == "rules" for part in parts)
-
-
-def _entries(file: MappingFile, compiler: Compiler, problems: Problems) -> tuple[Entry, ...]:
-    if not file.documents:
-        if file.document is None:
-            problems.add(file.place, "E122", f"mapping '{file.name}' makes no document")
-            return ()
-        root = compiler.source.root
-        pairs, _ = compiler.pairs(file.document, Document, root, "")
-        return (Entry("document", compiler.filled(pairs)),)
-    return tuple(_entry(block, file, compiler, problems) for block in file.documents)
-
-
-def _entry(block: Block, file: MappingFile, compiler: Compiler, problems: Problems) -> Entry:
-    def text(key: str) -> Text | None:
-        value = block.items.get(key)
-        return value if isinstance(value, Text) else None
-
-    chain = compiler.source.root
-    scopes = None
-    each = text("each")
-    if each is not None and (path := compiler.path(each, chain)) is not None:
-        chain, scopes = path.chain, path.scopes
-    when = text("when")
-    test = compiler.condition(when, chain) if when is not None else None
-    fields = block.items.get("fields")
-    own = fields if isinstance(fields, Block) else Block(block.place)
-    name = text("name")
-    allow_none = text("allow_none")
-    is_optional = allow_none is not None and allow_none.value == "true"
-    embedded = text("embedded")
-    if embedded is None:
-        merged = merge_fields(without(file.document, block, problems), own, problems) or own
-        pairs, _ = compiler.pairs(merged, Document, chain, "")
-        return Entry(name.value if name else "", compiler.filled(pairs), scopes, test, is_optional)
-    plain, appended = _without_plus(own)
-    common, _ = compiler.pairs(file.document or Block(block.place), Document, chain, "")
-    pairs, _ = compiler.pairs(plain, Document, chain, "")
-    path = compiler.path(embedded, chain)
-    return Entry(
-        name.value if name else "",
-        compiler.filled(pairs),
-        scopes,
-        test,
-        is_optional,
-        embedded=path,
-        common=compiler.filled(common),
-        appended=appended,
-    )
-
-
-def _without_plus(fields: Block) -> tuple[Block, frozenset[str]]:
-    """The fields of an embedding entry, and which of them append to the embedded document's own."""
-    out = Block(fields.place)
-    appended = set()
-    for name, key in fields.keys.items():
-        plain = name.rstrip("+")
-        if plain != name:
-            appended.add(plain)
-        place = Place(key.place.file, key.place.line, key.place.column, key.place.width)
-        out.put(Text(plain, place), fields.items[name])
-    return out, frozenset(appended)

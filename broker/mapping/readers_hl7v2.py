@@ -1,6 +1,7 @@
 """Reading HL7v2 segments: the closures HL7v2 paths are made of. For `paths_hl7v2`.
 
 A reader takes (run, node) and gives raw texts: still escaped, still with the separators below their level.
+Longer than other modules because each way of reading a segment is a closure of its own, written out for speed.
 """
 
 from __future__ import annotations

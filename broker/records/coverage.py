@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
 
 from broker.database import bulk
 from broker.database.schema import coverage, unmapped_code
@@ -146,12 +146,11 @@ def codes(connection: Connection, *, table: str | None = None) -> list[UnmappedC
 
 def forget_codes(connection: Connection, table: str, codes: Iterable[str]) -> None:
     """Take codes that were translated off the list."""
-    for code in codes:
-        connection.execute(
-            unmapped_code.delete().where(
-                unmapped_code.c.code_table == table, unmapped_code.c.code == code
-            )
-        )
+    rows = [{"gone": code} for code in codes]
+    if rows:
+        t = unmapped_code.c
+        statement = unmapped_code.delete().where(t.code_table == table, t.code == bindparam("gone"))
+        connection.execute(statement, rows)
 
 
 _INSTANTS = {

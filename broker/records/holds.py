@@ -10,13 +10,16 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from broker.database import bulk
 from broker.database.schema import message
 from broker.database.types import to_micros
 from broker.records import lanes, tallies
 from broker.values import Lane, Seq, State
+
+AT_ONCE = 10_000
+"""Messages of one round: each of their numbers is a parameter of a statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,20 @@ class Held:
     lane: Lane
 
 
-def held(connection: Connection, reason: str, *, limit: int = 10_000) -> list[Held]:
-    """The messages held for a reason, oldest first."""
+def waiting(connection: Connection, reason: str) -> int:
+    """How many messages are held for a reason."""
+    found = connection.execute(select(func.count()).where(*_held_for(reason)))
+    return int(found.scalar_one())
+
+
+def held(connection: Connection, reason: str) -> list[Held]:
+    """The oldest messages held for a reason, in order; at most as many as one round of `release` takes."""
     m = message.c
     rows = connection.execute(
         select(m.seq, m.id, m.source, m.day, m.lane)
-        .where(m.state == int(State.HELD), m.state < 10, m.reason == reason)
+        .where(*_held_for(reason))
         .order_by(m.seq)
-        .limit(limit)
+        .limit(AT_ONCE)
     )
     return [Held(Seq(r.seq), str(r.id), r.source, r.day, Lane(r.lane)) for r in rows]
 
@@ -66,6 +75,11 @@ def release(connection: Connection, found: list[Held], now: datetime, writer: st
     tallies.tally(connection, counts, writer)
     lanes.unhold(connection, {one.lane for one in released})
     return released
+
+
+def _held_for(reason: str) -> tuple[ColumnElement[bool], ...]:
+    m = message.c
+    return m.state == int(State.HELD), m.state < 10, m.reason == reason
 
 
 def _still_held(connection: Connection, found: list[Held]) -> set[int]:

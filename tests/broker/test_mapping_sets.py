@@ -15,19 +15,22 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DatabaseError
 
 from broker import app, mapping_sets, settings
+from broker.cli import held_codes, setup
 from broker.contracts import Work
-from broker.database.engine import reading
+from broker.database.engine import reading, writing
 from broker.envelope import Envelope
-from broker.errors import SetupError
+from broker.errors import SetupError, TransientError
 from broker.intake import Intake
 from broker.mapping import catalogue
 from broker.pipeline import Pipeline
-from broker.records import coverage
+from broker.records import coverage, holds
 from broker.records import mapping_sets as used
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
+from broker.values import State
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -283,7 +286,8 @@ def test_a_table_that_was_changed_by_hand_releases_what_waits_for_it_when_it_is_
 
 def test_a_translation_that_breaks_the_set_is_taken_back(site: Site) -> None:
     mapping_sets.activate(site.engine, [site.mappings], "engineer", NOW)
-    before = site.table.read_text(encoding="utf-8")
+    site.table.write_bytes(site.table.read_bytes().replace(b"\n", b"\r\n"))
+    before = site.table.read_bytes()
     expected = site.oru.parent / "oru.tests" / "01-local-codes.expect.yaml"
     expected.write_text(
         expected.read_text(encoding="utf-8").replace("2951-2", "0000-0"), encoding="utf-8"
@@ -294,7 +298,40 @@ def test_a_translation_that_breaks_the_set_is_taken_back(site: Site) -> None:
 
     assert code == 2
     assert "mapping.tests_failed" in site.remarks
-    assert site.table.read_text(encoding="utf-8") == before
+    assert site.table.read_bytes() == before
+
+
+def test_however_many_messages_wait_for_a_code_all_are_released(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = [
+        result(f"C{n}", "GLU").replace(b"SPEC0042", b"SPEC%d" % n).replace(b"LOUISE", b"LOU%d" % n)
+        for n in range(3)
+    ]
+    site.pipeline().process([one.id for one in site.receive(*bodies)])
+    assert [state for _, state, _ in site.states()] == [4, 4, 4]
+    monkeypatch.setattr(holds, "AT_ONCE", 2)
+
+    released = held_codes.release(setup.Ledger(site.settings), {}, "engineer", NOW)
+
+    assert released == 3
+    assert {state for _, state, _ in site.states()} == {int(State.RECEIVED)}
+
+
+def test_what_was_seen_is_kept_while_it_cannot_be_written(site: Site) -> None:
+    pipeline = site.pipeline()
+    pipeline.process([one.id for one in site.receive(result("C1"))])
+    with writing(site.engine) as connection:
+        connection.execute(text("ALTER TABLE coverage RENAME TO away"))
+    with pytest.raises((DatabaseError, TransientError)):
+        pipeline.note_seen(at_once=True)
+    with writing(site.engine) as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO coverage"))
+
+    pipeline.note_seen(at_once=True)
+
+    with reading(site.engine) as connection:
+        assert coverage.looked_at(connection) == 1
 
 
 def test_what_no_rule_reads_is_counted_by_source_and_mapping_without_values(site: Site) -> None:
@@ -342,8 +379,7 @@ def test_two_sets_side_by_side_are_listed_with_the_active_one_first(site: Site) 
     assert [msgspec.json.decode(line)["active"] for line in said.splitlines()] == [True, False]
 
 
-def test_a_ledger_from_elsewhere_is_not_needed(tmp_path: Path) -> None:
-    """The packed files of a set are the same bytes whenever they are packed."""
+def test_the_same_files_are_packed_to_the_same_bytes_whenever(tmp_path: Path) -> None:
     folder = tmp_path / "mappings"
     shutil.copytree(PROJECT / "mappings" / "sites", folder)
 

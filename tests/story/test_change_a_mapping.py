@@ -16,7 +16,7 @@ from broker.mapping import catalogue
 from tests.faults import load
 from tests.story.site import PROJECT, Site
 
-MESSAGES = 5_000
+MESSAGES = 8_000
 CONNECTIONS = 64
 _SITE = """mapping: sites/mine/adt
 version: {version}
