@@ -20,6 +20,7 @@ Suspect = tuple[int, str, frozenset[int] | None]
 """A field number, its path, and the components of it that are read (None: not one)."""
 
 _MOST_FIELDS = 128
+_MOST_SEGMENTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def reads_of(
 class Suspects(dict[str, tuple[Suspect, ...]]):
     """By segment name, the fields that a rule reads in part or not at all; worked out when a segment is first met.
 
-    For fast mode, which looks at nothing else: what a mapping reads whole needs no look.
+    For fast mode, which looks at nothing else: what a mapping reads whole needs no look. Names are the sender's, so
+    only so many are remembered.
     """
 
     def __init__(self, reads: Reads, ignored: Collection[str]) -> None:
@@ -66,13 +68,15 @@ class Suspects(dict[str, tuple[Suspect, ...]]):
     def __missing__(self, name: str) -> tuple[Suspect, ...]:
         read = {} if name in self._ignored else self._reads.components.get(name, {})
         numbers = () if name in self._ignored else range(1, _MOST_FIELDS)
-        self[name] = found = tuple(
+        found = tuple(
             (number, f"{name}-{number}", read.get(number))
             for number in numbers
             if 0 not in read.get(number, ())
             and not _is_structure(name, number)
             and f"{name}-{number}" not in self._ignored
         )
+        if len(self) < _MOST_SEGMENTS:
+            self[name] = found
         return found
 
 

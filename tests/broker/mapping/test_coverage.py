@@ -8,7 +8,7 @@ from engine import CONTEXT, MSH, mapped, mapping_set
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.mapping.coverage import reads_of, unread
+from broker.mapping.coverage import Suspects, reads_of, unread, unread_fast
 from broker.parsing import hl7v2
 
 MSH_FIELDS = "ignore:\n  - path: MSH\n    reason: not looked at here\n"
@@ -94,3 +94,14 @@ def test_a_message_that_becomes_nothing_on_purpose_keeps_nothing(tmp_path: Path)
     message = hl7v2.parse(f"{MSH}\rNTE|1||x".encode())
 
     assert mapping_set(tmp_path, rules).apply(message, CONTEXT).documents == []
+
+
+def test_names_of_segments_that_nobody_knows_fill_no_memory() -> None:
+    suspects = Suspects(reads_of([("PID", 3, 0)]), ())
+    names = [f"Z{a}{b}" for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZ" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]
+    body = MSH.encode() + b"".join(f"\r{name}|1|odd".encode() for name in names)
+
+    found = unread_fast(hl7v2.parse(body), suspects, ())
+
+    assert [path for path in found if path.endswith("-2")] == [f"{name}-2" for name in names]
+    assert len(suspects) < len(names)
