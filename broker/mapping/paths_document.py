@@ -107,8 +107,6 @@ class _Parser:
     def _unknown(self, name: str, kind: Any, known: list[str]) -> PathError:
         owner = getattr(kind, "__name__", str(kind))
         hint = did_you_mean(name, known)
-        if not _fields(kind):
-            return PathError(f"a {owner} has no field '{name}'", self.i, hint, "E502")
         return PathError(f"{owner} has no field '{name}'", self.i, hint, "E502")
 
     def _selector(self, target: Target) -> list[Step]:
