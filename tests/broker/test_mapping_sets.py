@@ -13,9 +13,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import msgspec
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DatabaseError
 
 from broker import app, mapping_sets, settings
 from broker.cli import held_codes, setup
@@ -323,7 +323,7 @@ def test_what_was_seen_is_kept_while_it_cannot_be_written(site: Site) -> None:
     pipeline.process([one.id for one in site.receive(result("C1"))])
     with writing(site.engine) as connection:
         connection.execute(text("ALTER TABLE coverage RENAME TO away"))
-    with pytest.raises((DatabaseError, TransientError)):
+    with pytest.raises((TransientError, psycopg.Error)):
         pipeline.note_seen(at_once=True)
     with writing(site.engine) as connection:
         connection.execute(text("ALTER TABLE away RENAME TO coverage"))
