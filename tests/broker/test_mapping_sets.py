@@ -312,9 +312,12 @@ def test_however_many_messages_wait_for_a_code_all_are_released(
     assert [state for _, state, _ in site.states()] == [4, 4, 4]
     monkeypatch.setattr(holds, "AT_ONCE", 2)
 
-    released = held_codes.release(setup.Ledger(site.settings), {}, "engineer", NOW)
+    ledger = setup.Ledger(site.settings)
+    try:
+        assert held_codes.release(ledger, {}, "engineer", NOW) == 3
+    finally:
+        ledger.engine.dispose()
 
-    assert released == 3
     assert {state for _, state, _ in site.states()} == {int(State.RECEIVED)}
 
 
