@@ -25,13 +25,16 @@ from broker.mapping.extras import extras
 from broker.mapping.paths import Path, SourceFormat, TreeFormat
 from broker.mapping.presence import Fill, no_values
 from broker.mapping.run import ENGINE, Context, Coverage, Mapped, Node, Run
-from broker.mapping.selection import Types, message_type
+from broker.mapping.selection import Kind, Types, kind_of, message_type
 from broker.mapping.systems import Systems
 from broker.mapping.values import PARIS, Zone
 
 ANY_TYPE = Types()
 MAX_TYPES = 500
 """How many message types are remembered; there are some 150, and a sender can invent more."""
+MAX_KINDS = 1000
+LONGEST_KIND = 50
+"""How many kinds of messages are remembered, and up to which length of MSH-9."""
 _SELECTED_BY = {"hl7v2": "MSH-9", "cda": "ClinicalDocument/templateId", "fhir-r4": "resourceType"}
 
 
@@ -51,7 +54,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A mapping ready to run."""
+    """A mapping ready to run. by_kind: whether it applies to all messages of one `Kind` or to none."""
 
     name: str
     version: str
@@ -71,6 +74,7 @@ class Compiled:
     decimal_comma: bool = False
     midnight_is_unknown: bool = False
     types: Types = ANY_TYPE
+    by_kind: bool = False
     keep_unread: bool = False
 
 
@@ -92,6 +96,7 @@ class Mapper:
         for compiled in mappings.values():
             self._by_format.setdefault(compiled.format, []).append(compiled)
         self._by_type: dict[str, list[Compiled]] = {}
+        self._by_kind: dict[Kind, Compiled] = {}
         self._refs = {
             c.name: MappingRef(name=c.name, version=c.version, set=set_hash, engine=ENGINE)
             for c in mappings.values()
@@ -143,8 +148,21 @@ class Mapper:
 
     def select(self, run: Run, parsed: Any) -> Compiled:
         """The mapping that applies; of several, the one that extends the others."""
-        format_name = parsed.format_name
+        kind = kind_of(run, parsed) if parsed.format_name == "hl7v2" else None
+        if kind is None:
+            return self._selected(run, parsed, self._candidates(run, parsed))
+        known = self._by_kind.get(kind)
+        if known is not None:
+            return known
         candidates = self._candidates(run, parsed)
+        found = self._selected(run, parsed, candidates)
+        if all(c.by_kind for c in candidates) and not run.issues and len(kind[0]) < LONGEST_KIND:
+            if len(self._by_kind) >= MAX_KINDS:
+                self._by_kind.clear()
+            self._by_kind[kind] = found
+        return found
+
+    def _selected(self, run: Run, parsed: Any, candidates: list[Compiled]) -> Compiled:
         roots: dict[type, Any] = {}
         chosen = []
         for compiled in candidates:
@@ -157,7 +175,7 @@ class Mapper:
             covered = frozenset().union(*(c.ancestors for c in chosen))
             chosen = [c for c in chosen if c.name not in covered]
         if not chosen:
-            where = _SELECTED_BY.get(format_name, "message")
+            where = _SELECTED_BY.get(parsed.format_name, "message")
             raise MappingError("mapping.none", where=where, reason="no mapping applies")
         if len(chosen) > 1:
             names = ", ".join(sorted(c.name for c in chosen))

@@ -32,7 +32,7 @@ from broker.mapping.outbound_set import Writers
 from broker.mapping.paths import SourceFormat, TreeFormat
 from broker.mapping.problems import Problems
 from broker.mapping.run import Context, Coverage, Mapped
-from broker.mapping.selection import types_of
+from broker.mapping.selection import looks_at_kind_only, types_of
 from broker.mapping.source_cda import CdaSource
 from broker.mapping.source_document import DocumentSource
 from broker.mapping.source_fhir import FhirSource
@@ -316,6 +316,7 @@ class _Loader:
             decimal_comma=_default(file, "decimal_comma") == "accept",
             midnight_is_unknown=_default(file, "midnight_is_unknown") == "true",
             types=types_of(file.applies_when.value) if file.source == "hl7v2" else ANY_TYPE,
+            by_kind=file.source == "hl7v2" and looks_at_kind_only(file.applies_when.value),
             keep_unread=_default(file, "keep_unread") == "true",
         )
 

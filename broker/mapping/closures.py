@@ -6,8 +6,7 @@ For `compile`, which decides which of them a rule needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -26,8 +25,7 @@ Rule = Callable[[Any, Any], Any]
 Rule3 = Callable[[Any, Any, Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class RuleInfo:
+class RuleInfo(NamedTuple):
     """What a rule number of the provenance stands for. `comment` is its author's, and never a value."""
 
     number: int
@@ -245,25 +243,29 @@ def translated_coded(shape: Rule3, table: Table, policy: str, source: str) -> Ru
     return translated
 
 
-def locate(run: Run, since: int, place: str, source: str, target: str) -> None:
+def locate(run: Run, since: int, info: RuleInfo) -> None:
     """Give the issues that a shape noted their rule and places."""
     fresh = run.issues[since:]
     del run.issues[since:]
     for issue in fresh:
         if not issue.rule:
             issue = msgspec.structs.replace(
-                issue, rule=place, source_path=issue.source_path or source, target_path=target
+                issue,
+                rule=str(info.place),
+                source_path=issue.source_path or info.source,
+                target_path=info.target,
             )
         if issue not in run.issues:
             run.issues.append(issue)
 
 
-def miss(run: Run, needed: str, info: RuleInfo, place: str) -> None:
+def miss(run: Run, needed: str, info: RuleInfo) -> None:
     if needed == "true":
         reason = f"needed for {info.target}" + (f": {info.comment}" if info.comment else "")
         raise MappingError("mapping.required", where=info.source, reason=reason)
     if needed == "warn":
-        run.issue("warning", "missing", rule=place, source=info.source, target=info.target)
+        rule = str(info.place)
+        run.issue("warning", "missing", rule=rule, source=info.source, target=info.target)
 
 
 def indexed(at: str, run: Run) -> str:

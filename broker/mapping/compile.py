@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -58,7 +58,7 @@ from broker.mapping.heads import Heads, worth_trying
 from broker.mapping.language import RULE_KEYWORDS
 from broker.mapping.lines import is_text, joined, lines_of
 from broker.mapping.outbound_shapes import ElementType, FieldType, has_code, translated
-from broker.mapping.paths import Path, PathError, Shape, SourceFormat
+from broker.mapping.paths import Field, Path, PathError, Shape, SourceFormat
 from broker.mapping.presence import Fill, Needs, Pair, concatenated, filled, needs
 from broker.mapping.problems import Place, Problems, did_you_mean
 from broker.mapping.run import DELETED, MAX_VALUES, Null, Run, remembered
@@ -247,6 +247,8 @@ class Compiler:
         return fill
 
     def _needs(self, item: Item, chain: Any) -> Needs | None:
+        if self.source.present is not None:
+            return None  # a tree, whose rules are told by heads
         return needs(
             item,
             lambda text: self.path(text, chain),
@@ -264,13 +266,9 @@ class Compiler:
             items = self._items(item, target, chain, at, key)
             distinct = isinstance(item, Block) and is_true(item, "distinct")
 
-            def many(run: Run, scope: Any) -> Any:
-                found = items(run, scope)
-                if found.__class__ is Null or not found:
-                    return found or None
-                return tuple(without_repeats(found)) if distinct else tuple(found)
-
-            return self._remembered(self._finished(many, item, target, at), item, chain)
+            return self._remembered(
+                self._finished_many(items, item, target, at, distinct), item, chain
+            )
         text = simple_source(item)
         if text is not None:
             return self._simple(text, item, target, chain, at)
@@ -279,28 +277,40 @@ class Compiler:
 
     def _remembered(self, rule: Rule, item: Item, chain: Any) -> Rule:
         """A rule that translates one field, as one that remembers its translations."""
-        if not isinstance(item, Block) or not set(item.items) <= _TRANSLATION:
-            return rule
-        text = item.items.get("from")
-        if "table" not in item.items or not isinstance(text, Text):
+        if not isinstance(item, Block):
             return rule
         number = len(self.rules) - 1
-        path = self.path(text, chain)
-        if path is None or path.direct is None:
-            return rule
-        return remembered_rule(rule, path.direct, number)
+        template, text = item.items.get("template"), item.items.get("from")
+        field = None
+        if isinstance(template, Text) and set(item.items) <= {"template", "comment"}:
+            field = self._codes_of_one_field(template, chain)
+        elif isinstance(text, Text) and "table" in item.items and set(item.items) <= _TRANSLATION:
+            path = self.path(text, chain)
+            field = path.direct if path is not None else None
+        return remembered_rule(rule, field, number) if field is not None else rule
+
+    def _codes_of_one_field(self, template: Text, chain: Any) -> Field | None:
+        """The field that a template puts codes of together, where there is but one."""
+        repeats = getattr(self.source, "repeats", None)
+        fields = set()
+        for piece in re.findall(r"\{([^{}]*)\}", template.value):
+            path = self.path(Text(piece, template.place), chain)
+            if repeats is None or path is None or path.direct is None or not repeats(path, str):
+                return None
+            fields.add(replace(path.direct, component=0))
+        return fields.pop() if len(fields) == 1 else None
 
     def _simple(self, text: Text, item: Item, target: Target, chain: Any, at: str) -> Rule:
         """The common rule, one path into one value: read, shaped and finished in one closure."""
         block = item if isinstance(item, Block) else None
         if block is not None:
             self._check_keywords(block)
-        info, fallback, needed, place = self._ending(item, target, at)
+        info, fallback, needed = self._ending(item, target, at)
         path = self._read(text, target, block, chain, is_one=True)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, block)
-        one, number, source = path.one, info.number, info.source
+        one, number = path.one, info.number
 
         def simple(run: Run, scope: Any) -> Any:
             raw = one(run, scope)
@@ -312,11 +322,11 @@ class Compiler:
                 issues = len(run.issues)
                 value = shape(run, raw, scope)
                 if len(run.issues) != issues:
-                    locate(run, issues, place, source, at)
+                    locate(run, issues, info)
             if value is None:
                 if fallback is None:
                     if needed:
-                        miss(run, needed, info, place)
+                        miss(run, needed, info)
                     return None
                 value = fallback
             elif value.__class__ is Null:
@@ -326,7 +336,7 @@ class Compiler:
             return value
 
         if path.direct is not None and path.every is None and fallback is None and not needed:
-            take = _taker(path, shape, info, place, at)
+            take = _taker(path, shape, info, at)
             repeats = getattr(self.source, "repeats", None)
             if repeats is not None and repeats(path, target.type):
                 take = remembered_take(take, info.number)
@@ -342,12 +352,12 @@ class Compiler:
         if text is None:
             return None
         block = item if isinstance(item, Block) else None
-        info, fallback, needed, place = self._ending(item, target, at)
+        info, fallback, needed = self._ending(item, target, at)
         path = self._read(text, target, block, chain, is_one=False)
         if path is None:
             return gives_nothing
         shape = self._shaped(path, text, target, block)
-        alls, number, source = path.all, info.number, info.source
+        alls, number = path.all, info.number
         distinct = block is not None and is_true(block, "distinct")
         every = path.every
 
@@ -365,7 +375,7 @@ class Compiler:
                 else:
                     out.append(value)
             if len(run.issues) != issues:
-                locate(run, issues, place, source, at)
+                locate(run, issues, info)
             if not out:
                 if null is not None:
                     note_null(run, at, null)
@@ -377,7 +387,7 @@ class Compiler:
             value = items(run, alls(run, scope), scope)
             if value is None:
                 if needed:
-                    miss(run, needed, info, place)
+                    miss(run, needed, info)
                 elif fallback is not None:
                     run.trail.append((number, run.at))
                     return fallback
@@ -761,18 +771,27 @@ class Compiler:
 
     def _finished(self, rule: Rule, item: Item, target: Target, at: str) -> Rule:
         """A rule with its default, its `required`, its provenance, and its nulls noted."""
-        info, fallback, needed, place = self._ending(item, target, at)
+        info, fallback, needed = self._ending(item, target, at)
         number = info.number
+        if isinstance(item, Block) and not is_rule(item):
+
+            def block(run: Run, scope: Any) -> Any:
+                value = rule(run, scope)
+                if value is not None:
+                    run.trail.append((number, run.at))
+                return value
+
+            return block
 
         def finished(run: Run, scope: Any) -> Any:
             issues = len(run.issues)
             value = rule(run, scope)
             if len(run.issues) != issues:
-                locate(run, issues, place, info.source, at)
+                locate(run, issues, info)
             if value is None:
                 if fallback is None:
                     if needed:
-                        miss(run, needed, info, place)
+                        miss(run, needed, info)
                     return None
                 value = fallback
             elif value.__class__ is Null:
@@ -783,8 +802,36 @@ class Compiler:
 
         return finished
 
-    def _ending(self, item: Item, target: Target, at: str) -> tuple[RuleInfo, Any, str, str]:
-        """(what the rule is, its default, its `required`, its place)."""
+    def _finished_many(
+        self, items: Rule, item: Item, target: Target, at: str, distinct: bool
+    ) -> Rule:
+        """As `_finished`, of a rule that gives a list: a tuple, or None where it is empty."""
+        info, fallback, needed = self._ending(item, target, at)
+        number = info.number
+
+        def finished(run: Run, scope: Any) -> Any:
+            issues = len(run.issues)
+            found = items(run, scope)
+            if len(run.issues) != issues:
+                locate(run, issues, info)
+            if found.__class__ is Null:
+                note_null(run, at, found)
+                return None
+            if found:
+                value = tuple(without_repeats(found)) if distinct else tuple(found)
+            elif fallback is not None:
+                value = fallback
+            else:
+                if needed:
+                    miss(run, needed, info)
+                return None
+            run.trail.append((number, run.at))
+            return value
+
+        return finished
+
+    def _ending(self, item: Item, target: Target, at: str) -> tuple[RuleInfo, Any, str]:
+        """(what the rule is, its default, its `required`)."""
         info = RuleInfo(
             len(self.rules),
             at,
@@ -806,7 +853,7 @@ class Compiler:
                 self._add(
                     required.place, "E120", f"required: '{needed}' is unknown", "true or warn"
                 )
-        return info, fallback, needed, str(item.place)
+        return info, fallback, needed
 
     def _default(self, item: Block) -> Text | None:
         """The rule's default, or what its table in block form gives where there is nothing to look up."""
@@ -821,11 +868,9 @@ class Compiler:
         self.problems.add(place, code, message, hint)
 
 
-def _taker(
-    path: Path, shape: Shape, info: RuleInfo, place: str, at: str
-) -> Callable[[Run, str, Any], Any]:
+def _taker(path: Path, shape: Shape, info: RuleInfo, at: str) -> Callable[[Run, str, Any], Any]:
     """What a simple rule does with the text of its field, which is there."""
-    narrow, number, source = path.narrow, info.number, info.source
+    narrow, number = path.narrow, info.number
 
     def take(run: Run, raw: Any, scope: Any) -> Any:
         raw = narrow(run, raw)
@@ -837,7 +882,7 @@ def _taker(
         issues = len(run.issues)
         value = shape(run, raw, scope)
         if len(run.issues) != issues:
-            locate(run, issues, place, source, at)
+            locate(run, issues, info)
         if value is None:
             return None
         if value.__class__ is Null:

@@ -6,8 +6,9 @@ Paths only, never values. Section 10 of the language. What only says which rule 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree
@@ -21,6 +22,8 @@ _TEXT = ""
 
 _MOST_STEPS = 6
 """So many steps an ignored path `//steps` has at most."""
+_MOST_PATHS = 8192
+"""So many paths and names are remembered; a sender can invent more."""
 
 Reads = dict[Any, set[str]]
 """Element to the attributes read of it; `_TEXT` for its text."""
@@ -29,12 +32,13 @@ Reads = dict[Any, set[str]]
 class Traced:
     """An element that notes which of its attributes and texts are read. Stands in for lxml's, in coverage mode only."""
 
-    __slots__ = ("_all", "_element", "_reads")
+    __slots__ = ("_all", "_element", "_reads", "_seen")
 
     def __init__(self, element: Any, reads: Reads, known: dict[Any, Traced]) -> None:
         self._element = element
         self._reads = reads
         self._all = known
+        self._seen: set[str] | None = None
         known[element] = self
 
     def beside(self, element: Any) -> Traced:
@@ -42,12 +46,10 @@ class Traced:
         found = self._all.get(element)
         return Traced(element, self._reads, self._all) if found is None else found
 
-    def _note(self, element: Any, name: str) -> None:
-        names = self._reads.get(element)
-        if names is None:
-            self._reads[element] = {name}
-        else:
-            names.add(name)
+    def _noted(self) -> set[str]:
+        """What was read of this element so far."""
+        seen = self._seen = self._reads.setdefault(self._element, set())
+        return seen
 
     @property
     def tag(self) -> Any:
@@ -57,13 +59,13 @@ class Traced:
     @property
     def text(self) -> str | None:
         """The text before the first child, noted."""
-        self._note(self._element, _TEXT)
+        (self._seen or self._noted()).add(_TEXT)
         text: str | None = self._element.text
         return text
 
     def get(self, name: str, default: Any = None) -> Any:
         """An attribute, noted."""
-        self._note(self._element, name)
+        (self._seen or self._noted()).add(name)
         return self._element.get(name, default)
 
     def keys(self) -> list[str]:
@@ -85,8 +87,9 @@ class Traced:
 
     def itertext(self) -> Iterator[str]:
         """Every text below, noted."""
+        reads = self._reads
         for inner in self._element.iter(etree.Element):
-            self._note(inner, _TEXT)
+            reads.setdefault(inner, set()).add(_TEXT)
         return iter(self._element.itertext(etree.Element))
 
     def verbatim(self) -> Any:
@@ -99,7 +102,12 @@ class Traced:
         return self.iterchildren(etree.Element)
 
     def __getitem__(self, children: slice) -> list[Traced]:
-        return [self.beside(e) for e in self._element[children] if isinstance(e.tag, str)]
+        known, reads = self._all, self._reads
+        return [
+            known.get(e) or Traced(e, reads, known)
+            for e in self._element[children]
+            if e.tag.__class__ is str
+        ]
 
     def __len__(self) -> int:
         return len(self._element)
@@ -141,14 +149,27 @@ def unread(message: Any, reads: Reads, ignored: frozenset[str]) -> Iterator[str]
     yield from listing.found
 
 
+@lru_cache(maxsize=64)
+def _ignoring(ignored: frozenset[str]) -> Callable[[str], bool]:
+    """Whether a path, or its last steps, are ignored. Documents of a kind have the same paths: they are remembered."""
+    anywhere = {path[2:] for path in ignored if path.startswith("//")}
+
+    @lru_cache(maxsize=_MOST_PATHS)
+    def is_ignored(path: str) -> bool:
+        steps = path.split("/")
+        return path in ignored or any(
+            "/".join(steps[-n:]) in anywhere for n in range(1, min(len(steps), _MOST_STEPS) + 1)
+        )
+
+    return is_ignored
+
+
 class _Listing:
     """One walk over a document; paths are met again and again, so what holds of one is remembered."""
 
     def __init__(self, reads: Reads, ignored: frozenset[str]) -> None:
         self._reads = reads
-        self._ignored = ignored
-        self._anywhere = {path[2:] for path in ignored if path.startswith("//")}
-        self._known: dict[str, bool] = {}
+        self.is_ignored = _ignoring(ignored)
         self.found: list[str] = []
         self._read = _with_ancestors(e for e, names in reads.items() if _is_read(e, names))
 
@@ -184,17 +205,6 @@ class _Listing:
             if name not in seen and not name.startswith(_XSI) and name not in _POINTS
         ]
 
-    def is_ignored(self, path: str) -> bool:
-        """Whether the path, or its last steps, are ignored."""
-        known = self._known.get(path)
-        if known is None:
-            steps = path.split("/")
-            known = self._known[path] = path in self._ignored or any(
-                "/".join(steps[-n:]) in self._anywhere
-                for n in range(1, min(len(steps), _MOST_STEPS) + 1)
-            )
-        return known
-
     def _says(self, element: Any, path: str) -> bool:
         """Whether an element of which nothing was read has anything that is not ignored."""
         if _local(element.tag) in _STRUCTURE or self.is_ignored(path):
@@ -223,9 +233,7 @@ def _with_ancestors(elements: Iterable[Any]) -> set[Any]:
 
 def _is_read(element: Any, names: set[str]) -> bool:
     """Whether something the element has, and not only something it might have had, was read."""
-    return any(name in names for name in element.keys()) or (  # noqa: SIM118 - lxml's keys()
-        _TEXT in names and _own_text(element)
-    )
+    return not names.isdisjoint(element.keys()) or (_TEXT in names and _own_text(element))
 
 
 def _own_text(element: Any) -> bool:
@@ -239,5 +247,6 @@ def _own_text(element: Any) -> bool:
     return False
 
 
+@lru_cache(maxsize=_MOST_PATHS)
 def _local(tag: str) -> str:
     return str(tag).rpartition("}")[2]

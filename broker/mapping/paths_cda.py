@@ -22,7 +22,8 @@ from broker.mapping.paths_cda_steps import (
     first_of,
     has_template,
     relative,
-    text_of,
+    texts_of,
+    trimmed,
     up,
     walk,
 )
@@ -66,10 +67,7 @@ class _Parser:
             alls, one = attribute(steps, elements, name)
         else:
             alls, one = elements, first_of(steps, elements)
-
-        def texts(run: Any, scope: Any) -> list[str]:
-            return [t for t in map(text_of, alls(run, scope)) if t]
-
+        texts = trimmed(alls) if name else texts_of(alls)
         kind = "attribute" if name else "element"
         return Path(self.text, one, alls, texts, elements, None, kind, head=self.head)
 

@@ -45,7 +45,8 @@ def kids(run: Any, element: Any) -> dict[str, Any]:
 
 def children_of(run: Any, element: Any, tag: str) -> list[Any]:
     """The children of one tag; not to be changed."""
-    found = kids(run, element).get(tag)
+    known = run.kids.get(element)
+    found = (kids(run, element) if known is None else known).get(tag)
     if found is None:
         return _NONE
     return found if found.__class__ is list else [found]
@@ -57,13 +58,23 @@ _LEAF: dict[str, Any] = {}
 
 def text_of(raw: Any) -> str:
     """A value as a condition sees it: an attribute, or what an element says in its usual attribute or text."""
-    if isinstance(raw, str):
-        return raw.strip()
-    for name in ("value", "code", "extension", "root"):
-        found = raw.get(name)
-        if found:
-            return str(found).strip()
+    if raw.__class__ is str:
+        return str(raw).strip()
+    get = raw.get
+    found = get("value") or get("code") or get("extension") or get("root")
+    if found:
+        return str(found).strip()
     return "".join(raw.itertext()).strip()
+
+
+def texts_of(alls: All) -> All:
+    """The elements of a path as a condition sees them, those that say something."""
+    return lambda run, scope: [text for e in alls(run, scope) if (text := text_of(e))]
+
+
+def trimmed(alls: All) -> All:
+    """The values of an attribute as a condition sees them."""
+    return lambda run, scope: [text for v in alls(run, scope) if (text := v.strip())]
 
 
 class Children:
@@ -78,22 +89,26 @@ class Children:
         tag = self.tag
         if len(found) == 1:
             return children_of(run, found[0], tag)
-        return [child for element in found for child in children_of(run, element, tag)]
+        known = run.kids
+        out: list[Any] = []
+        for element in found:
+            near = (known.get(element) or kids(run, element)).get(tag)
+            if near is None:
+                continue
+            if near.__class__ is list:
+                out += near
+            else:
+                out.append(near)
+        return out
 
 
-def walk(steps: list[Elements]) -> Callable[[Any, Any], list[Any]]:
+def walk(steps: list[Elements]) -> All:
     """The steps of a path as one function of (run, scope)."""
-    if len(steps) == 1 and isinstance(steps[0], Children):
-        tag = steps[0].tag
-
-        def children(run: Any, scope: Any) -> list[Any]:
-            known = run.kids.get(scope)
-            found = (kids(run, scope) if known is None else known).get(tag)
-            if found is None:
-                return _NONE
-            return found if found.__class__ is list else [found]
-
-        return children
+    tags = _tags_of(steps)
+    if len(tags) == 1:
+        return _children(tags[0])
+    if len(tags) == 2:
+        return _grandchildren(*tags)
 
     def elements(run: Any, scope: Any) -> list[Any]:
         found = [scope]
@@ -106,16 +121,47 @@ def walk(steps: list[Elements]) -> Callable[[Any, Any], list[Any]]:
     return elements
 
 
+def _tags_of(steps: list[Elements]) -> list[str]:
+    """The names of a path that only goes from children to children; empty for any other."""
+    tags = [step.tag for step in steps if isinstance(step, Children)]
+    return tags if len(tags) == len(steps) else []
+
+
+def _children(tag: str) -> All:
+    def children(run: Any, scope: Any) -> list[Any]:
+        known = run.kids.get(scope)
+        found = (kids(run, scope) if known is None else known).get(tag)
+        if found is None:
+            return _NONE
+        return found if found.__class__ is list else [found]
+
+    return children
+
+
+def _grandchildren(outer: str, inner: str) -> All:
+    step = Children(inner)
+
+    def grandchildren(run: Any, scope: Any) -> list[Any]:
+        known = run.kids.get(scope)
+        found = (kids(run, scope) if known is None else known).get(outer)
+        if found is None:
+            return _NONE
+        return step(run, found) if found.__class__ is list else children_of(run, found, inner)
+
+    return grandchildren
+
+
 def first_of(steps: list[Elements], alls: All) -> One:
     """The first element of a path; of one child's name, what most rules read, without a list on the way."""
-    if len(steps) != 1 or not isinstance(steps[0], Children):
+    tags = _tags_of(steps)
+    if len(tags) != 1:
 
         def first(run: Any, scope: Any) -> Any:
             found = alls(run, scope)
             return found[0] if found else None
 
         return first
-    tag = steps[0].tag
+    (tag,) = tags
 
     def only(run: Any, scope: Any) -> Any:
         known = run.kids.get(scope)
@@ -226,14 +272,21 @@ _TEMPLATE = f"{{{V3}}}templateId"
 
 
 def has_template(oid: str) -> Callable[[Any, Any], bool]:
-    return lambda run, element: any(
-        template.get("root") == oid for template in children_of(run, element, _TEMPLATE)
-    )
+    def has(run: Any, element: Any) -> bool:
+        for template in children_of(run, element, _TEMPLATE):  # noqa: SIM110 - half the cost of any()
+            if template.get("root") == oid:
+                return True
+        return False
+
+    return has
 
 
 def relative(
     steps: list[Elements], attribute: str, operator: str, wanted: str | None
 ) -> Callable[[Any, Any], bool]:
+    if attribute and len(steps) <= 1 and operator:
+        return _of_attribute(steps, attribute, operator == "=", wanted)
+
     def values(run: Any, element: Any) -> list[str]:
         found = [element]
         for step in steps:
@@ -247,3 +300,20 @@ def relative(
     if operator == "!=":
         return lambda run, element: wanted not in values(run, element)
     return lambda run, element: bool(values(run, element))
+
+
+def _of_attribute(
+    steps: list[Elements], attribute: str, is_equal: bool, wanted: str | None
+) -> Test:
+    """`@root='…'` and `code/@code='…'`, what most tests are: no list of values on the way."""
+    if not steps:
+        return lambda _run, element: ((element.get(attribute) or None) == wanted) is is_equal
+    (step,) = steps
+
+    def test(run: Any, element: Any) -> bool:
+        for near in step(run, [element]):
+            if (near.get(attribute) or None) == wanted:
+                return is_equal
+        return not is_equal
+
+    return test

@@ -174,9 +174,13 @@ def repetition_test(
     if m is None:
         raise PathError("a test on a repetition reads '.component'", offset)
     component, subcomponent = (int(g or 0) for g in m.groups())
-    return lambda run, raw: (
-        (text_of(run, part_of(run, raw, component, subcomponent), 1) == wanted) is equal
-    )
+
+    def test(run: Any, raw: str) -> bool:
+        if wanted not in raw and run.escape not in raw:  # it stands nowhere, nor is it spelt
+            return not equal
+        return (text_of(run, part_of(run, raw, component, subcomponent), 1) == wanted) is equal
+
+    return test
 
 
 def repetitions_of(
@@ -199,7 +203,9 @@ def repetitions_of(
                 continue
             reps = [raw] if whole or run.repetition not in raw else split(run, raw, name, field)
             if tests:
-                out += [r for r in reps if r and all(t(run, r) for t in tests)]
+                for test in tests:
+                    reps = [r for r in reps if r and test(run, r)]
+                out += reps
             elif every:
                 out += reps
             elif last:

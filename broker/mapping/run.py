@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
+
 from broker.document import Attachment, Document, Issue
 from broker.errors import MappingError
 from broker.mapping.systems import NONE, Systems
@@ -34,9 +36,8 @@ class Null:
 DELETED = Null()
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What the engine is given from outside, since it reads no clock and no socket.
+class Context(msgspec.Struct, frozen=True):
+    """What the engine is given from outside, since it reads no clock and no socket. Holds health data: never log it.
 
     document_id: the id of the nth document of this message; `ids_from` derives them from the message's own id
     body: the message's bytes, when a document received directly is to be its own main attachment
@@ -52,9 +53,12 @@ class Context:
     original_sha256: str = ""
     original_size: int = 0
     media: str = ""
-    body: bytes = field(default=b"", repr=False)
-    parsers: Mapping[str, Callable[[bytes], Any]] = field(default_factory=dict)
+    body: bytes = b""
+    parsers: Mapping[str, Callable[[bytes], Any]] = {}
     clock: Callable[[], float] | None = None
+
+    def __repr__(self) -> str:
+        return f"Context(source={self.source!r}, original_sha256={self.original_sha256!r})"
 
 
 def ids_from(message_id: str) -> Callable[[int], str]:

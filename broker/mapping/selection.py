@@ -1,18 +1,24 @@
 """Which mappings can apply to a message at all, by its message type: most conditions need not be tried. For `apply`.
 
 Sound and not complete: a mapping left out is one whose condition cannot hold; of those that remain, the condition
-decides.
+decides. What it decides is remembered for messages of one kind where it looks at nothing else.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from broker.mapping.conditions import ConditionError, tokens
+from broker.mapping.conditions import ConditionError, paths_in, tokens
 from broker.mapping.readers_hl7v2 import text_of
 
 TYPE_PATH = "MSH-9.1"
+
+
+Kind = tuple[str, frozenset[str]]
+"""MSH-9 as it stands, and the names of the segments: what most conditions decide by."""
+_OF_KIND = re.compile(r"MSH-9(\.\d+)*|[A-Z][A-Z0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,19 @@ def types_of(condition: str) -> Types:
             elif sign in {"!=", "not in"}:
                 never |= values
     return Types(only, never)
+
+
+def looks_at_kind_only(condition: str) -> bool:
+    """Whether messages of one `Kind` are all the same to a condition."""
+    return all(_OF_KIND.fullmatch(path) for path in paths_in(condition))
+
+
+def kind_of(run: Any, message: Any) -> Kind | None:
+    """The kind of a message; None where the same text may mean something else, or where looking is noted."""
+    if not run.is_standard or run.is_watched:
+        return None
+    fields = message.segments[0].fields
+    return fields[9] if len(fields) > 9 else "", run.present
 
 
 def message_type(run: Any, message: Any) -> str:

@@ -9,7 +9,7 @@ Source: HL7 v2.5.1 chapter 2A (data types); French use of CX, XCN and XON from I
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from broker.document import (
     Address,
@@ -112,31 +112,52 @@ def _authority(run: Any, text: str) -> tuple[str, str]:
     return leaf(run, sub[0]), leaf(run, sub[1]) if len(sub) > 1 else ""
 
 
-def _identifier(
-    run: Any,
-    value: str,
-    namespace: str,
-    universal: str,
-    type_code: str,
-    start: When | None = None,
-    end: When | None = None,
-) -> Identifier | None:
-    if not value:
-        return None
-    system, kind, plain = run.systems.identify(universal or namespace, value)
+class _Issuer(NamedTuple):
+    """What an identifier has of who gave it: everything but its value and its dates."""
+
+    name: str
+    kind: str
+    oid: str
+    uri: str
+    authority_name: str
+    type_code: str
+
+
+def _issuer(namespace: str, universal: str, type_code: str) -> _Issuer:
     is_oid = universal[:2] in {"1.", "2.", "0."}
     is_uri = "://" in universal or universal[:4] == "urn:"
-    return Identifier(
-        value=plain,
-        system=system,
-        kind=kind or _kind(type_code, namespace),
+    return _Issuer(
+        name=universal or namespace,
+        kind=_kind(type_code, namespace),
         oid=universal if is_oid else "",
         uri=universal if is_uri else "",
         authority_name=namespace if is_oid or is_uri or not universal else (namespace or universal),
         type_code=type_code,
+    )
+
+
+def _issued(
+    run: Any, value: str, issuer: _Issuer, start: When | None = None, end: When | None = None
+) -> Identifier:
+    name, kind, oid, uri, authority_name, type_code = issuer
+    system, known_kind, plain = run.systems.identify(name, value)
+    return Identifier(
+        value=plain,
+        system=system,
+        kind=known_kind or kind,
+        oid=oid,
+        uri=uri,
+        authority_name=authority_name,
+        type_code=type_code,
         start=start,
         end=end,
     )
+
+
+def _identifier(
+    run: Any, value: str, namespace: str, universal: str, type_code: str
+) -> Identifier | None:
+    return _issued(run, value, _issuer(namespace, universal, type_code)) if value else None
 
 
 _KINDS = {"IDNPS": "", "IDNST": "", "FINEG": "FINESS", "FINEJ": "FINESS"}
@@ -148,12 +169,30 @@ def _kind(type_code: str, namespace: str) -> str:
     return _KINDS.get(type_code, type_code)
 
 
+_ISSUERS: dict[tuple[str, str], _Issuer] = {}
+"""By the data type, or for a CX the mapping's default authority, and the text behind the value: a site has few of them."""
+_MOST_ISSUERS = 1024
+_LONGEST_ISSUER = 200
+
+
+def _remember(run: Any, level: int, key: tuple[str, str], issuer: _Issuer) -> None:
+    """Where the same text always means the same, and nothing about it was to be noted."""
+    if run.is_standard and not level and len(key[1]) < _LONGEST_ISSUER and run.escape not in key[1]:
+        if len(_ISSUERS) >= _MOST_ISSUERS:
+            _ISSUERS.clear()
+        _ISSUERS[key] = issuer
+
+
 def cx(run: Any, raw: str, level: int) -> Identifier | None:
     """CX: value, authority (4, or the mapping's default), type (5), dates (7, 8)."""
-    p = parts(run, raw, level)
-    value = leaf(run, p[0])
+    value, _, behind = raw.partition(run.subcomponent if level else run.component)
+    value = leaf(run, value)
     if not value:
         return None
+    key = (run.assigning_authority, behind)
+    if run.is_standard and not level and (known := _ISSUERS.get(key)) is not None:
+        return _issued(run, value, known)
+    p = parts(run, raw, level)
     n = len(p)
     namespace, universal = _authority(run, p[3]) if n > 3 else ("", "")
     if not namespace and not universal:
@@ -161,13 +200,25 @@ def cx(run: Any, raw: str, level: int) -> Identifier | None:
     type_code = leaf(run, p[4]) if n > 4 else ""
     start = when(run, leaf(run, p[6]), 2) if n > 6 and p[6] else None
     end = when(run, leaf(run, p[7]), 2) if n > 7 and p[7] else None
-    return _identifier(run, value, namespace, universal, type_code, start, end)
+    issuer = _issuer(namespace, universal, type_code)
+    if start is None and end is None:
+        _remember(run, level, key, issuer)
+    return _issued(run, value, issuer, start, end)
 
 
 def ei(run: Any, raw: str, level: int) -> Identifier | None:
     """EI: value, namespace, universal id."""
+    value, _, behind = raw.partition(run.subcomponent if level else run.component)
+    value = leaf(run, value)
+    if not value:
+        return None
+    key = ("EI", behind)
+    if run.is_standard and not level and (known := _ISSUERS.get(key)) is not None:
+        return _issued(run, value, known)
     p = parts(run, raw, level)
-    return _identifier(run, _get(run, p, 0), _get(run, p, 1), _get(run, p, 2), "")
+    issuer = _issuer(_get(run, p, 1), _get(run, p, 2), "")
+    _remember(run, level, key, issuer)
+    return _issued(run, value, issuer)
 
 
 def eip(run: Any, raw: str, level: int) -> Identifier | None:

@@ -15,6 +15,7 @@ from broker.mapping.tables import Table
 from broker.mapping.types_hl7v2 import can_be
 
 _REPEATING = (Coded, When, Person, Organization, Range, Location)
+_REPEATING_TYPES = frozenset({"HD", "ID", "IS", "PT", "VID"})
 
 
 class Hl7v2Source:
@@ -69,7 +70,7 @@ class Hl7v2Source:
 
     def repeats(self, path: Path, wanted: Any) -> bool:
         """Whether values come again and again, so that it pays to remember them: codes, times, places, people of a site."""
-        return wanted in _REPEATING or path.type == "HD"
+        return wanted in _REPEATING or path.type in _REPEATING_TYPES
 
     def _remembered(self, wanted: Any, shape: Typed, level: int) -> Shape:
         """One memory for a data type, whichever fields it is read from."""

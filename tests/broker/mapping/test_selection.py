@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from broker.mapping.catalogue import load
 from broker.mapping.run import Run
-from broker.mapping.selection import Types, types_of
+from broker.mapping.selection import Types, looks_at_kind_only, types_of
 from broker.parsing import hl7v2
 
 MAPPINGS = Path(__file__).resolve().parents[3] / "mappings"
@@ -34,6 +34,21 @@ SET = load(MAPPINGS)
 )
 def test_only_what_every_message_must_satisfy_narrows(condition: str, types: Types) -> None:
     assert types_of(condition) == types
+
+
+@pytest.mark.parametrize(
+    ("condition", "is_so"),
+    [
+        ("MSH-9.1 = 'ADT' and MSH-9.2 != 'A17' and PID is present", True),
+        ("MSH-9.1 = 'ADT' and MSH-4.1 = 'HOPITAL_ESSAI'", False),
+        ("PID is present and PID-3 is present", False),
+        ("MSH-91 = '1'", False),
+    ],
+)
+def test_a_verdict_is_remembered_where_messages_of_one_kind_are_the_same(
+    condition: str, is_so: bool
+) -> None:
+    assert looks_at_kind_only(condition) is is_so
 
 
 _TYPES = st.sampled_from(
