@@ -25,6 +25,13 @@ from broker.mapping import catalogue
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that may stop the shared RabbitMQ runs when no other test needs it."""
+    for item in items:
+        if "rabbit_node" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def sets_compiled_once() -> Iterator[None]:
     """Compile a mapping set once for the whole run: it never changes, and a process of Carnet loads it once too."""
