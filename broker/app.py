@@ -15,11 +15,13 @@ from random import Random
 import uvloop
 from sqlalchemy import Engine
 
-from broker import installation, mapping_sets, plugins, rendering
-from broker.contracts import Queue, QueueOptions, Source
+from broker import courier_journal, installation, mapping_sets, plugins, rendering
+from broker.circuit import Circuit
+from broker.contracts import Adapter, Destination, Queue, QueueOptions, Source, Verifiable
+from broker.courier_journal import Journal
 from broker.database import migrate
 from broker.database.engine import open_engine
-from broker.delivery import Courier
+from broker.delivery import Courier, Manner
 from broker.document import Document
 from broker.errors import SetupError
 from broker.hand_over import HandOver
@@ -28,6 +30,7 @@ from broker.mapping import catalogue
 from broker.pipeline import Pipeline
 from broker.rules import decide, routing
 from broker.schedule import Schedule
+from broker.settings import Destination as DestinationSettings
 from broker.settings import Settings
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
@@ -182,21 +185,27 @@ def _courier(
 ) -> None:
     installed = plugins.adapters()
     threads = []
+    boot = courier_journal.this_boot()
     for name, destination in settings.destinations.items():
-        make = installed[destination.adapter].destination
-        if make is None:
-            raise SetupError("adapter.no_destination", where=f"destination.{name}.adapter")
         queue = open_queue(settings)
+        made = _destination(name, destination, installed)
+        random = Random()  # noqa: S311 - jitter, not a secret
         courier = Courier(
             name,
-            make(name, destination.options),
+            made,
+            Manner(
+                retry=destination.retry,
+                is_idempotent=destination.idempotent,
+                is_verifiable=destination.verifiable,
+                pause=destination.pause,
+            ),
+            Circuit(destination.circuit, random.random),
+            Journal(settings.site.data_folder / "couriers" / f"{name}.journal", boot),
             engine=engine,
             queue=queue,
-            policy=destination.retry,
-            is_idempotent=destination.idempotent,
             telemetry=telemetry,
             clock=utc_now,
-            random=Random(),  # noqa: S311 - jitter, not a secret
+            random=random,
         )
         threads.append(threading.Thread(target=_serve_one, args=(courier, queue, stop), name=name))
     for thread in threads:
@@ -204,6 +213,23 @@ def _courier(
     ready({})
     for thread in threads:
         thread.join()
+
+
+def _destination(
+    name: str, settings: DestinationSettings, installed: Mapping[str, Adapter]
+) -> Destination:
+    """Raises: SetupError when the adapter sends nothing, or cannot be asked what the settings say it can."""
+    make = installed[settings.adapter].destination
+    if make is None:
+        raise SetupError("adapter.no_destination", where=f"destination.{name}.adapter")
+    made = make(name, settings.options)
+    if settings.verifiable and not isinstance(made, Verifiable):
+        raise SetupError(
+            "adapter.not_verifiable",
+            where=f"destination.{name}.verifiable",
+            reason=f"'{settings.adapter}' cannot ask a partner what it has",
+        )
+    return made
 
 
 def _serve_one(courier: Courier, queue: Queue, stop: threading.Event) -> None:

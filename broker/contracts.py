@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from broker.envelope import Envelope, Receipt
 from broker.values import Lane
@@ -50,6 +50,18 @@ class Destination(Protocol):
 
     def deliver(self, envelope: Envelope) -> Receipt: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Verifiable(Protocol):
+    """A destination that can be asked whether it has a message, where nobody knows if it arrived.
+
+    Called as `deliver` is, with the envelope that may have been delivered. Returns the receipt of what the partner
+    has, or None: it has no such message. Raises TransientError when the question could not be asked or was not
+    answered.
+    """
+
+    def verify(self, envelope: Envelope) -> Receipt | None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,64 @@
 """A courier: takes owed deliveries of one destination, sends them in the order of their lanes, keeps every answer.
 
-One thread and one connection a destination. A request is sent as it was prepared before the first attempt; what
-comes back is kept with the attempt. An unknown outcome is shown as unknown unless the destination is idempotent.
+One thread and one connection a destination. The database is asked and told once a batch; what happens in between
+stands in the courier's journal, so that a crash leaves doubt about the delivery in hand alone. A request is sent as it
+was prepared before the first attempt; what comes back is kept with the attempt. An unknown outcome is shown as unknown,
+unless the destination is idempotent or can be asked what it has.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from broker import retry
 from broker.audit import trail
-from broker.contracts import Destination, Lease, Queue
+from broker.circuit import Circuit
+from broker.contracts import Destination, Lease, Queue, Verifiable
+from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
-from broker.records import outbox
+from broker.records import destinations, outbox, tallies
+from broker.records.outbox import Due, Ended
 from broker.telemetry import Telemetry
 
 _WAIT = timedelta(milliseconds=500)
 _AWAY = timedelta(seconds=2)
 _BEHIND = timedelta(seconds=1)
+_TELL_EVERY = 0.25
+"""Seconds after which the database is told what was sent meanwhile."""
+_LONGEST = 5.0
+"""Seconds of sending after which what is left of a batch is put down: a lease is not kept for ever."""
+_GONE = timedelta(minutes=1)
+"""A delivery in the hands of an unknown courier for so long is in nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted:
-    """One attempt's end: what is known of it, and when to try again if ever."""
+class Manner:
+    """How a destination wants to be sent to: its settings, as far as a courier has to know them."""
 
-    due: outbox.Due
-    number: int
-    started_at: datetime
-    ended_at: datetime
-    outcome: str
-    code: str = ""
-    place: str = ""
-    receipt: Receipt | None = None
-    next_try_at: datetime | None = None
+    retry: retry.Policy
+    is_idempotent: bool = False
+    is_verifiable: bool = False
+    pause: timedelta = timedelta(0)
+    batch: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An attempt that ended, for the database: of which message, owed since when (None: of a courier before)."""
+
+    message_id: str
+    created_at: datetime | None
+    ended: Ended
 
 
 class Courier:
@@ -50,168 +68,362 @@ class Courier:
         self,
         name: str,
         destination: Destination,
+        manner: Manner,
+        circuit: Circuit,
+        journal: Journal,
         *,
         engine: Engine,
         queue: Queue,
-        policy: retry.Policy,
-        is_idempotent: bool,
         telemetry: Telemetry,
         clock: Callable[[], datetime],
         random: Random,
-        batch: int = 50,
     ) -> None:
         self._name = name
         self._topic = f"outbound.{name}"
         self._destination = destination
+        self._manner = manner
+        self._circuit = circuit
+        self._journal = journal
         self._engine = engine
         self._queue = queue
-        self._policy = policy
-        self._is_idempotent = is_idempotent
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
-        self._batch = batch
+        self._untold: dict[int, _Told] = {}
+        self._unbegun: set[int] = set()
+        self._is_told_again = False
+        self._sent_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
+        """Send until `stop` is set. What the courier before left behind comes first."""
+        recovered = False
         try:
             while not stop.is_set():
                 try:
-                    lease = self._queue.take(self._topic, self._batch, _WAIT)
-                    if lease is not None:
-                        self._serve(lease, stop)
+                    if not recovered:
+                        self._recover()
+                        recovered = True
+                    self._tell()
+                    self._turn(stop)
                 except TransientError as error:
                     self._telemetry.emit("queue_unavailable", topic=self._topic, code=error.code)
                     stop.wait(_AWAY.total_seconds())
         finally:
             self._destination.close()
+            self._journal.close()
 
-    def _serve(self, lease: Lease, stop: threading.Event) -> None:
-        """Send what is due among the leased, lane by lane; what waits behind an earlier delivery comes back later."""
+    def _turn(self, stop: threading.Event) -> None:
+        """One lease, if the destination is not to be left alone."""
+        alone = self._circuit.wait(self._clock())
+        if alone:
+            stop.wait(min(alone, _WAIT).total_seconds())
+            return
+        limit = 1 if self._circuit.is_open else self._manner.batch
+        lease = self._queue.take(self._topic, limit, _WAIT)
+        if lease is not None:
+            self._serve(lease, limit, stop)
+
+    # --- one lease ------------------------------------------------------------------------------------------------
+
+    def _serve(self, lease: Lease, limit: int, stop: threading.Event) -> None:
+        """Send what may go of the leased, lane by lane; what has to wait comes back later."""
         remaining = {work.id for work in lease.work}
-        self._face_interrupted(sorted(remaining))
-        later: dict[timedelta, list[int]] = {}
-        while remaining and not stop.is_set():
-            with reading(self._engine) as connection:
-                due = outbox.heads(connection, self._name, sorted(remaining))
-            if not due:
+        waits: dict[int, timedelta] = {}
+        goes_on = True
+        while goes_on and remaining and not stop.is_set():
+            with writing(self._engine) as connection:
+                claimed = outbox.claim(
+                    connection,
+                    self._name,
+                    sorted(remaining),
+                    self._journal.identity,
+                    self._clock(),
+                    limit,
+                )
+                bodies = outbox.bodies_of(connection, claimed)
+            if not claimed:
                 break
-            for item in due:
-                attempted = self._attempt(item)
-                remaining.discard(item.id)
-                if attempted.next_try_at is not None:
-                    wait = max(attempted.next_try_at - self._clock(), _BEHIND)
-                    later.setdefault(wait, []).append(item.id)
+            self._telemetry.emit_many("attempt_started", len(claimed), destination=self._name)
+            ended, goes_on = self._send_all(claimed, bodies, stop)
+            for one in ended:
+                remaining.discard(one.delivery_id)
+                if one.next_try_at is not None:
+                    waits[one.delivery_id] = max(one.next_try_at - self._clock(), _BEHIND)
+        self._settle(lease, remaining, waits)
+
+    def _settle(self, lease: Lease, remaining: set[int], waits: dict[int, timedelta]) -> None:
+        """Give the lease back: what waits or is still open comes again, the rest is done."""
+        self._face_interrupted(remaining)
         with reading(self._engine) as connection:
             still_open = outbox.unsettled(connection, sorted(remaining))
-        if still_open:
-            later.setdefault(_BEHIND, []).extend(sorted(still_open))
-        waiting = {number for numbers in later.values() for number in numbers}
+        behind = max(self._circuit.wait(self._clock()), _BEHIND)
+        waits |= dict.fromkeys(still_open, behind)
+        later: dict[timedelta, list[int]] = {}
+        for number, wait in sorted(waits.items()):
+            later.setdefault(wait, []).append(number)
         for wait, numbers in later.items():
             lease.again(numbers, wait)
-        lease.done([work.id for work in lease.work if work.id not in waiting])
+        lease.done([work.id for work in lease.work if work.id not in waits])
 
-    def _face_interrupted(self, ids: Sequence[int]) -> None:
-        """Deliveries that a courier died over: perhaps sent. Unknown, unless sending twice does no harm."""
-        if self._is_idempotent:
-            return
-        now = self._clock()
-        with writing(self._engine) as connection:
-            found = outbox.interrupted(connection, self._name, ids)
-            outbox.settle_many(
-                connection,
-                [
-                    outbox.Ended(
-                        delivery_id=item.id,
-                        destination=self._name,
-                        number=item.attempts,
-                        started_at=now,
-                        ended_at=now,
-                        outcome="unknown",
-                        code="delivery.interrupted",
-                    )
-                    for item in found
-                ],
-            )
-        if found:
-            self._telemetry.emit_many("outcome_unknown", len(found), destination=self._name)
+    def _send_all(
+        self, claimed: Sequence[Due], bodies: dict[int, tuple[bytes, str]], stop: threading.Event
+    ) -> tuple[list[Ended], bool]:
+        """(what was tried, whether more may be sent now). A lane stops at its first delivery that did not get through."""
+        self._journal.start()
+        self._unbegun |= {item.id for item in claimed}
+        begun = told = time.monotonic()
+        done: list[Ended] = []
+        stopped: set[tuple[int, str]] = set()
+        goes_on = True
+        for item in claimed:
+            now = time.monotonic()
+            if stop.is_set() or not goes_on or now - begun > _LONGEST:
+                goes_on = False
+                break
+            lane = (item.lane, item.recipient)
+            if lane in stopped:
+                continue
+            if not self._paced(stop):
+                break
+            ended = self._attempt(item, bodies.get(item.id))
+            done.append(ended)
+            if item.lane and (ended.next_try_at is not None or ended.outcome == "unknown"):
+                stopped.add(lane)
+            goes_on = not self._circuit.wait(self._clock())
+            if now - told > _TELL_EVERY:
+                self._tell(keeps=self._unbegun)
+                told = now
+        self._tell()
+        return done, goes_on
 
-    def _attempt(self, due: outbox.Due) -> Attempted:
-        number = due.attempts + 1
+    def _paced(self, stop: threading.Event) -> bool:
+        """Wait as long as the partner wants between two messages; False where the courier is to stop meanwhile."""
+        rest = self._sent_at + self._manner.pause.total_seconds() - time.monotonic()
+        return rest <= 0 or not stop.wait(rest)
+
+    # --- one attempt ----------------------------------------------------------------------------------------------
+
+    def _attempt(self, due: Due, content: tuple[bytes, str] | None) -> Ended:
         started = self._clock()
-        with writing(self._engine) as connection:
-            outbox.start_attempt(connection, due.id, number, started)
-            body, media = outbox.body_of(connection, due)
-        self._telemetry.emit("attempt_started", destination=self._name)
+        if content is None:
+            missing = PermanentError("content.missing", where="message_body")
+            return self._over(due, self._end(due, started, "refused", missing))
+        body, media = content
         envelope = Envelope(
             source=self._name,
             body=body,
             received_at=started,
             media=media,
-            keys={"delivery": str(due.id), "message_id": due.message_id},
+            keys={
+                "delivery": str(due.id),
+                "message_id": due.message_id,
+                "recipient": due.recipient,
+            },
         )
-        attempted = self._send(due, number, started, envelope)
-        with writing(self._engine) as connection:
-            self._note(connection, attempted)
-        self._telemetry.emit("attempt_ended", destination=self._name, outcome=attempted.outcome)
-        took = (attempted.ended_at - attempted.started_at).total_seconds()
-        self._telemetry.observe("delivery_seconds", took, destination=self._name)
-        return attempted
+        self._journal.begin(due.id, due.attempts)
+        self._unbegun.discard(due.id)
+        ended = self._over(due, self._send(due, started, envelope))
+        self._journal.end(ended)
+        self._sent_at = time.monotonic()
+        self._mark(ended)
+        return ended
 
-    def _send(
-        self, due: outbox.Due, number: int, started: datetime, envelope: Envelope
-    ) -> Attempted:
+    def _over(self, due: Due, ended: Ended) -> Ended:
+        self._unbegun.discard(due.id)
+        self._untold[due.id] = _Told(due.message_id, due.created_at, ended)
+        return ended
+
+    def _send(self, due: Due, started: datetime, envelope: Envelope) -> Ended:
+        if self._is_to_ask(due) and isinstance(self._destination, Verifiable):
+            try:
+                known = self._destination.verify(envelope)
+            except TransientError as error:
+                return self._later(due, started, "unknown", error)  # as much in doubt as before
+            if known is not None:
+                return self._sent(due, started, known, "delivery.verified")
         try:
             receipt = self._destination.deliver(envelope)
         except TransientError as error:
-            return self._later(due, number, started, "failed", error)
+            return self._later(due, started, "failed", error)
         except AmbiguousError as error:
-            if self._is_idempotent:
-                return self._later(due, number, started, "unknown", error)
-            self._telemetry.emit("outcome_unknown", destination=self._name)
-            return self._ended(due, number, started, "unknown", error)
+            if self._manner.is_idempotent or self._manner.is_verifiable:
+                return self._later(due, started, "unknown", error)
+            return self._end(due, started, "unknown", error)
         except PermanentError as error:
-            return self._ended(due, number, started, "refused", error)
-        return Attempted(due, number, started, self._clock(), "sent", receipt.code, receipt=receipt)
+            return self._end(due, started, "refused", error)
+        except Exception as error:  # noqa: BLE001 - a plug-in's defect: nobody knows what it did
+            unknown = AmbiguousError("delivery.adapter_failed", where=type(error).__name__)
+            return self._end(due, started, "unknown", unknown)
+        return self._sent(due, started, receipt, receipt.code)
 
-    def _later(
-        self, due: outbox.Due, number: int, started: datetime, outcome: str, error: CarnetError
-    ) -> Attempted:
-        ended = self._clock()
-        if retry.gives_up(self._policy, number, ended - due.created_at):
-            return Attempted(due, number, started, ended, "expired", error.code, error.where)
-        wait = retry.delay(self._policy, number, self._random.random)
-        return Attempted(
-            due, number, started, ended, outcome, error.code, error.where, next_try_at=ended + wait
+    def _is_to_ask(self, due: Due) -> bool:
+        return self._manner.is_verifiable and due.last_outcome == "unknown"
+
+    def _sent(self, due: Due, started: datetime, receipt: Receipt, code: str) -> Ended:
+        return Ended(
+            delivery_id=due.id,
+            destination=self._name,
+            number=due.attempts,
+            started_at=started,
+            ended_at=self._clock(),
+            outcome="sent",
+            code=code,
+            answer=receipt.answer,
+            keys=dict(receipt.keys),
         )
 
-    def _ended(
-        self, due: outbox.Due, number: int, started: datetime, outcome: str, error: CarnetError
-    ) -> Attempted:
-        return Attempted(due, number, started, self._clock(), outcome, error.code, error.where)
+    def _later(self, due: Due, started: datetime, outcome: str, error: CarnetError) -> Ended:
+        """Again after a while; given up by age or number, a delivery that may have arrived is unknown for good."""
+        policy = self._manner.retry
+        if retry.gives_up(policy, due.attempts, self._clock() - due.created_at):
+            return self._end(due, started, "unknown" if outcome == "unknown" else "expired", error)
+        wait = retry.delay(policy, due.attempts, self._random.random)
+        ended = self._end(due, started, outcome, error)
+        return replace(ended, next_try_at=ended.ended_at + wait)
 
-    def _note(self, connection: outbox.Connection, attempted: Attempted) -> None:
-        receipt = attempted.receipt
-        outbox.settle(
-            connection,
-            outbox.Ended(
-                delivery_id=attempted.due.id,
-                destination=self._name,
-                number=attempted.number,
-                started_at=attempted.started_at,
-                ended_at=attempted.ended_at,
-                outcome=attempted.outcome,
-                code=attempted.code,
-                place=attempted.place,
-                answer=receipt.answer if receipt is not None else b"",
-                next_try_at=attempted.next_try_at,
-            ),
+    def _end(self, due: Due, started: datetime, outcome: str, error: CarnetError) -> Ended:
+        return Ended(
+            delivery_id=due.id,
+            destination=self._name,
+            number=due.attempts,
+            started_at=started,
+            ended_at=self._clock(),
+            outcome=outcome,
+            code=error.code,
+            place=error.where,
         )
-        entry = trail.Entry(
-            act=f"delivery_{attempted.outcome}",
-            at=attempted.ended_at,
-            actor_kind="machine",
-            actor=self._name,
-            subject=attempted.due.message_id,
-            outcome=attempted.code,
+
+    def _mark(self, ended: Ended) -> None:
+        """Tell the circuit: an answer, whatever it says, shows that the partner is there."""
+        if ended.outcome in ("sent", "refused"):
+            if self._circuit.succeeded():
+                self._telemetry.emit("circuit_closed", destination=self._name)
+        elif self._circuit.failed(self._clock()):
+            self._telemetry.emit("circuit_opened", destination=self._name, code=ended.code)
+
+    # --- what is told to the database -----------------------------------------------------------------------------
+
+    def _tell(self, keeps: Collection[int] = ()) -> None:
+        """Note all that was sent and not noted yet, and put down what was not begun, but for what it `keeps`.
+
+        Raises: TransientError when the database is away: nothing is forgotten, and it is told before anything else.
+        """
+        put_down = self._unbegun.difference(keeps)
+        told = list(self._untold.values())
+        if not told and not put_down:
+            return
+        is_again, self._is_told_again = self._is_told_again, True
+        with writing(self._engine) as connection:
+            if is_again:
+                # The commit of the last time may have arrived, and only its answer have been lost.
+                ids = outbox.in_hand(connection, list(self._untold), self._journal.identity)
+                told = [one for one in told if one.ended.delivery_id in ids]
+            outbox.withdraw(connection, sorted(put_down), self._journal.identity)
+            self._note(connection, told, self._clock())
+        self._is_told_again = False
+        self._untold = {}
+        self._unbegun -= put_down
+        self._report(told)
+
+    def _report(self, told: Sequence[_Told]) -> None:
+        for outcome, n in Counter(one.ended.outcome for one in told).items():
+            self._telemetry.emit_many("attempt_ended", n, destination=self._name, outcome=outcome)
+        for_good = sum(o.ended.outcome == "unknown" and not o.ended.next_try_at for o in told)
+        self._telemetry.emit_many("outcome_unknown", for_good, destination=self._name)
+        took = [(one.ended.ended_at - one.ended.started_at).total_seconds() for one in told]
+        self._telemetry.observe_many("delivery_seconds", took, destination=self._name)
+
+    def _note(self, connection: Connection, told: Sequence[_Told], now: datetime) -> None:
+        ended = [one.ended for one in told]
+        if not ended:
+            return
+        outbox.note(connection, ended)
+        flows = Counter((self._name, _MEASURES[one.outcome]) for one in ended)
+        waited = [
+            (one.ended.ended_at - one.created_at).total_seconds() for one in told if one.created_at
+        ]
+        for measure, n in tallies.latency_measures("delivery", waited).items():
+            flows[(self._name, measure)] += n
+        tallies.flow(connection, flows, now, f"courier-{self._name}")
+        destinations.tell(connection, self._name, self._doing(ended), now)
+        entries = [
+            trail.Entry(
+                act=f"delivery_{one.ended.outcome}",
+                at=one.ended.ended_at,
+                actor_kind="machine",
+                actor=self._name,
+                subject=one.message_id,
+                outcome=one.ended.code,
+            )
+            for one in told
+        ]
+        trail.write(connection, entries, now)
+
+    def _doing(self, ended: Sequence[Ended]) -> destinations.Doing:
+        arrived = [one.ended_at for one in ended if one.outcome == "sent"]
+        failed = [one for one in ended if one.outcome != "sent"]
+        return destinations.Doing(
+            delivered_at=max(arrived, default=None),
+            error_code=failed[-1].code if failed else "",
+            error_at=failed[-1].ended_at if failed else None,
+            is_open=self._circuit.is_open,
+            consecutive_failures=self._circuit.failures,
         )
-        trail.write(connection, [entry], attempted.ended_at)
+
+    # --- what a courier before left behind ------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Take up what the courier before had in its hands, as far as the journal vouches for it."""
+        with reading(self._engine) as connection:
+            found = outbox.interrupted(connection, self._name)
+        left, now = self._journal.left, self._clock()
+        for one in found:
+            attempt = (one.id, one.attempts)
+            if one.claimed_by != self._journal.identity:
+                continue
+            if attempt in left.ended:
+                self._untold[one.id] = _Told(one.message_id, None, left.ended[attempt])
+            elif attempt in left.begun:
+                self._untold[one.id] = _Told(one.message_id, None, self._interrupted(one, now))
+            else:
+                self._unbegun.add(one.id)
+        self._tell()
+
+    def _face_interrupted(self, ids: Collection[int]) -> None:
+        """Of what could not be taken in hand: what is in hands nobody has heard of for a while was perhaps sent.
+
+        What seems to be in our own, and is not, was taken in a commit whose answer got lost: it was not begun.
+        """
+        if not ids:
+            return
+        now = self._clock()
+        with reading(self._engine) as connection:
+            found = outbox.interrupted(connection, self._name, sorted(ids))
+        for one in found:
+            if one.claimed_by == self._journal.identity:
+                self._unbegun.add(one.id)
+            elif now - one.claimed_at > _GONE:
+                self._untold[one.id] = _Told(one.message_id, None, self._interrupted(one, now))
+        self._tell()
+
+    def _interrupted(self, one: outbox.Interrupted, now: datetime) -> Ended:
+        can_go_on = self._manner.is_idempotent or self._manner.is_verifiable
+        return Ended(
+            delivery_id=one.id,
+            destination=self._name,
+            number=one.attempts,
+            started_at=one.claimed_at,
+            ended_at=now,
+            outcome="unknown",
+            code="delivery.interrupted",
+            next_try_at=now if can_go_on else None,
+        )
+
+
+_MEASURES = {
+    "sent": "delivered",
+    "failed": "failed",
+    "refused": "refused",
+    "expired": "expired",
+    "unknown": "unknown",
+}

@@ -89,6 +89,13 @@ EVENTS: dict[str, Event] = _catalogue(
     Event("owed", "debug", "a delivery is owed to a destination", ("destination",)),
     Event("attempt_started", "debug", "a delivery was begun", ("destination",)),
     Event("attempt_ended", "info", "a delivery ended", ("destination", "outcome")),
+    Event(
+        "circuit_opened",
+        "error",
+        "a destination fails and is left alone for a while",
+        ("destination",),
+    ),
+    Event("circuit_closed", "info", "a destination answers again", ("destination",)),
     Event("outcome_unknown", "error", "a delivery may or may not have arrived", ("destination",)),
     Event(
         "parked",
@@ -244,6 +251,29 @@ REASONS: dict[str, Words] = {
         "A courier ended in the middle of this delivery: it may or may not have arrived.",
         "Un envoi a été interrompu : on ne sait pas s'il est arrivé.",
         "Ask the receiver, then let the lane go on or send again.",
+    ),
+    "delivery.verified": Words(
+        "Nobody knew whether this delivery had arrived; the receiver was asked, and has it.",
+        "On ne savait pas si cet envoi était arrivé ; le destinataire, interrogé, l'a bien reçu.",
+    ),
+    "delivery.adapter_failed": Words(
+        "The adapter failed in a way it does not know: the delivery may or may not have arrived.",
+        "Le connecteur a échoué de façon imprévue : on ne sait pas si l'envoi est arrivé.",
+        "Ask the receiver, then let the lane go on or send again; report the adapter's defect.",
+    ),
+    "delivery.raced": Words(
+        "Two couriers took the same delivery in hand in one instant; it is tried again.",
+        "Deux facteurs ont pris le même envoi au même instant ; il sera repris.",
+    ),
+    "courier.journal": Words(
+        "The courier cannot write its journal, and sends nothing without it.",
+        "Le facteur ne peut pas tenir son journal et n'envoie rien sans lui.",
+        "Make room on the disk of the data folder, or make it writable.",
+    ),
+    "adapter.not_verifiable": Words(
+        "The settings say that this destination can be asked what it has; its adapter cannot ask.",
+        "La configuration dit que ce destinataire peut être interrogé ; son connecteur ne le peut pas.",
+        "Remove `verifiable`, or use an adapter that can.",
     ),
     "lane.behind": Words(
         "An earlier message of the same patient is not settled yet.",

@@ -11,12 +11,14 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import available_timezones
 
 import msgspec
 
+from broker.circuit import CircuitPolicy
 from broker.contracts import Adapter, QueuePlugin
 from broker.errors import SetupError
 from broker.retry import Policy
@@ -87,7 +89,10 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     sends: Sends
     mapping: str
     idempotent: bool
+    verifiable: bool
+    pause: timedelta
     retry: Policy
+    circuit: CircuitPolicy
     options: Any
 
     def __repr__(self) -> str:
@@ -276,7 +281,10 @@ def _destinations(
             sends=common.sends,
             mapping=common.mapping,
             idempotent=common.idempotent,
+            verifiable=common.verifiable,
+            pause=common.pause,
             retry=common.retry,
+            circuit=common.circuit,
             options=options,
         )
     return made

@@ -7,12 +7,14 @@ A line `name: text` in a docstring's `Fields:` block describes one setting; from
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from broker.circuit import CircuitPolicy
 from broker.retry import Policy
 
 _MOST_WORKERS = 8
@@ -205,14 +207,24 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
         sends: original (the message's own bytes), or each document as fhir or fhir-document (a FHIR R4 Bundle: transaction or document), hl7v2 (a message by an outbound mapping), cda (CDA R2; what came as a CDA stays as it is) or xdm (an IHE XDM archive of the CDA and its metadata)
         mapping: name of the outbound mapping (`out/hl7v2-mdm`); empty for the one whose applies_when holds
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
+        verifiable: true when the partner can be asked whether it has a message; an unknown outcome is then settled by asking
+        pause: how long to wait between two messages, for a partner that wants it
         retry: how failures are tried again
+        circuit: when a partner that fails again and again is left alone for a while
     """
 
     adapter: str
     sends: Sends = "original"
     mapping: str = ""
     idempotent: bool = False
+    verifiable: bool = False
+    pause: timedelta = timedelta(0)
     retry: Policy = Policy()
+    circuit: CircuitPolicy = CircuitPolicy()
+
+    def __post_init__(self) -> None:
+        if self.pause < timedelta(0):
+            raise ValueError("pause must not be negative")
 
 
 TABLES: dict[str, type[Table]] = {

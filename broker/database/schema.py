@@ -250,6 +250,9 @@ delivery = Table(
     Column("answer_code", String),
     Column("ins_used", String),
     Column("hops", SmallInteger, nullable=False, server_default="0"),
+    # The courier that has it in hand since then: one that died leaves its mark.
+    Column("claimed_by", String),
+    Column("claimed_at", Instant),
     Index(
         "ix_delivery_open",
         "destination",
@@ -285,6 +288,15 @@ attempt = Table(
     Column("peer", String),
     Column("sent_digest", Big),
     Column("answer", LargeBinary),
+)
+
+# By what a late answer names the delivery it is about: a control id, a mail's Message-ID, a submission's id.
+correlation = Table(
+    "correlation",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("value", String, primary_key=True),
+    Column("delivery_id", Big, primary_key=True, autoincrement=False),
 )
 
 # --- mappings ---------------------------------------------------------------------------------------------------

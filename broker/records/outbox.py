@@ -8,7 +8,7 @@ unknown outcome, and is shown as unknown.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,31 +17,11 @@ from sqlalchemy import Connection, text
 
 from broker.contracts import Work
 from broker.database import bulk, sequences
-from broker.database.schema import attempt, delivery, prepared
+from broker.database.schema import attempt, correlation, delivery, prepared
 from broker.database.types import from_micros, to_micros
-from broker.errors import PermanentError
+from broker.errors import TransientError
 from broker.records.lookups import any_of
 from broker.values import Lane
-
-__all__ = [
-    "Backlog",
-    "Connection",
-    "Due",
-    "Ended",
-    "Interrupted",
-    "Owed",
-    "backlog",
-    "body_of",
-    "due",
-    "heads",
-    "interrupted",
-    "overdue",
-    "owe",
-    "settle",
-    "settle_many",
-    "start_attempt",
-    "unsettled",
-]
 
 MEDIA = {
     "hl7v2": "x-application/hl7-v2+er7",
@@ -61,17 +41,24 @@ STATES = {
 """Outcome of an attempt to the state of its delivery. `unknown` stays unsettled: its lane waits for a person."""
 
 _SETTLED = ("sent", "parked")
-_OPEN = "d.destination = :destination AND d.settled_at IS NULL"
-_FIRST = (
-    "(d.lane = 0 OR NOT EXISTS (SELECT 1 FROM delivery e WHERE e.destination = d.destination AND e.lane = d.lane "
-    "AND e.recipient = d.recipient AND e.settled_at IS NULL AND e.id < d.id)) "
-    "AND NOT EXISTS (SELECT 1 FROM lane l WHERE l.kind = 'outbound' AND l.destination = d.destination "
+_HELD = (
+    "EXISTS (SELECT 1 FROM lane l WHERE l.kind = 'outbound' AND l.destination = d.destination "
     "AND l.lane = d.lane AND l.state = 'held')"
 )
-_DUE = (
-    "SELECT d.id, d.lane, d.attempts, d.created_at, d.message_seq, d.destination, d.recipient, m.id AS message_id "  # noqa: S608
-    f"FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE {_OPEN} AND d.state = 'owed' AND {_FIRST}"
+_LEASED = (
+    "SELECT d.id, d.lane, d.recipient, d.state, d.attempts, d.created_at, d.next_try_at, d.claimed_by, d.message_seq, "  # noqa: S608
+    "d.destination, m.id AS message_id, "
+    "COALESCE((SELECT length(p.body) FROM prepared p WHERE p.delivery_id = d.id), m.size) AS size, "
+    "(SELECT a.outcome FROM attempt a WHERE a.delivery_id = d.id AND a.number = d.attempts) AS last_outcome, "
+    f"{_HELD} AS held, "
+    "d.lane <> 0 AND EXISTS (SELECT 1 FROM delivery e WHERE e.destination = d.destination AND e.lane = d.lane "
+    "AND e.recipient = d.recipient AND e.settled_at IS NULL AND e.id < d.id AND NOT (%s)) AS behind "
+    "FROM delivery d JOIN message m ON m.seq = d.message_seq "
+    "WHERE d.destination = :destination AND d.settled_at IS NULL AND %s ORDER BY d.id"
 )
+
+CLAIM_BYTES = 16 * 1024 * 1024
+"""A courier takes deliveries in hand up to so many bytes, and one at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +86,7 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A delivery that may be sent now: the oldest of its lane."""
+    """A delivery taken in hand: `attempts` counts the one that begins now, `last_outcome` is that of the one before."""
 
     id: int
     lane: Lane
@@ -109,14 +96,18 @@ class Due:
     message_id: str
     destination: str
     recipient: str = ""
+    last_outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A delivery whose last attempt, number `attempts`, began and never ended."""
+    """A delivery that a courier took in hand, for its attempt number `attempts`, and never put down."""
 
     id: int
     attempts: int
+    claimed_by: str
+    claimed_at: datetime
+    message_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +115,7 @@ class Ended:
     """The end of one attempt. `outcome` is sent, failed, refused, expired or unknown.
 
     With `next_try_at` the delivery is owed again from then on, whatever the outcome was; `answer_code` is the
-    receiver's own (`AA`), `code` ours.
+    receiver's own (`AA`), `code` ours; `keys` are what a later answer may name the delivery by.
     """
 
     delivery_id: int
@@ -141,6 +132,7 @@ class Ended:
     peer: str = ""
     sent_digest: int | None = None
     next_try_at: datetime | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,27 +176,77 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
     return list(range(first, first + len(rows)))
 
 
-def due(connection: Connection, destination: str, limit: int, now: datetime) -> list[Due]:
-    """The oldest unsettled delivery of each lane whose time has come, oldest first."""
-    rows = connection.execute(
-        text(
-            _DUE
-            + " AND (d.next_try_at IS NULL OR d.next_try_at <= :now) ORDER BY d.id LIMIT :limit"
-        ),
-        {"destination": destination, "now": to_micros(now), "limit": limit},
-    )
-    return [_due(row) for row in rows]
+def claim(
+    connection: Connection,
+    destination: str,
+    ids: Collection[int],
+    by: str,
+    now: datetime,
+    limit: int,
+) -> list[Due]:
+    """Take deliveries of `ids` in hand, at most `limit` and `CLAIM_BYTES`, in the order they are to be sent in.
 
+    Of a lane its oldest open delivery, and those behind it as far as they are among `ids`: whoever sends them stops
+    at the first of a lane that fails. None whose time has not come, that is held, in other hands, or whose outcome
+    a person has to settle.
 
-def heads(connection: Connection, destination: str, ids: Collection[int]) -> list[Due]:
-    """Those of `ids` that are the oldest of their lane, in order; the time of the next try is the queue's business."""
+    Raises: TransientError("delivery.raced") when another courier took one in the same instant.
+    """
     if not ids:
         return []
+    earlier, _ = any_of(connection, "e.id", ids)
     within, given = any_of(connection, "d.id", ids)
     rows = connection.execute(
-        text(f"{_DUE} AND {within} ORDER BY d.id"), {"destination": destination, **given}
+        text(_LEASED % (earlier, within)), {"destination": destination, **given}
     )
-    return [_due(row) for row in rows]
+    taken = _flowing(rows, to_micros(now), limit)
+    if not taken:
+        return []
+    chosen, given = any_of(connection, "id", [row.id for row in taken])
+    changed = connection.execute(
+        text(
+            "UPDATE delivery SET attempts = attempts + 1, claimed_by = :by, claimed_at = :now "  # noqa: S608
+            f"WHERE {chosen} AND claimed_by IS NULL AND settled_at IS NULL AND state = 'owed'"
+        ),
+        {"by": by, "now": to_micros(now), **given},
+    )
+    if changed.rowcount != len(taken):
+        raise TransientError("delivery.raced", where=destination)
+    return [_due(row) for row in taken]
+
+
+def _flowing(rows: Iterable[Any], now: int, limit: int) -> list[Any]:
+    """Of leased deliveries in order, those that may go now."""
+    taken: list[Any] = []
+    stopped: set[tuple[int, str]] = set()
+    size = 0
+    for row in rows:
+        lane = (row.lane, row.recipient)
+        is_owed = row.state == "owed" and row.claimed_by is None
+        is_time = row.next_try_at is None or row.next_try_at <= now
+        if not is_owed or not is_time or row.held or row.behind or lane in stopped:
+            if row.lane:
+                stopped.add(lane)
+            continue
+        if taken and (len(taken) >= limit or size + row.size > CLAIM_BYTES):
+            break
+        size += row.size
+        taken.append(row)
+    return taken
+
+
+def withdraw(connection: Connection, ids: Collection[int], by: str) -> None:
+    """Put down deliveries that `by` took in hand and did not begin: they are owed as before."""
+    if not ids:
+        return
+    chosen, given = any_of(connection, "id", ids)
+    connection.execute(
+        text(
+            "UPDATE delivery SET attempts = attempts - 1, claimed_by = NULL, claimed_at = NULL "  # noqa: S608
+            f"WHERE {chosen} AND claimed_by = :by"
+        ),
+        {"by": by, **given},
+    )
 
 
 def unsettled(connection: Connection, ids: Collection[int]) -> set[int]:
@@ -235,113 +277,127 @@ def overdue(connection: Connection, before: datetime, limit: int) -> dict[str, l
     return dict(found)
 
 
-def body_of(connection: Connection, item: Due) -> tuple[bytes, str]:
-    """(bytes, media) to send: as prepared, else the message as it came.
+def bodies_of(connection: Connection, items: Sequence[Due]) -> dict[int, tuple[bytes, str]]:
+    """Delivery -> (bytes, media) to send: as prepared, else the message as it came.
 
-    Raises: PermanentError("content.missing") when neither is there (pruned by retention, or a document that was to be
-    sent in a form it could not be given: the message's own bytes are never sent in its place).
+    One that is missing has no content any more (pruned by retention), or was to be sent in a form it could not be
+    given: the message's own bytes are never sent in its place.
     """
-    row = connection.execute(
-        text("SELECT body, media FROM prepared WHERE delivery_id = :id"), {"id": item.id}
-    ).first()
-    if row is not None:
-        return bytes(row.body), row.media
-    row = connection.execute(
-        text(
-            "SELECT b.body, m.media, m.format FROM message m JOIN message_body b ON b.seq = m.seq "
-            "JOIN delivery d ON d.message_seq = m.seq AND d.id = :id WHERE m.seq = :seq AND d.document_id IS NULL"
-        ),
-        {"seq": item.message_seq, "id": item.id},
-    ).first()
-    if row is None:
-        raise PermanentError("content.missing", where="message_body")
-    return bytes(row.body), row.media or MEDIA.get(row.format, "application/octet-stream")
-
-
-def start_attempt(
-    connection: Connection, delivery_id: int, number: int, started_at: datetime
-) -> None:
-    """Note that an attempt begins, in a transaction of its own, before the first byte leaves."""
-    row = (delivery_id, number, to_micros(started_at))
-    bulk.insert_rows(connection, attempt, ("delivery_id", "number", "started_at"), [row])
-    connection.execute(
-        text("UPDATE delivery SET attempts = :number WHERE id = :id"),
-        {"number": number, "id": delivery_id},
+    if not items:
+        return {}
+    within, given = any_of(connection, "delivery_id", [item.id for item in items])
+    rows = connection.execute(
+        text(f"SELECT delivery_id, body, media FROM prepared WHERE {within}"),  # noqa: S608
+        given,
     )
+    found = {int(row.delivery_id): (bytes(row.body), str(row.media)) for row in rows}
+    rest = [item.id for item in items if item.id not in found]
+    if rest:
+        within, given = any_of(connection, "d.id", rest)
+        rows = connection.execute(
+            text(
+                "SELECT d.id, b.body, m.media, m.format FROM delivery d JOIN message m ON m.seq = d.message_seq "  # noqa: S608
+                f"JOIN message_body b ON b.seq = m.seq WHERE {within} AND d.document_id IS NULL"
+            ),
+            given,
+        )
+        for row in rows:
+            media = row.media or MEDIA.get(row.format, "application/octet-stream")
+            found[int(row.id)] = (bytes(row.body), media)
+    return found
 
 
 def interrupted(
-    connection: Connection, destination: str, ids: Collection[int]
+    connection: Connection, destination: str, ids: Collection[int] | None = None
 ) -> list[Interrupted]:
-    """Those of `ids` whose last attempt began and never ended: the courier died with it in its hands.
-
-    For the courier, before it sends: each is settled as unknown, or sent again where the destination is idempotent.
-    """
-    if not ids:
-        return []
-    within, given = any_of(connection, "d.id", ids)
+    """Deliveries (of `ids`, or all) in somebody's hands: their courier died over them, if it is not at work elsewhere."""
+    within, given = ("1 = 1", {}) if ids is None else any_of(connection, "d.id", ids)
     rows = connection.execute(
         text(
-            "SELECT d.id, d.attempts FROM delivery d JOIN attempt a ON a.delivery_id = d.id AND a.number = d.attempts "  # noqa: S608
-            f"WHERE {_OPEN} AND d.state = 'owed' AND a.ended_at IS NULL AND {within} ORDER BY d.id"
+            "SELECT d.id, d.attempts, d.claimed_by, d.claimed_at, m.id AS message_id "  # noqa: S608
+            "FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.destination = :destination "
+            f"AND d.settled_at IS NULL AND d.claimed_by IS NOT NULL AND {within} ORDER BY d.id"
         ),
         {"destination": destination, **given},
     )
-    return [Interrupted(int(row.id), int(row.attempts)) for row in rows]
+    return [
+        Interrupted(
+            int(r.id),
+            int(r.attempts),
+            r.claimed_by,
+            from_micros(int(r.claimed_at)),
+            str(r.message_id),
+        )
+        for r in rows
+    ]
 
 
-def settle(connection: Connection, ended: Ended) -> None:
-    """Note how one attempt ended (see `settle_many`)."""
-    settle_many(connection, [ended])
+def in_hand(connection: Connection, ids: Collection[int], by: str) -> set[int]:
+    """Those of `ids` that are in the hands of `by`."""
+    if not ids:
+        return set()
+    within, given = any_of(connection, "id", ids)
+    rows = connection.execute(
+        text(f"SELECT id FROM delivery WHERE {within} AND claimed_by = :by"),  # noqa: S608
+        {"by": by, **given},
+    )
+    return {int(row.id) for row in rows}
 
 
-def settle_many(connection: Connection, rows: Sequence[Ended]) -> None:
-    """Note how attempts ended: the attempt rows, and where their deliveries stand now; one statement each."""
+_STANDS = ("state", "settled_at", "next_try_at", "reason", "reason_place", "answer_code",
+           "claimed_by", "claimed_at")  # fmt: skip
+_ATTEMPT = ("delivery_id", "number", "started_at", "ended_at", "outcome", "answer_code", "answer_matched",
+            "latency_us", "peer", "sent_digest", "answer")  # fmt: skip
+
+
+def note(connection: Connection, rows: Sequence[Ended]) -> None:
+    """Note how attempts ended: one row each, and where their deliveries stand now; put them down."""
     if not rows:
         return
-    _end_attempts(connection, rows)
+    bulk.insert_rows(connection, attempt, _ATTEMPT, [_attempt_row(row) for row in rows])
     deliveries = []
     for row in sorted(rows, key=lambda row: row.delivery_id):
         state = "owed" if row.next_try_at is not None else STATES[row.outcome]
-        ended = to_micros(row.ended_at)
         deliveries.append(
             (
                 row.delivery_id,
                 state,
-                ended if state in _SETTLED else None,
+                to_micros(row.ended_at) if state in _SETTLED else None,
                 row.next_try_at and to_micros(row.next_try_at),
                 None if state == "sent" else row.code or None,
                 row.place or None,
                 row.answer_code or (row.code if state == "sent" else None) or None,
+                None,
+                None,
             )
         )
-    columns = ("state", "settled_at", "next_try_at", "reason", "reason_place", "answer_code")
-    bulk.update_rows(connection, delivery, "id", columns, deliveries)
+    bulk.update_rows(connection, delivery, "id", _STANDS, deliveries)
+    _correlate(connection, rows)
 
 
-def _end_attempts(connection: Connection, rows: Sequence[Ended]) -> None:
-    connection.execute(
-        text(
-            "UPDATE attempt SET ended_at = :ended, outcome = :outcome, answer_code = :code, "
-            "answer_matched = :matched, latency_us = :latency, peer = :peer, sent_digest = :digest, answer = :answer "
-            "WHERE delivery_id = :id AND number = :number"
-        ),
-        [
-            {
-                "ended": to_micros(row.ended_at),
-                "outcome": row.outcome,
-                "code": row.answer_code or row.code or None,
-                "matched": row.answer_matched,
-                "latency": min(to_micros(row.ended_at) - to_micros(row.started_at), 2**31 - 1),
-                "peer": row.peer or None,
-                "digest": row.sent_digest,
-                "answer": row.answer or None,
-                "id": row.delivery_id,
-                "number": row.number,
-            }
-            for row in rows
-        ],
+def _attempt_row(row: Ended) -> tuple[Any, ...]:
+    return (
+        row.delivery_id,
+        row.number,
+        to_micros(row.started_at),
+        to_micros(row.ended_at),
+        row.outcome,
+        row.answer_code or row.code or None,
+        row.answer_matched,
+        min(to_micros(row.ended_at) - to_micros(row.started_at), 2**31 - 1),
+        row.peer or None,
+        row.sent_digest,
+        row.answer or None,
     )
+
+
+def _correlate(connection: Connection, rows: Sequence[Ended]) -> None:
+    """Keep the keys by which a later answer names these deliveries."""
+    keys = sorted(
+        (kind, value, row.delivery_id) for row in rows for kind, value in row.keys.items() if value
+    )
+    columns = ("kind", "value", "delivery_id")
+    bulk.insert_missing(connection, correlation, columns, keys)
 
 
 def backlog(connection: Connection) -> dict[str, Backlog]:
@@ -363,10 +419,11 @@ def _due(row: Any) -> Due:
     return Due(
         id=int(row.id),
         lane=Lane(int(row.lane)),
-        attempts=int(row.attempts),
+        attempts=int(row.attempts) + 1,
         created_at=from_micros(int(row.created_at)),
         message_seq=int(row.message_seq),
         message_id=str(row.message_id),
         destination=row.destination,
         recipient=row.recipient,
+        last_outcome=row.last_outcome or "",
     )

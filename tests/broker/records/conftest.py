@@ -16,3 +16,11 @@ def sqlite_ledger(tmp_path: Path) -> Iterator[Engine]:
     engine = ledger.new(f"sqlite:///{tmp_path / 'carnet.db'}")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture
+def postgres_ledger(postgres_url: str) -> Iterator[Engine]:
+    """A record on PostgreSQL alone, for what only several connections at a time can show."""
+    engine = ledger.new(postgres_url)
+    yield engine
+    engine.dispose()

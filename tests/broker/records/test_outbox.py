@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from broker.database.engine import reading, writing
-from broker.errors import PermanentError
+from broker.errors import TransientError
 from broker.records import outbox
 from broker.records.outbox import Ended, Owed
 from broker.values import Lane
@@ -32,33 +33,104 @@ def owe(
         return outbox.owe(connection, rows, NOW)
 
 
-def attempt(engine: Engine, number: int, outcome: str, **fields: object) -> None:
+def open_ones(engine: Engine) -> list[int]:
+    """Every delivery to the destination that is not settled, as a queue would have it."""
+    with reading(engine) as connection:
+        rows = connection.execute(
+            text(
+                "SELECT id FROM delivery WHERE settled_at IS NULL AND destination = 'dmp' ORDER BY id"
+            )
+        )
+        return [int(row.id) for row in rows]
+
+
+def claim(engine: Engine, ids: list[int] | None = None, limit: int = 100) -> list[outbox.Due]:
     with writing(engine) as connection:
-        outbox.start_attempt(connection, number, 1, NOW)
+        wanted = open_ones(engine) if ids is None else ids
+        return outbox.claim(connection, "dmp", wanted, "me", LATER, limit)
+
+
+def attempt(engine: Engine, number: int, outcome: str, **fields: object) -> None:
+    """One attempt at a delivery, taken in hand alone, and how it ended."""
+    (taken,) = claim(engine, [number])
+    note(engine, taken, outcome, **fields)
+
+
+def note(engine: Engine, taken: outbox.Due, outcome: str, **fields: object) -> None:
     ended = Ended(
-        delivery_id=number,
+        delivery_id=taken.id,
         destination="dmp",
-        number=1,
+        number=taken.attempts,
         started_at=NOW,
         ended_at=LATER,
         outcome=outcome,
         **fields,
     )  # type: ignore[arg-type]
     with writing(engine) as connection:
-        outbox.settle(connection, ended)
+        outbox.note(connection, [ended])
 
 
-def due(engine: Engine, now: object = LATER, limit: int = 100) -> list[int]:
-    with reading(engine) as connection:
-        return [one.id for one in outbox.due(connection, "dmp", limit, now)]  # type: ignore[arg-type]
+def due(engine: Engine, ids: list[int] | None = None, now: datetime = LATER) -> list[int]:
+    """What could be taken in hand, and put down again."""
+    with writing(engine) as connection:
+        wanted = open_ones(engine) if ids is None else ids
+        taken = [one.id for one in outbox.claim(connection, "dmp", wanted, "me", now, 100)]
+        outbox.withdraw(connection, taken, "me")
+    return taken
 
 
-def test_only_the_oldest_of_each_lane_is_due(empty_ledger: Engine) -> None:
-    first, second, other, free, free2 = owe(empty_ledger, 1, 1, 2, 0, 0)
+def test_a_lane_flows_as_far_as_its_deliveries_are_asked_for_in_order(
+    empty_ledger: Engine,
+) -> None:
+    first, second, third, other, free = owe(empty_ledger, 1, 1, 1, 2, 0)
 
-    assert due(empty_ledger) == [first, other, free, free2]
+    assert due(empty_ledger) == [first, second, third, other, free]
+    assert due(empty_ledger, [second, third, other]) == [other]
+    assert due(empty_ledger, [first, third, free]) == [first, free]
     attempt(empty_ledger, first, "sent")
-    assert due(empty_ledger) == [second, other, free, free2]
+    assert due(empty_ledger, [second, other]) == [second, other]
+
+
+def test_what_is_taken_in_hand_is_taken_once_and_counts_as_an_attempt(empty_ledger: Engine) -> None:
+    first, second = owe(empty_ledger, 1, 2)
+
+    (taken,) = claim(empty_ledger, [first, second], limit=1)
+
+    assert (taken.id, taken.attempts, taken.last_outcome) == (first, 1, "")
+    assert due(empty_ledger) == [second]
+    with writing(empty_ledger) as connection:
+        outbox.withdraw(connection, [first], "somebody else")
+    assert due(empty_ledger) == [second]
+    with writing(empty_ledger) as connection:
+        outbox.withdraw(connection, [first], "me")
+    assert [one.attempts for one in claim(empty_ledger)] == [1, 1]
+
+
+def test_two_couriers_never_have_the_same_delivery_in_hand(postgres_ledger: Engine) -> None:
+    (first,) = owe(postgres_ledger, 1)
+
+    with writing(postgres_ledger) as one, ThreadPoolExecutor(1) as other:
+        assert len(outbox.claim(one, "dmp", [first], "me", LATER, 9)) == 1
+        racing = other.submit(_claim_as, postgres_ledger, first, "you")
+        one.commit()
+        outcome = racing.result(timeout=20)
+
+    assert outcome in ("nothing", "delivery.raced")
+
+
+def _claim_as(engine: Engine, number: int, name: str) -> str:
+    try:
+        with writing(engine) as connection:
+            found = outbox.claim(connection, "dmp", [number], name, LATER, 9)
+    except TransientError as error:
+        return error.code
+    return f"{len(found)} taken" if found else "nothing"
+
+
+def test_large_ones_are_taken_in_hand_a_few_at_a_time(sqlite_ledger: Engine) -> None:
+    owe(sqlite_ledger, 1, 2, 3, body=b"x" * (outbox.CLAIM_BYTES // 2))
+
+    assert len(claim(sqlite_ledger)) == 2
 
 
 def test_lanes_of_other_destinations_do_not_wait(empty_ledger: Engine) -> None:
@@ -109,21 +181,17 @@ def test_a_failed_delivery_is_due_again_at_its_time_and_holds_its_lane(
     attempt(empty_ledger, first, "failed", next_try_at=LATER + timedelta(minutes=5))
 
     assert due(empty_ledger) == []
-    assert due(empty_ledger, LATER + timedelta(minutes=6)) == [first]
+    (taken,) = due(empty_ledger, [first], LATER + timedelta(minutes=6))
+    assert taken == first
 
 
-def test_heads_are_those_of_the_asked_ids_that_are_first_in_their_lane(
-    empty_ledger: Engine,
-) -> None:
-    first, second, other = owe(empty_ledger, 1, 1, 2)
+def test_an_attempt_knows_how_the_one_before_ended(empty_ledger: Engine) -> None:
+    (first,) = owe(empty_ledger, 1)
+    attempt(empty_ledger, first, "unknown", next_try_at=LATER)
 
-    with reading(empty_ledger) as connection:
-        heads = outbox.heads(connection, "dmp", [second, other])
-        open_ones = outbox.unsettled(connection, [first, second, other])
+    (taken,) = claim(empty_ledger)
 
-    assert [one.id for one in heads] == [other]
-    assert heads[0].message_id.count("-") == 4
-    assert open_ones == {first, second, other}
+    assert (taken.attempts, taken.last_outcome) == (2, "unknown")
 
 
 def test_a_held_lane_is_not_due(sqlite_ledger: Engine) -> None:
@@ -145,10 +213,7 @@ def test_what_was_prepared_is_sent_and_else_the_message_as_it_came(empty_ledger:
     (raw,) = owe(empty_ledger, 2)
 
     with reading(empty_ledger) as connection:
-        bodies = {
-            one.id: outbox.body_of(connection, one)
-            for one in outbox.due(connection, "dmp", 9, LATER)
-        }
+        bodies = outbox.bodies_of(connection, claim(empty_ledger))
 
     assert bodies == {
         prepared: (b"%PDF", "application/pdf"),
@@ -162,20 +227,19 @@ def test_pruned_bytes_are_said_to_be_missing(sqlite_ledger: Engine) -> None:
         connection.execute(text("DELETE FROM message_body"))
 
     with reading(sqlite_ledger) as connection:
-        (one,) = outbox.due(connection, "dmp", 9, LATER)
-        with pytest.raises(PermanentError, match=r"content\.missing"):
-            outbox.body_of(connection, one)
+        assert outbox.bodies_of(connection, claim(sqlite_ledger)) == {}
 
 
-def test_an_attempt_that_never_ended_is_found(empty_ledger: Engine) -> None:
+def test_what_somebody_has_in_hand_is_found(empty_ledger: Engine) -> None:
     first, other = owe(empty_ledger, 1, 2)
-    with writing(empty_ledger) as connection:
-        outbox.start_attempt(connection, first, 1, NOW)
+    claim(empty_ledger, [first])
 
     with reading(empty_ledger) as connection:
-        found = outbox.interrupted(connection, "dmp", [first, other])
+        (found,) = outbox.interrupted(connection, "dmp")
+        assert outbox.interrupted(connection, "dmp", [other]) == []
 
-    assert [(one.id, one.attempts) for one in found] == [(first, 1)]
+    assert (found.id, found.attempts, found.claimed_by) == (first, 1, "me")
+    assert found.claimed_at == LATER
 
 
 def test_the_sweep_finds_what_nobody_touched(empty_ledger: Engine) -> None:
@@ -204,10 +268,11 @@ def test_each_lane_is_sent_in_the_order_it_was_owed(
     lane_of = dict(zip(numbers, lanes, strict=True))
     sent: dict[int, list[int]] = {1: [], 2: [], 3: []}
 
-    while ready := due(sqlite_ledger):
-        number = random.choice(ready)  # type: ignore[attr-defined]
-        sent[lane_of[number]].append(number)
-        attempt(sqlite_ledger, number, "sent")
+    while still := open_ones(sqlite_ledger):
+        leased = random.sample(still, random.randint(1, len(still)))  # type: ignore[attr-defined]
+        for taken in claim(sqlite_ledger, leased, random.randint(1, 3)):  # type: ignore[attr-defined]
+            sent[lane_of[taken.id]].append(taken.id)
+            note(sqlite_ledger, taken, "sent")
 
     assert all(order == sorted(order) for order in sent.values())
     assert sorted(number for order in sent.values() for number in order) == numbers
@@ -234,6 +299,5 @@ def test_a_document_without_a_form_is_parked_from_the_beginning_and_never_sent_a
     with reading(empty_ledger) as connection:
         stored = connection.execute(text("SELECT state, reason, reason_place FROM delivery")).one()
         item = outbox.Due(number, Lane(1), 0, NOW, seq, "", "dmp")
-        with pytest.raises(PermanentError, match=r"content\.missing"):
-            outbox.body_of(connection, item)
+        assert outbox.bodies_of(connection, [item]) == {}
     assert tuple(stored) == ("parked", "mapping.none", "kind")

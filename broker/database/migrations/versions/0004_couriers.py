@@ -1,0 +1,32 @@
+"""Who has a delivery in hand, and by which keys a late answer finds its delivery."""
+
+from __future__ import annotations
+
+from alembic import op
+from sqlalchemy import Column, String
+
+from broker.database.types import Big, Instant
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("delivery") as table:
+        table.add_column(Column("claimed_by", String))
+        table.add_column(Column("claimed_at", Instant))
+    op.create_table(
+        "correlation",
+        Column("kind", String, primary_key=True),
+        Column("value", String, primary_key=True),
+        Column("delivery_id", Big, primary_key=True, autoincrement=False),
+    )
+
+
+def downgrade() -> None:
+    op.drop_table("correlation")
+    with op.batch_alter_table("delivery") as table:
+        table.drop_column("claimed_at")
+        table.drop_column("claimed_by")

@@ -1,0 +1,448 @@
+"""Couriers against partners that answer, refuse, fall silent and go away; and couriers that die."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from adapters.mllp_client import MllpDestination, MllpDestinationSettings
+from broker import plugins, retry
+from broker.circuit import Circuit, CircuitPolicy
+from broker.contracts import Destination, Queue, QueueOptions, Work
+from broker.courier_journal import Journal
+from broker.database.engine import reading, writing
+from broker.delivery import Courier, Manner
+from broker.envelope import Envelope, Receipt
+from broker.errors import AmbiguousError, TransientError
+from broker.records import outbox
+from broker.telemetry import Telemetry
+from broker.values import Lane
+from tests.broker.partner import Partner
+from tests.broker.records import record
+
+QUICK = retry.Policy(base=timedelta(milliseconds=20), max_delay=timedelta(milliseconds=50))
+NEVER = CircuitPolicy(failures=0)
+DEADLINE = 30.0
+
+
+def message(control_id: str, patient: str = "1") -> bytes:
+    return f"MSH|^~\\&|A|B|C|D|20261125||ADT^A08|{control_id}|P|2.5\rPID|1||{patient}\r".encode()
+
+
+class Killed(BaseException):
+    """What ends a courier as SIGKILL does: nothing is told to anybody."""
+
+
+@dataclass
+class Post:
+    """A ledger with deliveries owed to one destination, and couriers to send them."""
+
+    engine: Engine
+    queue: Queue
+    folder: Path
+    telemetry: Telemetry
+    log: io.StringIO
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    name: str = "dmp"
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def owe(self, control_ids: list[str], lanes: list[int]) -> None:
+        """Owe one message a control id; each in the lane beside it."""
+        now = self.clock()
+        rows = []
+        for control_id, lane in zip(control_ids, lanes, strict=True):
+            body = message(control_id, str(lane))
+            (seq,) = record.received(self.engine, 1, body, now)
+            media = "x-application/hl7-v2+er7"
+            rows.append(outbox.Owed(seq, None, self.name, Lane(lane), "new", media))
+        with writing(self.engine) as connection:
+            numbers = outbox.owe(connection, rows, now)
+        self.numbers |= dict(zip(control_ids, numbers, strict=True))
+        work = [Work(n, Lane(lane)) for n, lane in zip(numbers, lanes, strict=True)]
+        self.queue.put(f"outbound.{self.name}", work)
+
+    def reopen(self) -> None:
+        """As after the end of a process: its connection to the queue is gone, and what it had leased comes back."""
+        self.queue.close()
+        self.queue = _queue(self.engine)
+
+    def courier(
+        self,
+        destination: Destination,
+        *,
+        circuit: CircuitPolicy = NEVER,
+        boot: str = "boot",
+        **manner: Any,
+    ) -> Courier:
+        return Courier(
+            self.name,
+            destination,
+            Manner(**{"retry": QUICK} | manner),
+            Circuit(circuit, Random(1).random),
+            Journal(self.folder / f"{self.name}.journal", boot),
+            engine=self.engine,
+            queue=self.queue,
+            telemetry=self.telemetry,
+            clock=self.clock,
+            random=Random(1),
+        )
+
+    @contextmanager
+    def running(self, courier: Courier) -> Iterator[None]:
+        """The courier at work on a thread of its own; stopped, and its end awaited."""
+        stop = threading.Event()
+        thread = threading.Thread(target=_until_killed, args=(courier, stop))
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+
+    def states(self) -> dict[str, str]:
+        """Control id -> state of its delivery."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(text("SELECT id, state FROM delivery")).all()
+        found = {row.id: row.state for row in rows}
+        return {control_id: found[number] for control_id, number in self.numbers.items()}
+
+    def attempts(self) -> dict[str, list[str]]:
+        """Control id -> outcomes of its attempts, in order."""
+        with reading(self.engine) as connection:
+            rows = connection.execute(
+                text("SELECT delivery_id, outcome FROM attempt ORDER BY delivery_id, number")
+            ).all()
+        return {
+            control_id: [row.outcome for row in rows if row.delivery_id == number]
+            for control_id, number in self.numbers.items()
+        }
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        deadline = time.monotonic() + DEADLINE
+        while not is_so():
+            assert time.monotonic() < deadline, (self.states(), self.attempts())
+            time.sleep(0.01)
+
+    def until_settled(self) -> None:
+        self.until(lambda: not any(s == "owed" for s in self.states().values()))
+
+
+def _until_killed(courier: Courier, stop: threading.Event) -> None:
+    try:
+        courier.run(stop)
+    except Killed:
+        stop.wait(DEADLINE)
+
+
+def _queue(engine: Engine) -> Queue:
+    url = f"embedded+{engine.url.render_as_string(hide_password=False)}"
+    return plugins.queue_for(url, plugins.queues()).open(url, QueueOptions(partitions=1))
+
+
+@pytest.fixture
+def post(empty_ledger: Engine, tmp_path: Path) -> Iterator[Post]:
+    log = io.StringIO()
+    telemetry = Telemetry("courier", strict=True, stream=log)
+    made = Post(empty_ledger, _queue(empty_ledger), tmp_path / "couriers", telemetry, log)
+    yield made
+    made.queue.close()
+
+
+@pytest.fixture
+def partner() -> Iterator[Partner]:
+    there = Partner()
+    yield there
+    there.close()
+
+
+def mllp(port: int, **settings: Any) -> MllpDestination:
+    quick = {"connect_timeout": timedelta(seconds=2), "answer_timeout": timedelta(seconds=5)}
+    return MllpDestination(
+        "dmp", MllpDestinationSettings(host="127.0.0.1", port=port, **quick | settings)
+    )
+
+
+def test_each_lane_arrives_in_order_over_one_connection(post: Post, partner: Partner) -> None:
+    ids = [f"M{n}" for n in range(300)]
+    lanes = [n % 7 + 1 for n in range(300)]
+    post.owe(ids, lanes)
+
+    with post.running(post.courier(mllp(partner.port))):
+        post.until_settled()
+
+    assert set(post.states().values()) == {"sent"}
+    assert sorted(partner.control_ids) == sorted(ids)
+    for lane in range(1, 8):
+        mine = [c for c in partner.control_ids if lanes[ids.index(c)] == lane]
+        assert mine == [c for c, one in zip(ids, lanes, strict=True) if one == lane]
+    assert partner.connections == 1
+
+
+def test_the_answer_is_kept_with_the_attempt_and_everything_is_in_the_trail(
+    post: Post, partner: Partner
+) -> None:
+    partner.answer = lambda control_id, _: "AE" if control_id == "bad" else "AA"
+    post.owe(["good", "bad"], [1, 2])
+
+    with post.running(post.courier(mllp(partner.port))):
+        post.until_settled()
+
+    assert post.states() == {"good": "sent", "bad": "parked"}
+    with reading(post.engine) as connection:
+        answer = connection.execute(
+            text("SELECT answer FROM attempt WHERE delivery_id = :id"), {"id": post.numbers["good"]}
+        ).scalar_one()
+        acts = connection.execute(text("SELECT act FROM audit_entry WHERE act LIKE 'delivery_%'"))
+        assert {row.act for row in acts} == {"delivery_sent", "delivery_refused"}
+        now = connection.execute(
+            text("SELECT error_code, circuit FROM destination_now WHERE destination = 'dmp'")
+        ).one()
+        flows = dict(
+            connection.execute(
+                text("SELECT measure, n FROM flow_minute WHERE measure IN ('delivered', 'refused')")
+            ).all()
+        )
+    assert b"MSA|AA|good" in bytes(answer)
+    assert tuple(now) == ("mllp.AE", "closed")
+    assert flows == {"delivered": 1, "refused": 1}
+
+
+def test_f13_one_patient_that_fails_for_ever_stops_no_other(post: Post, partner: Partner) -> None:
+    partner.answer = lambda control_id, _: None if control_id == "stuck" else "AA"
+    others = [f"M{n}" for n in range(100)]
+    post.owe(["stuck", "behind", *others], [1, 1, *range(2, 102)])
+
+    with post.running(post.courier(mllp(partner.port), is_idempotent=True)):
+        post.until(lambda: all(post.states()[c] == "sent" for c in others))
+        post.until(lambda: len(post.attempts()["stuck"]) >= 3)
+
+    assert post.states()["stuck"] == post.states()["behind"] == "owed"
+    assert "behind" not in partner.control_ids
+
+
+def test_f12_an_outcome_that_nobody_knows_waits_for_a_person(post: Post, partner: Partner) -> None:
+    partner.answer = lambda control_id, _: None if control_id == "lost" else "AA"
+    post.owe(["lost", "behind", "other"], [1, 1, 2])
+
+    with post.running(post.courier(mllp(partner.port))):
+        post.until(lambda: post.states()["lost"] == "unknown")
+        post.until(lambda: post.states()["other"] == "sent")
+
+    assert post.states()["behind"] == "owed"
+    assert partner.control_ids.count("lost") == 1
+
+
+class Dying(MllpDestination):
+    """A destination over which the courier dies: at a delivery, before or after it was sent."""
+
+    def __init__(self, port: int, dies_at: str, *, is_after: bool) -> None:
+        super().__init__("dmp", MllpDestinationSettings(host="127.0.0.1", port=port))
+        self._dies_at = dies_at
+        self._is_after = is_after
+
+    def deliver(self, envelope: Envelope) -> Receipt:
+        dies = f"|{self._dies_at}|".encode() in envelope.body
+        if dies and not self._is_after:
+            raise Killed
+        receipt = super().deliver(envelope)
+        if dies:
+            raise Killed
+        return receipt
+
+
+@pytest.mark.parametrize("is_after", [True, False])
+def test_a_killed_courier_leaves_doubt_about_the_delivery_in_hand_alone(
+    post: Post, partner: Partner, is_after: bool
+) -> None:
+    ids = [f"M{n}" for n in range(40)]
+    post.owe(ids, list(range(1, 41)))
+    dying = post.courier(Dying(partner.port, "M20", is_after=is_after))
+
+    with pytest.raises(Killed):
+        dying.run(threading.Event())
+    post.reopen()
+    with post.running(post.courier(mllp(partner.port))):
+        post.until_settled()
+
+    states = post.states()
+    assert {c for c, state in states.items() if state == "unknown"} == {"M20"}
+    assert set(states.values()) == {"sent", "unknown"}
+    assert sorted(partner.control_ids) == sorted(set(ids) if is_after else set(ids) - {"M20"})
+
+
+def test_a_killed_courier_of_an_idempotent_destination_just_goes_on(
+    post: Post, partner: Partner
+) -> None:
+    ids = [f"M{n}" for n in range(10)]
+    post.owe(ids, [1] * 10)
+    dying = post.courier(Dying(partner.port, "M4", is_after=True), is_idempotent=True)
+
+    with pytest.raises(Killed):
+        dying.run(threading.Event())
+    post.reopen()
+    with post.running(post.courier(mllp(partner.port), is_idempotent=True)):
+        post.until_settled()
+
+    assert set(post.states().values()) == {"sent"}
+    assert partner.control_ids == [*ids[:5], *ids[4:]]
+
+
+def test_after_a_start_of_the_machine_everything_in_hand_is_in_doubt(
+    post: Post, partner: Partner
+) -> None:
+    ids = [f"M{n}" for n in range(6)]
+    post.owe(ids, list(range(1, 7)))
+    with pytest.raises(Killed):
+        post.courier(Dying(partner.port, "M2", is_after=True)).run(threading.Event())
+    post.reopen()
+    late = timedelta(minutes=5)
+    post.clock = lambda: datetime.now(UTC) + late
+
+    with post.running(post.courier(mllp(partner.port), boot="another")):
+        post.until(lambda: set(post.states().values()) == {"unknown"})
+
+    assert partner.control_ids == ["M0", "M1", "M2"]
+
+
+class Ledger:
+    """A destination that keeps what it has, loses answers, and can be asked."""
+
+    def __init__(self, loses: set[str], takes: bool) -> None:
+        self.has: list[str] = []
+        self.asked = 0
+        self._loses = loses
+        self._takes = takes
+
+    def deliver(self, envelope: Envelope) -> Receipt:
+        control_id = envelope.body.split(b"|")[9].decode()
+        if control_id in self._loses:
+            self._loses.discard(control_id)
+            if self._takes:
+                self.has.append(control_id)
+            raise AmbiguousError("ledger.silent")
+        self.has.append(control_id)
+        return Receipt(outcome="accepted", code="ok")
+
+    def verify(self, envelope: Envelope) -> Receipt | None:
+        self.asked += 1
+        if self.asked == 1:
+            raise TransientError("ledger.busy")
+        control_id = envelope.body.split(b"|")[9].decode()
+        return Receipt(outcome="accepted", answer=b"here") if control_id in self.has else None
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_partner_that_can_be_asked_settles_what_nobody_knows(post: Post, takes: bool) -> None:
+    there = Ledger({"M1"}, takes)
+    post.owe(["M0", "M1", "M2"], [1, 1, 1])
+
+    with post.running(post.courier(there, is_verifiable=True)):
+        post.until_settled()
+
+    assert there.has == ["M0", "M1", "M2"]
+    assert there.asked == 2
+    assert set(post.states().values()) == {"sent"}
+
+
+def test_f14_a_destination_that_is_down_is_left_alone_and_told_of_once(
+    post: Post,
+) -> None:
+    there = Partner()
+    port = there.port
+    there.close()
+    ids = [f"M{n}" for n in range(50)]
+    post.owe(ids, list(range(1, 51)))
+    policy = CircuitPolicy(
+        failures=3, pause=timedelta(milliseconds=50), max_pause=timedelta(milliseconds=80)
+    )
+
+    with post.running(post.courier(mllp(port), circuit=policy)):
+        post.until(lambda: sum(map(len, post.attempts().values())) >= 6)
+        with reading(post.engine) as connection:
+            down = connection.execute(text("SELECT circuit FROM destination_now")).scalar_one()
+        there = Partner(port=port)
+        post.until_settled()
+    there.close()
+
+    assert down == "open"
+    assert sorted(there.control_ids) == sorted(ids)
+    log = post.log.getvalue()
+    assert (log.count("circuit_opened"), log.count("circuit_closed")) == (1, 1)
+    tried = sum(map(len, post.attempts().values()))
+    assert tried < 50 + 30, "while it was down, few deliveries were tried"
+
+
+def test_f15_a_partner_that_wants_a_pause_gets_it_over_its_only_connection(
+    post: Post, partner: Partner
+) -> None:
+    post.owe(["M0", "M1", "M2", "M3"], [1, 2, 3, 4])
+    pause = timedelta(milliseconds=150)
+
+    with post.running(post.courier(mllp(partner.port), pause=pause)):
+        post.until_settled()
+
+    times = [one.at for one in partner.got]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert min(gaps) >= pause.total_seconds() * 0.95
+    assert partner.connections == 1
+
+
+class Interrupting(MllpDestination):
+    """Cuts every connection to the database while the courier sends."""
+
+    def __init__(self, port: int, engine: Engine) -> None:
+        super().__init__("dmp", MllpDestinationSettings(host="127.0.0.1", port=port))
+        self._engine = create_engine(engine.url, poolclass=NullPool)
+        self._left = 3
+        self.is_over = threading.Event()
+
+    def deliver(self, envelope: Envelope) -> Receipt:
+        receipt = super().deliver(envelope)
+        if self._left:
+            self._left -= 1
+            with self._engine.connect() as connection:
+                connection.execute(
+                    text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+                )
+        else:
+            self.is_over.set()
+        return receipt
+
+
+@pytest.mark.parametrize("empty_ledger", ["postgresql"], indirect=True)
+def test_f8_a_database_that_goes_away_while_sending_is_told_later_and_once(
+    post: Post, partner: Partner
+) -> None:
+    ids = [f"M{n}" for n in range(20)]
+    post.owe(ids, [n % 4 for n in range(20)])
+
+    there = Interrupting(partner.port, post.engine)
+    with post.running(post.courier(there)):
+        assert there.is_over.wait(DEADLINE)
+        sweep = _queue(post.engine)  # the lease may have got lost with its connection
+        sweep.put("outbound.dmp", [Work(n, Lane(0)) for n in post.numbers.values()])
+        post.until_settled()
+        sweep.close()
+
+    assert sorted(partner.control_ids) == sorted(ids)
+    assert {tuple(outcomes) for outcomes in post.attempts().values()} == {("sent",)}
