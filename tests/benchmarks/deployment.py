@@ -13,13 +13,13 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.engine import make_url
 
 from broker.contracts import QueueOptions
@@ -83,6 +83,21 @@ class Deployment:
                 found[fate] = found.get(fate, 0) + count
         return found
 
+    def delivered(self) -> int:
+        """How many deliveries were answered and noted so far, by the minute's counters."""
+        with reading(self._engine) as connection:
+            counted = connection.execute(
+                text("SELECT sum(n) FROM flow_minute WHERE measure = 'delivered'")
+            )
+            return int(counted.scalar() or 0)
+
+    def deliver(self, deliveries: int) -> float:
+        """Wait until so many deliveries were made in all; returns the instant at which they were seen to be.
+
+        Raises: BenchError when Carnet ended, or delivered nothing for a minute.
+        """
+        return self._await(self.delivered, deliveries, "deliveries stay open")
+
     def unpack(self) -> float:
         """Make the rows of all that was received (see `broker.unpacking`); returns the seconds it took."""
         begun = time.monotonic()
@@ -94,18 +109,19 @@ class Deployment:
 
         Raises: BenchError when Carnet ended, or settled nothing for a minute.
         """
+        return self._await(lambda: settled(self.fates()), messages, "messages stay unsettled")
+
+    def _await(self, count: Callable[[], int], wanted: int, what: str) -> float:
         most, moved = -1, time.monotonic()
         while True:
             asked = time.monotonic()
-            done = settled(self.fates())
-            if done >= messages:
+            done = count()
+            if done >= wanted:
                 return asked
             if done > most:
                 most, moved = done, asked
             if asked - moved > _STANDSTILL_SECONDS:
-                raise BenchError(
-                    f"{messages - done} messages stay unsettled: {self.fates()}\n{self.tail()}"
-                )
+                raise BenchError(f"{wanted - done} {what}: {self.fates()}\n{self.tail()}")
             self.check()
             time.sleep(0.025)
 
@@ -144,14 +160,17 @@ def settled(fates: dict[str, int]) -> int:
 
 
 @contextmanager
-def deployed(set_up: SetUp, folder: Path, command: str) -> Iterator[Deployment]:
-    """Run `carnet gateway` or `carnet serve` on a fresh database; drained, stopped and removed afterwards."""
+def deployed(set_up: SetUp, folder: Path, command: str, partner: str = "") -> Iterator[Deployment]:
+    """Run `carnet gateway` or `carnet serve` on a fresh database; drained, stopped and removed afterwards.
+
+    partner: `mllp://host:port` to which every message is sent on
+    """
     name = f"bench_{secrets.token_hex(4)}"
     home = folder / name
     home.mkdir()
     with _database(set_up, name, home) as database_url:
         settings = home / "carnet.toml"
-        settings.write_text(_settings(set_up, name))
+        settings.write_text(_settings(set_up, name) + _sent_on(partner))
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "broker", command, "--json", "--config", str(settings)],
@@ -174,7 +193,8 @@ def deployed(set_up: SetUp, folder: Path, command: str) -> Iterator[Deployment]:
             engine.dispose()
             _stop(process)
             if set_up.amqp_url:
-                delete_all(set_up.amqp_url, QueueOptions(prefix=name), topics=("inbound",))
+                topics = ("inbound", "outbound.partner") if partner else ("inbound",)
+                delete_all(set_up.amqp_url, QueueOptions(prefix=name), topics=topics)
 
 
 def tree(root: int) -> list[int]:
@@ -228,6 +248,22 @@ log_level = "warning"
 [source.load]
 adapter = "mllp"
 port = 0
+"""
+
+
+def _sent_on(partner: str) -> str:
+    if not partner:
+        return ""
+    host, _, port = partner.removeprefix("mllp://").rpartition(":")
+    return f"""
+[destination.partner]
+adapter = "mllp"
+host = "{host}"
+port = {port}
+
+[[route]]
+name = "everything"
+to = ["partner"]
 """
 
 

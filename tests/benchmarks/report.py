@@ -16,12 +16,13 @@ from rich.table import Table
 
 Row = dict[str, Any]
 
-_WIDTH = 140
+_WIDTH = 170
 _OUT = Console(width=None if Console().is_terminal else _WIDTH)
 _PROGRESS = Console(stderr=True)
 _MEDIANS = (
     "answers_per_second", "filed_per_second", "p50_ms", "p95_ms", "p99_ms", "yardstick",
-    "unpacked_per_second", "accepted_ratio", "filed_ratio", "cpu_us_per_message",
+    "unpacked_per_second", "accepted_ratio", "filed_ratio", "cpu_us_per_message", "delivered_per_second",
+    "delivered_ratio", "drain_seconds",
 )  # fmt: skip
 _FLOOR_OF = {"sqlite": "sqlite_commits", "postgres": "postgres_commits"}
 _GROWTH_FACTOR, _GROWTH_MIB = 1.03, 4.0
@@ -33,6 +34,9 @@ TARGETS = (
     ("intake", "postgres", "oru", 64, "accepted_ratio", ">=", 0.10),
     ("end-to-end", "postgres", "adt", 64, "filed_ratio", ">=", 0.024),
     ("end-to-end", "postgres", "oru", 64, "filed_ratio", ">=", 0.012),
+    ("delivery", "postgres", "adt", 64, "filed_ratio", ">=", 0.034),
+    ("delivery", "postgres", "adt", 64, "delivered_ratio", ">=", 0.016),
+    ("delivery", "postgres", "oru", 64, "filed_ratio", ">=", 0.017),
     ("intake", "postgres", "adt", 8, "p99_ms", "<", 15.0),
     ("intake", "postgres", "oru", 8, "p99_ms", "<", 15.0),
     ("end-to-end", "postgres", "adt", 8, "p99_ms", "<", 15.0),
@@ -74,7 +78,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
 
 def _summed(key: tuple[str, str, str, int], rounds: Sequence[Row]) -> Row:
     figure, set_up, kind, connections = key
-    main = "filed_per_second" if figure == "end-to-end" else "answers_per_second"
+    main = "filed_per_second" if figure in ("end-to-end", "delivery") else "answers_per_second"
     rates = [row[main] for row in rounds]
     names = sorted({name for row in rounds for name in row.get("cpu_us", {})})
     return {
@@ -103,11 +107,11 @@ def show(
     """Print everything for a person."""
     if floors:
         _OUT.print(_floors_table(floors))
-    for figure in ("yardstick", "intake", "end-to-end"):
+    for figure in ("yardstick", "intake", "end-to-end", "delivery"):
         chosen = [cell for cell in cells if cell["figure"] == figure]
         if chosen:
             _OUT.print(_cells_table(figure, chosen, floors))
-    for figure in ("intake", "end-to-end"):
+    for figure in ("intake", "end-to-end", "delivery"):
         chosen = [cell for cell in cells if cell["figure"] == figure]
         if chosen:
             _OUT.print(_cpu_table(figure, chosen))
@@ -163,7 +167,7 @@ def _cells_table(figure: str, cells: Sequence[Row], floors: dict[str, float]) ->
     table = Table(title=figure)
     for name in ("set-up", "kind", "conns", "accepted/s", "filed/s", "least-most", "p50 ms", "p99 ms"):  # fmt: skip
         table.add_column(name, justify="left" if name in ("set-up", "kind") else "right")
-    for name in ("yardstick/s", "of yardstick", "x commits", "unpacked/s"):
+    for name in ("yardstick/s", "of yardstick", "x commits", "unpacked/s", "delivered/s", "drain s"):  # fmt: skip
         table.add_column(name, justify="right")
     for cell in cells:
         is_filed = "filed_per_second" in cell
@@ -185,6 +189,8 @@ def _cells_table(figure: str, cells: Sequence[Row], floors: dict[str, float]) ->
             f"{cell['unpacked_per_second']:,.0f}"
             if cell["set_up"] == "postgres" and not is_filed
             else "",
+            f"{cell['delivered_per_second']:,.0f}" if "delivered_per_second" in cell else "",
+            f"{cell['drain_seconds']:.1f}" if "drain_seconds" in cell else "",
         )
     return table
 

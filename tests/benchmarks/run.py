@@ -1,9 +1,11 @@
 """The benchmark: messages accepted durably and filed per second, beside what the machine can do at all.
 
-    python -m tests.benchmarks.run intake|end-to-end|quick|memory|yardstick|floors   (by scripts/bench)
+    python -m tests.benchmarks.run intake|end-to-end|delivery|quick|memory|yardstick|floors   (by scripts/bench)
 
 `intake` runs the gateway alone: accepted durably per second. `end-to-end` runs every role: filed per second is the
-messages settled over the time from the first one sent to the last one filed. Each measurement follows a warm-up and
+messages settled over the time from the first one sent to the last one filed. `delivery` does so with a partner to which
+every message is sent on by MLLP and who answers each: delivered per second counts what was answered and noted until
+the last message was filed. Each measurement follows a warm-up and
 a run of the same client against the yardstick, so that the ratio has one machine, one client and one minute.
 Exit code: 0 good; 1 an answer was bad or missing, or what was filed is not what was accepted; 2 it could not run.
 """
@@ -37,14 +39,17 @@ from tests.benchmarks.deployment import (
     usage_of,
 )
 
-_COMMANDS = {"intake": "gateway", "end-to-end": "serve"}
+_COMMANDS = {"intake": "gateway", "end-to-end": "serve", "delivery": "serve"}
+_FILED = ("end-to-end", "delivery")
 _MEMORY_STEPS = 10
 
 
 class Bench:
     """One run of the benchmark: its options, its yardstick, and the rows and faults gathered so far."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path, yardstick: str) -> None:
+    def __init__(
+        self, options: argparse.Namespace, folder: Path, yardstick: str, partner: str
+    ) -> None:
         self.options = options
         self.folder = folder
         self.rows: list[dict[str, Any]] = []
@@ -52,10 +57,12 @@ class Bench:
         self.floors: dict[str, float] = {}
         self.faults: list[str] = []
         self._yardstick = yardstick
+        self._partner = partner
 
     def measure(self, set_up: SetUp, figure: str) -> None:
         """All kinds and connections on one fresh deployment, in rounds, so that a slow minute meets every cell."""
-        with deployed(set_up, self.folder, _COMMANDS[figure]) as carnet:
+        partner = self._partner if figure == "delivery" else ""
+        with deployed(set_up, self.folder, _COMMANDS[figure], partner) as carnet:
             for number in range(self.options.repeats):
                 for kind in self.options.kinds:
                     for connections in self.options.connections:
@@ -71,13 +78,11 @@ class Bench:
         return self._load(self._yardstick, kind, connections, self.options.yardstick_seconds)
 
     def _cell(self, carnet: Deployment, figure: str, kind: str, connections: int) -> dict[str, Any]:
-        is_filed = figure == "end-to-end"
-        self._send_and_settle(carnet, kind, connections, self.options.warm_up, is_filed=is_filed)
+        is_filed = figure in _FILED
+        self._send_and_settle(carnet, kind, connections, self.options.warm_up, figure)
         yardstick = self.yardstick(kind, connections)["answers_per_second"]
         before = processor_seconds(carnet)
-        row = self._send_and_settle(
-            carnet, kind, connections, self.options.seconds, is_filed=is_filed
-        )
+        row = self._send_and_settle(carnet, kind, connections, self.options.seconds, figure)
         messages = max(1, row["answers"])
         row["cpu_us"] = {
             name: (seconds - before.get(name, 0.0)) / messages * 1e6
@@ -87,18 +92,21 @@ class Bench:
         row["accepted_ratio"] = row["answers_per_second"] / yardstick
         if is_filed:
             row["filed_ratio"] = row["filed_per_second"] / yardstick
+        if figure == "delivery":
+            row["delivered_ratio"] = row["delivered_per_second"] / yardstick
         row["rss_mib"] = {
             used.name: used.rss_bytes / 2**20 for used in carnet.usage() if used.rss_bytes
         }
         return row
 
     def _send_and_settle(
-        self, carnet: Deployment, kind: str, connections: int, seconds: float, *, is_filed: bool
+        self, carnet: Deployment, kind: str, connections: int, seconds: float, figure: str
     ) -> dict[str, Any]:
-        before = carnet.fates()
+        before, delivered = carnet.fates(), carnet.delivered()
         row = self._load(carnet.address, kind, connections, seconds)
-        if is_filed:
+        if figure in _FILED:
             last = carnet.settle(settled(before) + row["answers"])
+            meanwhile = carnet.delivered() - delivered
         else:
             row["unpacked_per_second"] = row["answers"] / carnet.unpack()
         after = carnet.fates()
@@ -111,7 +119,11 @@ class Bench:
             self.faults.append(
                 f"{where}: {row['answers']} answered AA, {grown.get('received', 0)} in the ledger"
             )
-        if is_filed:
+        if figure == "delivery":
+            all_of_them = carnet.deliver(delivered + row["answers"])
+            row["delivered_per_second"] = meanwhile / (last - row["begun"])
+            row["drain_seconds"] = all_of_them - last
+        if figure in _FILED:
             row["filed_seconds"] = last - row["begun"]
             row["filed_per_second"] = grown.get("filed", 0) / row["filed_seconds"]
             if grown.get("filed", 0) != row["answers"]:
@@ -217,8 +229,8 @@ def run(bench: Bench, chosen: Sequence[SetUp]) -> None:
             for connections in bench.options.connections:
                 row = bench.yardstick(kind, connections)
                 bench.rows.append({"set_up": "-", "figure": figure, **row})
-    for name in ("intake", "end-to-end"):
-        if figure in (name, "quick"):
+    for name in _COMMANDS:
+        if figure == name or (figure == "quick" and name != "delivery"):
             for set_up in chosen:
                 bench.measure(set_up, name)
 
@@ -226,7 +238,8 @@ def run(bench: Bench, chosen: Sequence[SetUp]) -> None:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "figure", choices=("intake", "end-to-end", "quick", "memory", "yardstick", "floors")
+        "figure",
+        choices=("intake", "end-to-end", "delivery", "quick", "memory", "yardstick", "floors"),
     )
     parser.add_argument("--set-ups", nargs="+", choices=("sqlite", "postgres"))
     parser.add_argument("--kinds", nargs="+", choices=("adt", "oru"), default=["adt", "oru"])
@@ -258,8 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with (
             tempfile.TemporaryDirectory(prefix=prefix, dir=options.folder) as folder,
             answering() as yardstick,
+            answering() as partner,
         ):
-            bench = Bench(options, Path(folder), yardstick)
+            bench = Bench(options, Path(folder), yardstick, partner)
             run(bench, chosen)
     except BenchError as error:
         report.say(f"bench: {error}")
