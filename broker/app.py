@@ -28,6 +28,7 @@ from broker.hand_over import HandOver
 from broker.intake import Intake, Limits
 from broker.mapping import catalogue
 from broker.pipeline import Pipeline
+from broker.records.patients import PatientRow
 from broker.rules import decide, routing
 from broker.schedule import Schedule
 from broker.settings import Destination as DestinationSettings
@@ -186,6 +187,12 @@ def _courier(
     installed = plugins.adapters()
     threads = []
     boot = courier_journal.this_boot()
+    rules = decide.load(settings.rules.folder)
+
+    def refusal(patient: PatientRow) -> str | None:
+        decision = rules.filing(patient, now=utc_now())
+        return None if decision.allowed else decision.reason
+
     for name, destination in settings.destinations.items():
         queue = open_queue(settings)
         made = _destination(name, destination, installed)
@@ -197,12 +204,14 @@ def _courier(
                 retry=destination.retry,
                 is_idempotent=destination.idempotent,
                 is_verifiable=destination.verifiable,
+                is_for_record=destination.for_record,
                 pause=destination.pause,
             ),
             Circuit(destination.circuit, random.random),
             Journal(settings.site.data_folder / "couriers" / f"{name}.journal", boot),
             engine=engine,
             queue=queue,
+            refusal=refusal,
             telemetry=telemetry,
             clock=utc_now,
             random=random,
@@ -295,6 +304,8 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
         mapping_sets.Watch(engine, mapping_sets.sets_folder(settings.site.data_folder), utc_now),
         decide.load(settings.rules.folder),
         routing.load(settings.routes),
+        for_record=frozenset(n for n, d in settings.destinations.items() if d.for_record),
+        hop_limit=settings.site.hop_limit,
         writer=writer,
         secret=installation.digest_key(settings),
         production=settings.site.production,

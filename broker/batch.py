@@ -28,6 +28,7 @@ class InHand:
     person: int | None = None
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
+    hops: int = 0
     not_filed: str | None = None
     verdict: State | None = None
     reason: str | None = None

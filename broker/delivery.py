@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -26,8 +26,10 @@ from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
-from broker.records import destinations, outbox, tallies
+from broker.hops import content_digest
+from broker.records import destinations, outbox, patients, tallies
 from broker.records.outbox import Due, Ended
+from broker.records.patients import PatientRow
 from broker.telemetry import Telemetry
 
 _WAIT = timedelta(milliseconds=500)
@@ -41,6 +43,10 @@ _GONE = timedelta(minutes=1)
 """A delivery in the hands of an unknown courier for so long is in nobody's."""
 
 
+Refusal = Callable[[PatientRow], str | None]
+"""Why something may not go into a patient's record now (a reason code), or None: the rules' word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manner:
     """How a destination wants to be sent to: its settings, as far as a courier has to know them."""
@@ -48,6 +54,7 @@ class Manner:
     retry: retry.Policy
     is_idempotent: bool = False
     is_verifiable: bool = False
+    is_for_record: bool = False
     pause: timedelta = timedelta(0)
     batch: int = 100
 
@@ -74,6 +81,7 @@ class Courier:
         *,
         engine: Engine,
         queue: Queue,
+        refusal: Refusal,
         telemetry: Telemetry,
         clock: Callable[[], datetime],
         random: Random,
@@ -86,6 +94,7 @@ class Courier:
         self._journal = journal
         self._engine = engine
         self._queue = queue
+        self._refusal = refusal
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
@@ -140,11 +149,12 @@ class Courier:
                     self._clock(),
                     limit,
                 )
+                refused = self._refused(connection, claimed)
                 bodies = outbox.bodies_of(connection, claimed)
             if not claimed:
                 break
             self._telemetry.emit_many("attempt_started", len(claimed), destination=self._name)
-            ended, goes_on = self._send_all(claimed, bodies, stop)
+            ended, goes_on = self._send_all(claimed, bodies, refused, stop)
             for one in ended:
                 remaining.discard(one.delivery_id)
                 if one.next_try_at is not None:
@@ -166,7 +176,11 @@ class Courier:
         lease.done([work.id for work in lease.work if work.id not in waits])
 
     def _send_all(
-        self, claimed: Sequence[Due], bodies: dict[int, tuple[bytes, str]], stop: threading.Event
+        self,
+        claimed: Sequence[Due],
+        bodies: Mapping[int, tuple[bytes, str]],
+        refused: Mapping[int, str],
+        stop: threading.Event,
     ) -> tuple[list[Ended], bool]:
         """(what was tried, whether more may be sent now). A lane stops at its first delivery that did not get through."""
         self._journal.start()
@@ -183,6 +197,9 @@ class Courier:
             lane = (item.lane, item.recipient)
             if lane in stopped:
                 continue
+            if item.lane in refused:
+                done.append(self._withhold(item, refused[item.lane]))
+                continue
             if not self._paced(stop):
                 break
             ended = self._attempt(item, bodies.get(item.id))
@@ -195,6 +212,19 @@ class Courier:
                 told = now
         self._tell()
         return done, goes_on
+
+    def _refused(self, connection: Connection, claimed: Sequence[Due]) -> dict[int, str]:
+        """Patient -> why nothing may be sent now to a destination that is their record; asked again at each attempt."""
+        if not self._manner.is_for_record:
+            return {}
+        people = patients.load(connection, {item.lane for item in claimed if item.lane})
+        why = {number: self._refusal(person) for number, person in people.items()}
+        return {number: reason for number, reason in why.items() if reason}
+
+    def _withhold(self, due: Due, reason: str) -> Ended:
+        now = self._clock()
+        error = PermanentError(reason, where="patient")
+        return self._over(due, self._end(due, now, "withheld", error))
 
     def _paced(self, stop: threading.Event) -> bool:
         """Wait as long as the partner wants between two messages; False where the courier is to stop meanwhile."""
@@ -222,7 +252,8 @@ class Courier:
         )
         self._journal.begin(due.id, due.attempts)
         self._unbegun.discard(due.id)
-        ended = self._over(due, self._send(due, started, envelope))
+        sent = replace(self._send(due, started, envelope), sent_digest=content_digest(body))
+        ended = self._over(due, sent)
         self._journal.end(ended)
         self._sent_at = time.monotonic()
         self._mark(ended)
@@ -426,4 +457,5 @@ _MEASURES = {
     "refused": "refused",
     "expired": "expired",
     "unknown": "unknown",
+    "withheld": "withheld",
 }

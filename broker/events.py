@@ -275,6 +275,11 @@ REASONS: dict[str, Words] = {
         "La configuration dit que ce destinataire peut être interrogé ; son connecteur ne le peut pas.",
         "Remove `verifiable`, or use an adapter that can.",
     ),
+    "routing.loop": Words(
+        "This message was sent on, came back from a partner, and was sent on again, too many times: two systems route it in a circle.",
+        "Ce message a été retransmis, est revenu d'un partenaire et a été retransmis trop souvent : deux systèmes se le renvoient.",
+        "Look at its timeline for the partners, take the route of one of them away, then discard the message.",
+    ),
     "lane.behind": Words(
         "An earlier message of the same patient is not settled yet.",
         "Un message antérieur du même patient n'est pas encore traité.",

@@ -25,6 +25,7 @@ from broker.database import sequences
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, encode
 from broker.errors import CarnetError, PermanentError, SetupError
+from broker.hops import content_digest
 from broker.identity import matching
 from broker.mapper import Given, Mapper, Reading, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
@@ -72,6 +73,8 @@ class Pipeline:
         rules: decide.Rules,
         routing: Routing,
         *,
+        for_record: frozenset[str],
+        hop_limit: int,
         writer: str,
         secret: bytes,
         production: bool,
@@ -84,6 +87,8 @@ class Pipeline:
         self._sets = sets
         self._rules = rules
         self._routing = routing
+        self._for_record = for_record
+        self._hop_limit = hop_limit
         self._writer = writer
         self._secret = secret
         self._production = production
@@ -204,6 +209,7 @@ class Pipeline:
         people = self._identify(connection, ready, now)
         ready, waiting = _behind_held(ready, waiting)
         self._decide(ready, people, now)
+        self._stop_loops(connection, ready)
         self._file(connection, ready, now)
         owed = self._owe(connection, ready, now)
         self._note(connection, [*ready, *waiting], now)
@@ -309,6 +315,20 @@ class Pipeline:
                     break
             hand.step("decide", 0, hand.decision)
 
+    def _stop_loops(self, connection: Connection, hands: Sequence[InHand]) -> None:
+        """How often each message was sent on already; one that goes round in a circle is parked before it is filed."""
+        if not self._routing.routes:
+            return
+        by_digest = {
+            content_digest(hand.message.body): hand.message.source for hand in hands if hand.is_open
+        }
+        hops = outbox.hops_of(connection, by_digest)
+        for hand in hands if hops else ():
+            if hand.is_open:
+                hand.hops = hops.get(content_digest(hand.message.body), 0)
+                if hand.hops >= self._hop_limit:
+                    hand.end(State.PARKED, "routing.loop", "message")
+
     def _file(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """Plan each document against what the record has, then write all of them at once."""
         willing = [hand for hand in hands if hand.is_open and hand.not_filed is None]
@@ -394,6 +414,9 @@ class Pipeline:
             for destination, route in self._routing.route(
                 document, hand.message.source, hand.message.media
             ):
+                if hand.not_filed and destination in self._for_record:
+                    hand.step(f"withheld from {destination}", 0, hand.not_filed)
+                    continue
                 made = self._delivery(hand, document, destination, route)
                 is_own = made.document_id is None
                 if is_own and destination in sent:
@@ -414,6 +437,7 @@ class Pipeline:
             intent=_intent(document),
             media="",
             reason=route,
+            hops=hand.hops,
         )
         try:
             rendered = self._render(

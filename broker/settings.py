@@ -90,6 +90,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     mapping: str
     idempotent: bool
     verifiable: bool
+    for_record: bool
     pause: timedelta
     retry: Policy
     circuit: CircuitPolicy
@@ -282,6 +283,7 @@ def _destinations(
             mapping=common.mapping,
             idempotent=common.idempotent,
             verifiable=common.verifiable,
+            for_record=common.for_record,
             pause=common.pause,
             retry=common.retry,
             circuit=common.circuit,

@@ -36,6 +36,7 @@ class Site(Table, frozen=True, kw_only=True):
         production: true refuses test identities and what `carnet doctor` calls unsafe
         data_folder: keys, embedded database and snapshots of metrics; needs a durable disk
         digest_key: 64 hexadecimal digits, by reference; needed when processes run on several machines, else made once
+        hop_limit: a message that comes back, sent on by a partner it was sent to, for the so manieth time is parked: two systems route it in a circle
     """
 
     name: str = "carnet"
@@ -43,6 +44,11 @@ class Site(Table, frozen=True, kw_only=True):
     production: bool = False
     data_folder: Path = Path("data")
     digest_key: str = ""
+    hop_limit: int = 3
+
+    def __post_init__(self) -> None:
+        if self.hop_limit < 1:
+            raise ValueError("hop_limit must be 1 or more")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -208,6 +214,7 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
         mapping: name of the outbound mapping (`out/hl7v2-mdm`); empty for the one whose applies_when holds
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
         verifiable: true when the partner can be asked whether it has a message; an unknown outcome is then settled by asking
+        for_record: true where it is the patient's shared record (the DMP): what the patient refuses for the record is not sent there, nor when they refuse it while it waits
         pause: how long to wait between two messages, for a partner that wants it
         retry: how failures are tried again
         circuit: when a partner that fails again and again is left alone for a while
@@ -218,6 +225,7 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
     mapping: str = ""
     idempotent: bool = False
     verifiable: bool = False
+    for_record: bool = False
     pause: timedelta = timedelta(0)
     retry: Policy = Policy()
     circuit: CircuitPolicy = CircuitPolicy()

@@ -288,6 +288,13 @@ attempt = Table(
     Column("peer", String),
     Column("sent_digest", Big),
     Column("answer", LargeBinary),
+    # What was sent, by its content: a message that comes back is known by it.
+    Index(
+        "ix_attempt_sent",
+        "sent_digest",
+        postgresql_where=text("sent_digest IS NOT NULL"),
+        sqlite_where=text("sent_digest IS NOT NULL"),
+    ),
 )
 
 # By what a late answer names the delivery it is about: a control id, a mail's Message-ID, a submission's id.

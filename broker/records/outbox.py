@@ -37,10 +37,11 @@ STATES = {
     "expired": "parked",
     "unknown": "unknown",
     "failed": "owed",
+    "withheld": "withheld",
 }
 """Outcome of an attempt to the state of its delivery. `unknown` stays unsettled: its lane waits for a person."""
 
-_SETTLED = ("sent", "parked")
+_SETTLED = ("sent", "parked", "withheld")
 _HELD = (
     "EXISTS (SELECT 1 FROM lane l WHERE l.kind = 'outbound' AND l.destination = d.destination "
     "AND l.lane = d.lane AND l.state = 'held')"
@@ -112,7 +113,7 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The end of one attempt. `outcome` is sent, failed, refused, expired or unknown.
+    """The end of one attempt. `outcome` is sent, failed, refused, expired, unknown or withheld (not sent: consent).
 
     With `next_try_at` the delivery is owed again from then on, whatever the outcome was; `answer_code` is the
     receiver's own (`AA`), `code` ours; `keys` are what a later answer may name the delivery by.
@@ -247,6 +248,28 @@ def withdraw(connection: Connection, ids: Collection[int], by: str) -> None:
         ),
         {"by": by, **given},
     )
+
+
+def hops_of(connection: Connection, digests: Mapping[int, str]) -> dict[int, int]:
+    """How far messages have come: digest of their content -> hops of the last time it was sent on.
+
+    `digests` gives the source each came from now; what that source itself had sent before is a repetition and no hop.
+    """
+    if not digests:
+        return {}
+    within, given = any_of(connection, "a.sent_digest", list(digests))
+    rows = connection.execute(
+        text(
+            "SELECT a.sent_digest, d.hops, m.source FROM attempt a JOIN delivery d ON d.id = a.delivery_id "  # noqa: S608
+            f"JOIN message m ON m.seq = d.message_seq WHERE {within}"
+        ),
+        given,
+    )
+    found: dict[int, int] = {}
+    for row in rows:
+        if row.source != digests[row.sent_digest]:
+            found[row.sent_digest] = max(found.get(row.sent_digest, 0), int(row.hops) + 1)
+    return found
 
 
 def unsettled(connection: Connection, ids: Collection[int]) -> set[int]:

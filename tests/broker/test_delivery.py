@@ -27,7 +27,8 @@ from broker.database.engine import reading, writing
 from broker.delivery import Courier, Manner
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, TransientError
-from broker.records import outbox
+from broker.records import outbox, patients
+from broker.records.patients import PatientRow
 from broker.telemetry import Telemetry
 from broker.values import Lane
 from tests.broker.partner import Partner
@@ -95,6 +96,7 @@ class Post:
             Journal(self.folder / f"{self.name}.journal", boot),
             engine=self.engine,
             queue=self.queue,
+            refusal=_refusal,
             telemetry=self.telemetry,
             clock=self.clock,
             random=Random(1),
@@ -140,6 +142,11 @@ class Post:
 
     def until_settled(self) -> None:
         self.until(lambda: not any(s == "owed" for s in self.states().values()))
+
+
+def _refusal(patient: PatientRow) -> str | None:
+    decision = record.RULES.filing(patient)
+    return None if decision.allowed else decision.reason
 
 
 def _until_killed(courier: Courier, stop: threading.Event) -> None:
@@ -245,6 +252,33 @@ def test_f12_an_outcome_that_nobody_knows_waits_for_a_person(post: Post, partner
 
     assert post.states()["behind"] == "owed"
     assert partner.control_ids.count("lost") == 1
+
+
+@pytest.mark.parametrize("is_for_record", [True, False])
+def test_f30_consent_is_asked_again_at_delivery(
+    post: Post, partner: Partner, is_for_record: bool
+) -> None:
+    who = record.person(post.engine)
+    post.owe(["theirs", "others"], [who, 0])
+    with writing(post.engine) as connection:
+        word = patients.NewConsent(who, "filing", "IO", "patient", "desk", post.clock())
+        patients.add_consents(connection, [word], post.clock())
+
+    with post.running(post.courier(mllp(partner.port), is_for_record=is_for_record)):
+        post.until_settled()
+
+    if is_for_record:
+        assert post.states() == {"theirs": "withheld", "others": "sent"}
+        assert partner.control_ids == ["others"]
+    else:
+        assert set(post.states().values()) == {"sent"}, "deliveries to others go on (CON-07)"
+    with reading(post.engine) as connection:
+        acts = connection.execute(
+            text("SELECT act, outcome FROM audit_entry WHERE act = 'delivery_withheld'")
+        ).all()
+    assert [tuple(row) for row in acts] == (
+        [("delivery_withheld", "account.opposed")] if is_for_record else []
+    )
 
 
 class Dying(MllpDestination):

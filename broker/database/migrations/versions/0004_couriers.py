@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, String
+from sqlalchemy import Column, String, text
 
 from broker.database.types import Big, Instant
 
@@ -23,9 +23,18 @@ def upgrade() -> None:
         Column("value", String, primary_key=True),
         Column("delivery_id", Big, primary_key=True, autoincrement=False),
     )
+    is_there = text("sent_digest IS NOT NULL")
+    op.create_index(
+        "ix_attempt_sent",
+        "attempt",
+        ["sent_digest"],
+        postgresql_where=is_there,
+        sqlite_where=is_there,
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_attempt_sent", "attempt")
     op.drop_table("correlation")
     with op.batch_alter_table("delivery") as table:
         table.drop_column("claimed_at")
