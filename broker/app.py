@@ -28,6 +28,7 @@ from broker.hand_over import HandOver
 from broker.intake import Intake, Limits
 from broker.mapping import catalogue
 from broker.pipeline import Pipeline
+from broker.pressure import Bounds, Pressure
 from broker.records.patients import PatientRow
 from broker.rules import decide, routing
 from broker.schedule import Schedule
@@ -107,6 +108,13 @@ async def _listen(
 ) -> None:
     hand_over = HandOver(lambda: open_queue(settings), telemetry)
     hand_over.start()
+    pressure = Pressure(
+        engine,
+        [settings.site.data_folder],
+        Bounds(settings.intake.min_free_bytes, settings.intake.max_backlog),
+        telemetry,
+    )
+    await asyncio.to_thread(pressure.start)
     policies = {name: source.on_conflict for name, source in settings.sources.items()}
     intake = Intake(
         engine,
@@ -120,8 +128,10 @@ async def _listen(
         limits=Limits(
             max_batch=settings.intake.max_batch,
             max_batch_bytes=settings.intake.max_batch_bytes,
+            max_pending_bytes=settings.intake.max_waiting_bytes,
             max_bytes=settings.intake.max_bytes,
         ),
+        pressure=lambda: pressure.reason,
     )
     committing = asyncio.create_task(intake.run(), name="intake")
     sources = sources_of(settings, telemetry)
@@ -147,6 +157,7 @@ async def _listen(
         await asyncio.gather(committing, return_exceptions=True)
         intake.stop()
         await asyncio.to_thread(hand_over.stop)
+        await asyncio.to_thread(pressure.stop)
         await stopped
 
 

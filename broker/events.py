@@ -89,6 +89,8 @@ EVENTS: dict[str, Event] = _catalogue(
     Event("owed", "debug", "a delivery is owed to a destination", ("destination",)),
     Event("attempt_started", "debug", "a delivery was begun", ("destination",)),
     Event("attempt_ended", "info", "a delivery ended", ("destination", "outcome")),
+    Event("intake_shut", "error", "senders are told to come back until there is room", ("reason",)),
+    Event("intake_opened", "info", "there is room again, and messages are taken in", ("reason",)),
     Event(
         "circuit_opened",
         "error",
@@ -212,6 +214,21 @@ REASONS: dict[str, Words] = {
         "More is waiting to be stored than this broker takes in; the sender was asked to come back.",
         "Trop de messages attendent d'être enregistrés ; l'émetteur est invité à réessayer.",
         "Look at the database's commit times and the disk.",
+    ),
+    "pressure.disk": Words(
+        "A disk of this broker is nearly full; the sender was asked to come back.",
+        "Un disque de ce serveur est presque plein ; l'émetteur est invité à réessayer.",
+        "Make room; messages are taken in again by themselves. `[intake] min_free_bytes` is the bound.",
+    ),
+    "pressure.backlog": Words(
+        "More messages are received and not settled than this broker is to hold; the sender was asked to come back.",
+        "Trop de messages reçus ne sont pas encore traités ; l'émetteur est invité à réessayer.",
+        "Look at `carnet status`: workers that do not keep pace, or lanes that are held. `[intake] max_backlog` is the bound.",
+    ),
+    "pressure.memory": Words(
+        "More bytes wait for their commit than this broker is to hold in memory; the sender was asked to come back.",
+        "Trop d'octets attendent d'être enregistrés ; l'émetteur est invité à réessayer.",
+        "Look at the database's commit times. `[intake] max_waiting_bytes` is the bound.",
     ),
     "database.unavailable": Words(
         "The database cannot be written now; the sender was asked to come back.",

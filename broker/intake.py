@@ -39,6 +39,7 @@ class Limits:
     max_batch: int = 500
     max_batch_bytes: int = 32 * 1024 * 1024
     max_pending: int = 20_000
+    max_pending_bytes: int = 256 * 1024 * 1024
     max_bytes: int = 64 * 1024 * 1024
 
 
@@ -57,7 +58,9 @@ class Intake:
         telemetry: Telemetry,
         clock: Callable[[], datetime],
         limits: Limits = Limits(),
+        pressure: Callable[[], str] = str,
     ) -> None:
+        """`pressure` says why nothing more may be taken in now (a reason code), or nothing."""
         self._engine = engine
         self._reception = Reception(
             engine,
@@ -72,6 +75,7 @@ class Intake:
         self._telemetry = telemetry
         self._clock = clock
         self._limits = limits
+        self._pressure = pressure
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake-commit")
         self._pending: list[Arrival] = []
@@ -93,6 +97,8 @@ class Intake:
             future.set_result(self._reception.refuse(envelope, "size.exceeded", "message"))
         elif len(self._pending) >= self._limits.max_pending or self._closing:
             future.set_result(self._reception.refuse(envelope, "intake.busy", "intake", later=True))
+        elif reason := self._why_not_now():
+            future.set_result(self._reception.refuse(envelope, reason, "intake", later=True))
         else:
             try:
                 seen = glance(envelope, self._key)
@@ -103,6 +109,11 @@ class Intake:
             self._pending_bytes += len(envelope.body)
             self._await_more()
         return future
+
+    def _why_not_now(self) -> str:
+        if self._pending_bytes > self._limits.max_pending_bytes:
+            return "pressure.memory"
+        return self._pressure()
 
     async def run(self) -> None:
         """Commit what gathers, until closed and empty."""

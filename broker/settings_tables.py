@@ -87,11 +87,17 @@ class Intake(Table, frozen=True, kw_only=True):
         max_batch: most messages in one commit
         max_bytes: largest message taken, in bytes; a source may set less
         max_batch_bytes: most bytes in one commit
+        max_waiting_bytes: most bytes that wait for their commit; more is refused for now
+        min_free_bytes: senders are told to come back while a disk of this machine that Carnet writes to has less room; 0 never
+        max_backlog: senders are told to come back while more messages than this are received and not settled; 0 never
     """
 
     max_batch: int = 500
     max_bytes: int = 20_000_000
     max_batch_bytes: int = 64_000_000
+    max_waiting_bytes: int = 256_000_000
+    min_free_bytes: int = 500_000_000
+    max_backlog: int = 5_000_000
 
 
 class Worker(Table, frozen=True, kw_only=True):

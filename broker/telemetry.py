@@ -271,7 +271,10 @@ class Telemetry:
                 said[name] = _said(name, value)
             except _RefusedError as refused:
                 self._drop(refused.why, name)
-        getattr(self._logger, event.level)(event.name, **said)
+        try:
+            getattr(self._logger, event.level)(event.name, **said)
+        except OSError:  # a full disk; whoever said it has to go on
+            self._dropped.labels(role=self.role, why="log_unwritable").inc()
 
     def _drop(self, why: str, name: str) -> None:
         if self.strict:

@@ -36,7 +36,7 @@ class Site:
         self.handed: list[Work] = []
         self._policy = policy
 
-    def run(self, body: Body[T], limits: Limits = STANDARD) -> T:
+    def run(self, body: Body[T], limits: Limits = STANDARD, reason: str = "") -> T:
         """Run `body` with the intake beside it, and close the intake in order."""
 
         async def whole() -> T:
@@ -50,6 +50,7 @@ class Site:
                 telemetry=Telemetry("gateway", strict=True, level="error"),
                 clock=lambda: datetime.now(UTC),
                 limits=limits,
+                pressure=lambda: reason,
             )
             running = asyncio.create_task(intake.run())
             try:
@@ -277,3 +278,22 @@ def test_who_comes_alone_while_others_are_committed_is_next(site: Site) -> None:
         return waits
 
     assert max(site.run(body)) < 0.5
+
+
+def test_under_pressure_a_sender_is_told_to_come_back_and_nothing_is_kept(site: Site) -> None:
+    receipt = site.run(lambda intake: intake.accept(envelope("1")), reason="pressure.disk")
+
+    assert (receipt.outcome, receipt.code) == ("refused", "pressure.disk")
+    assert receipt.retry_after is not None
+    assert site.rows() == []
+
+
+def test_more_bytes_than_may_wait_for_a_commit_are_refused_for_now(site: Site) -> None:
+    async def body(intake: Intake) -> list[Receipt]:
+        waiting = [intake.accept(envelope(str(n))) for n in range(3)]
+        return [await one for one in waiting]
+
+    receipts = site.run(body, Limits(max_pending_bytes=10))
+
+    assert [one.outcome for one in receipts] == ["accepted", "refused", "refused"]
+    assert receipts[1].code == "pressure.memory"

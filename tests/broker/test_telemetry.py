@@ -50,6 +50,23 @@ def value(telemetry: Telemetry, name: str, **labels: str) -> float | None:
     return telemetry.registry.get_sample_value(name, {"role": "worker", **labels})
 
 
+class FullDisk(io.StringIO):
+    """A log on a disk without room."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_f03_a_log_that_cannot_be_written_costs_a_line_and_nothing_else(strict: bool) -> None:
+    telemetry = Telemetry("worker", stream=FullDisk(), strict=strict)
+
+    telemetry.emit("database_unavailable", code="database.unavailable")
+
+    assert value(telemetry, "carnet_database_unavailable_total") == 1
+    assert value(telemetry, "carnet_telemetry_dropped_total", why="log_unwritable") == 1
+
+
 def test_an_event_becomes_a_json_line_and_a_counter() -> None:
     telemetry, stream = made()
 
