@@ -1,4 +1,4 @@
-"""Sends FHIR, or bytes as they are, by HTTP POST to one partner: the http destination."""
+"""Sends FHIR, or bytes as they are, by HTTP to one partner: the http destination."""
 
 from __future__ import annotations
 
@@ -13,25 +13,32 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
+from adapters.http_oauth import ClientCredentials
 from adapters.network import client_context, require_protection
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
 
 FHIR_JSON = "application/fhir+json"
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
+_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9.-]{1,64}")
 _MAX_WAIT = timedelta(hours=1)
 
 
 class HttpDestinationSettings(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 ):
-    """A partner that takes messages by HTTP POST.
+    """A partner that takes messages by HTTP.
 
     Fields:
         url: Where to POST; for `fhir`, the server's base URL.
         mode: `raw` posts the bytes to `url`; `fhir` posts a resource to its type, and a transaction or batch to the base.
+        fhir_update: In mode `fhir`, PUT a resource that has an id to `Type/id` (update as create), so that sending twice does no harm.
         media: Content type to send, when the message has none of its own.
-        token: Bearer token, when the partner asks for one.
+        token: Bearer token, when the partner asks for one that does not change.
+        oauth_token_url: Token endpoint, when the partner asks for OAuth 2.0 client credentials.
+        oauth_client_id: Our client id there.
+        oauth_client_secret: Its secret; empty when the certificate says who we are (RFC 8705).
+        oauth_scope: Scopes to ask for, separated by spaces.
         headers: Further request headers, without secrets.
         allow_plaintext: Send beyond loopback without TLS. Only where the network itself is protected.
         tls_ca: PEM file of the authorities to trust; empty trusts the system's.
@@ -46,8 +53,13 @@ class HttpDestinationSettings(
 
     url: str
     mode: Literal["raw", "fhir"] = "raw"
+    fhir_update: bool = False
     media: str = "application/octet-stream"
     token: str = ""
+    oauth_token_url: str = ""
+    oauth_client_id: str = ""
+    oauth_client_secret: str = ""
+    oauth_scope: str = ""
     headers: dict[str, str] = {}
     allow_plaintext: bool = False
     tls_ca: Path | None = None
@@ -68,20 +80,16 @@ class _Resource(msgspec.Struct):
 
     resourceType: str  # noqa: N815  # FHIR's own name
     type: object = None
+    id: object = None
 
 
 class HttpDestination:
     """A blocking client for one thread, with kept-alive connections. Redirects are not followed."""
 
     def __init__(self, name: str, settings: HttpDestinationSettings) -> None:
-        where = f"destination.{name}.url"
-        parts = urlsplit(settings.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SetupError("http.url", where=where, reason="not an http or https URL")
-        is_tls = parts.scheme == "https"
-        require_protection(
-            parts.hostname, tls=is_tls, allow_plaintext=settings.allow_plaintext, where=where
-        )
+        where = f"destination.{name}"
+        _check_url(settings.url, settings, f"{where}.url")
+        _check(settings, where)
         self._settings = settings
         self._not_before = 0.0
         headers = dict(settings.headers)
@@ -93,49 +101,77 @@ class HttpDestination:
             key=settings.tls_key,
             password=settings.tls_key_password,
             crl=settings.tls_crl,
-            where=f"destination.{name}.tls_ca",
+            where=f"{where}.tls_ca",
         )
         answer = settings.answer_timeout.total_seconds()
+        timeout = httpx.Timeout(answer, connect=settings.connect_timeout.total_seconds())
         self._client = httpx.Client(
             verify=context,
             headers=headers,
             follow_redirects=False,
             trust_env=False,
-            timeout=httpx.Timeout(answer, connect=settings.connect_timeout.total_seconds()),
+            timeout=timeout,
+        )
+        # A client of its own: the token server gets none of the partner's headers, and none of its cookies.
+        self._asking = httpx.Client(
+            verify=context, follow_redirects=False, trust_env=False, timeout=timeout
+        )
+        self._oauth = (
+            ClientCredentials(
+                self._asking,
+                url=settings.oauth_token_url,
+                client_id=settings.oauth_client_id,
+                secret=settings.oauth_client_secret,
+                scope=settings.oauth_scope,
+            )
+            if settings.oauth_token_url
+            else None
         )
 
     def deliver(self, envelope: Envelope) -> Receipt:
-        """POST one message.
+        """Send one message.
 
         Raises: TransientError for no connection, 408, 429 and 5xx (Retry-After is kept to: until then the partner
-        is not asked again); PermanentError for any other status; AmbiguousError for a request without its answer.
+        is not asked again), and when no token can be had now; PermanentError for any other status, and for a token
+        that is refused; AmbiguousError for a request without its answer.
         """
         if time.monotonic() < self._not_before:
             raise TransientError("http.retry_after", reason="the partner asked for a pause")
-        url, media = self._address(envelope)
+        method, url, media = self._address(envelope)
         headers = {"Content-Type": media}
         key = envelope.keys.get("idempotency_key") or envelope.keys.get("delivery")
         if key:
             headers["Idempotency-Key"] = key
+        response, answer = self._send(method, url, envelope.body, headers)
+        if response.status_code == 401 and self._oauth is not None:
+            # Refused, so not taken: the token may have been withdrawn before its time.
+            self._oauth.forget()
+            response, answer = self._send(method, url, envelope.body, headers)
+        return self._judge(response, answer)
+
+    def _send(
+        self, method: str, url: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[httpx.Response, bytes]:
+        if self._oauth is not None:
+            headers = {**headers, "Authorization": f"Bearer {self._oauth.token()}"}
         try:
-            with self._client.stream(
-                "POST", url, content=envelope.body, headers=headers
-            ) as response:
-                answer = self._read(response)
+            with self._client.stream(method, url, content=body, headers=headers) as response:
+                return response, self._read(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise TransientError("http.connect", reason=type(error).__name__) from error
         except httpx.TransportError as error:
             raise AmbiguousError("http.sent_unanswered", reason=type(error).__name__) from error
-        return self._judge(response, answer)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+        self._asking.close()
 
-    def _address(self, envelope: Envelope) -> tuple[str, str]:
+    def _address(self, envelope: Envelope) -> tuple[str, str, str]:
+        """Method, URL and content type (FHIR R4 §3.1.0: create, update and transaction)."""
         base = self._settings.url
         if self._settings.mode == "raw":
-            return base, envelope.media or self._settings.media
+            return "POST", base, envelope.media or self._settings.media
         try:
             resource = msgspec.json.decode(envelope.body, type=_Resource)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -148,8 +184,13 @@ class HttpDestination:
                 "fhir.unreadable", where="resourceType", reason="not a resource type"
             )
         if name == "Bundle" and resource.type in ("transaction", "batch"):
-            return base, FHIR_JSON
-        return f"{base.rstrip('/')}/{name}", FHIR_JSON
+            return "POST", base, FHIR_JSON
+        url = f"{base.rstrip('/')}/{name}"
+        if not self._settings.fhir_update or resource.id is None:
+            return "POST", url, FHIR_JSON
+        if not isinstance(resource.id, str) or not _ID.fullmatch(resource.id):
+            raise PermanentError("fhir.unreadable", where="id", reason="not an id of FHIR")
+        return "PUT", f"{url}/{resource.id}", FHIR_JSON
 
     def _read(self, response: httpx.Response) -> bytes:
         """The answer's first bytes; a status once received is the outcome, whatever happens to the rest."""
@@ -207,3 +248,41 @@ class HttpDestination:
             until = until if until.tzinfo else until.replace(tzinfo=UTC)
             seconds = (until - datetime.now(UTC)).total_seconds()
         self._not_before = time.monotonic() + min(seconds, _MAX_WAIT.total_seconds())
+
+
+def _check_url(url: str, settings: HttpDestinationSettings, where: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise SetupError("http.url", where=where, reason="not an http or https URL")
+    require_protection(
+        parts.hostname,
+        tls=parts.scheme == "https",
+        allow_plaintext=settings.allow_plaintext,
+        where=where,
+    )
+
+
+def _check(settings: HttpDestinationSettings, where: str) -> None:
+    if settings.fhir_update and settings.mode != "fhir":
+        raise SetupError("http.mode", where=f"{where}.fhir_update", reason='it needs mode = "fhir"')
+    if not settings.oauth_token_url:
+        if settings.oauth_client_id or settings.oauth_client_secret or settings.oauth_scope:
+            raise SetupError(
+                "http.oauth", where=f"{where}.oauth_token_url", reason="the token server is not set"
+            )
+        return
+    _check_url(settings.oauth_token_url, settings, f"{where}.oauth_token_url")
+    if not settings.oauth_client_id:
+        raise SetupError("http.oauth", where=f"{where}.oauth_client_id", reason="it is not set")
+    if not settings.oauth_client_secret and settings.tls_certificate is None:
+        raise SetupError(
+            "http.oauth",
+            where=f"{where}.oauth_client_secret",
+            reason="neither a secret nor a client certificate says who we are",
+        )
+    if settings.token:
+        raise SetupError(
+            "http.oauth",
+            where=f"{where}.token",
+            reason="a fixed token and OAuth exclude each other",
+        )

@@ -1,4 +1,4 @@
-"""The contract of sources and destinations, over the built-in ones and a stranger's, each found by its entry point.
+"""The contract of sources, over the built-in ones and a stranger's, each found by its entry point.
 
 The stranger is the adapter of docs/how-to/write-an-adapter.md, installed as a distribution in a folder of its own.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from broker.contracts import Adapter, Destination
+from broker.contracts import Adapter
 from broker.envelope import Envelope, Receipt
-from broker.errors import SetupError, TransientError
+from broker.errors import SetupError
 from tests.adapters.gateway import DEADLINE, Gateway, stored
 from tests.adapters.mllp_client import answers, framed, message
 
 NAMES = ("mllp", "http", "file_drop", "line")
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "write-an-adapter.md"
 NOT_NOW = Receipt(outcome="refused", code="database.unavailable", retry_after=timedelta(seconds=30))
 NEVER = Receipt(outcome="refused", code="media.unknown", where="message", text="Not known.")
 
@@ -38,24 +37,6 @@ class Case:
     settings: dict[str, Any]
     send: Callable[[Gateway, bytes], Callable[[], str]]
     body: bytes = message("1")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
-
-
-@pytest.fixture(scope="session")
-def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site folder with the documented package in it."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "carnet_line.py").write_text(blocks("python")[0])
-    info = site / "carnet_line-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: carnet-line\nVersion: 1.0\n")
-    point = re.search(r'^line = "(.*)"$', blocks("toml")[0], re.MULTILINE)
-    assert point is not None
-    (info / "entry_points.txt").write_text(f"[carnet.adapters]\nline = {point[1]}\n")
-    return site
 
 
 @pytest.fixture(params=NAMES)
@@ -183,14 +164,14 @@ def test_a_source_that_cannot_listen_says_so_before_the_first_message(
 
 
 def test_settings_are_closed_documented_and_show_no_secret(case: Case) -> None:
-    for settings in (case.adapter.source_settings, case.adapter.destination_settings):
-        assert settings is not None
-        fields = {field.name for field in msgspec.structs.fields(settings)}
-        block = (settings.__doc__ or "").partition("Fields:")[2]
-        documented = set(re.findall(r"^\s+(\w+): \S", block, re.MULTILINE))
-        assert fields == documented
-        with pytest.raises(msgspec.ValidationError, match="unknown field"):
-            msgspec.convert({**case.settings, "no_such_setting": 1}, settings)
+    settings = case.adapter.source_settings
+    assert settings is not None
+    fields = {field.name for field in msgspec.structs.fields(settings)}
+    block = (settings.__doc__ or "").partition("Fields:")[2]
+    documented = set(re.findall(r"^\s+(\w+): \S", block, re.MULTILINE))
+    assert fields == documented
+    with pytest.raises(msgspec.ValidationError, match="unknown field"):
+        msgspec.convert({**case.settings, "no_such_setting": 1}, settings)
 
 
 def test_a_listener_stays_on_this_machine_until_told_otherwise(case: Case) -> None:
@@ -200,66 +181,6 @@ def test_a_listener_stays_on_this_machine_until_told_otherwise(case: Case) -> No
     ]
 
     assert hosts in ([], ["127.0.0.1"])
-
-
-# -- destinations: each delivers to the source of the same adapter ------------------------------------------
-
-
-@pytest.fixture
-def destination(case: Case, gateway: Gateway, tmp_path: Path) -> Iterator[Destination]:
-    settings: dict[str, Any]
-    if case.adapter.name == "file_drop":
-        settings = {"folder": case.settings["folder"]}
-        start(case, gateway)
-    else:
-        start(case, gateway)
-        settings = {"host": "127.0.0.1", "port": gateway.port}
-        if case.adapter.name == "http":
-            settings = {"url": f"{gateway.source.address}/hl7", "media": "text/plain"}
-    assert case.adapter.destination is not None
-    assert case.adapter.destination_settings is not None
-    made = case.adapter.destination(
-        "partner", msgspec.convert(settings, case.adapter.destination_settings)
-    )
-    yield made
-    made.close()
-
-
-def outgoing(case: Case) -> Envelope:
-    return Envelope(
-        source="partner", body=case.body, keys={"delivery": "d-1"}, received_at=datetime.now(UTC)
-    )
-
-
-def test_a_destination_delivers_the_bytes_and_returns_a_receipt(
-    case: Case, gateway: Gateway, destination: Destination
-) -> None:
-    receipt = destination.deliver(outgoing(case))
-
-    assert receipt.outcome == "accepted"
-    gateway.until(lambda: gateway.envelopes)
-    assert gateway.envelopes[0].body == case.body
-
-
-def test_a_destination_that_cannot_be_reached_is_for_later_and_then_works_again(
-    case: Case, gateway: Gateway, destination: Destination
-) -> None:
-    destination.deliver(outgoing(case))
-    gateway.until(lambda: gateway.envelopes)
-    gateway.cancel()
-    gateway.join()
-    if "folder" in case.settings:
-        case.settings["folder"].rename(case.settings["folder"].with_name("away"))
-
-    for _ in range(2):
-        with pytest.raises(TransientError):
-            destination.deliver(outgoing(case))
-
-
-def test_a_destination_is_closed_without_ever_being_used(
-    case: Case, destination: Destination
-) -> None:
-    destination.close()
 
 
 # -- how each peer sends, and what it hears -----------------------------------------------------------------
