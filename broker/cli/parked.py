@@ -1,0 +1,511 @@
+"""`carnet parked`: what cannot go on without a person, one by one or all of a kind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker import editing, installation, operating
+from broker.acts import Act, Done
+from broker.cli import acting, output, setup
+from broker.cli.people import By
+from broker.database.engine import reading
+from broker.errors import SetupError
+from broker.records import editing as originals
+from broker.records import lane_names, message_detail, messages_reading, parked
+from broker.records.moving import AT_ONCE
+from broker.values import State
+
+group = typer.Typer(
+    no_args_is_help=True,
+    help="Parked messages, and deliveries that are parked or may have arrived: look, release, discard, edit.",
+)
+
+Ids = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID…", help="Message ids, and deliveries as `delivery:NUMBER`."),
+]
+One = Annotated[str, typer.Argument(metavar="ID", help="A message id, or `delivery:NUMBER`.")]
+Every = Annotated[bool, typer.Option("--all", help="All that the filters leave.")]
+Kind = Annotated[str | None, typer.Option(help="Only of this kind: message, delivery.")]
+Source = Annotated[str | None, typer.Option(help="Only of this source.")]
+Destination = Annotated[str | None, typer.Option(help="Only deliveries to this destination.")]
+DeliveryState = Annotated[
+    str | None, typer.Option("--state", help="Only deliveries in this state: parked, unknown.")
+]
+_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|delivery:(\d{1,19})")
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What a command is to take: numbers of messages and of deliveries, oldest first, and what is not there."""
+
+    messages: list[int] = field(default_factory=list)
+    deliveries: list[int] = field(default_factory=list)
+    left: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.messages) + len(self.deliveries)
+
+
+@group.command("list")
+def list_(
+    config: setup.Config = None,
+    kind: Kind = None,
+    source: Source = None,
+    destination: Destination = None,
+    state: DeliveryState = None,
+    code: acting.Code = None,
+    before: Annotated[
+        int | None, typer.Option(help="With --kind: go on below this position.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=50, help="How many of a kind at most.")] = 50,
+    json: setup.AsJson = False,
+) -> None:
+    """List parked messages, and deliveries that are parked or of unknown outcome, newest first.
+
+        carnet parked list
+        carnet parked list --kind message --source lab --code mapping.none
+        carnet parked list --kind delivery --state unknown --json
+
+    A parked message, or delivery, failed in a way that no further try changes; its lane goes on without it. A delivery
+    of unknown outcome may have arrived; its lane waits until a person says.
+
+    JSON, one line a thing: {"kind": "message", "id", "source", "since", "reason", "place", …} or {"kind": "delivery",
+    "id", "message_id", "source", "destination", "state", "since", "attempts", "answer_code", "reason", "place", …},
+    then {"kind", "before": position} for each kind that has more.
+
+    Exit codes: 0 nothing is parked, 1 something is, 2 usage or set-up.
+    """
+    _expect(kind, ("message", "delivery"), "--kind")
+    _expect(state, parked.STATES, "--state")
+    if before is not None and kind is None:
+        raise SetupError(
+            "usage.before", where="--before", reason="is a position of one kind", hint="add --kind"
+        )
+    ledger = setup.open_ledger(config)
+    lines: list[dict[str, object]] = []
+    more: list[tuple[str, int]] = []
+    with reading(ledger.engine) as connection:
+        if kind != "delivery" and destination is None and state is None:
+            page = parked.messages(
+                connection, source=source, reason=code, before=before, limit=limit
+            )
+            lines += [_message(line) for line in page.lines]
+            more += [("message", page.before)] if page.before is not None else []
+        if kind != "message":
+            found = parked.deliveries(
+                connection,
+                destination=destination,
+                source=source,
+                state=state,
+                reason=code,
+                before=before,
+                limit=limit,
+            )
+            lines += [_delivery(line) for line in found.lines]
+            more += [("delivery", found.before)] if found.before is not None else []
+    _show_list(lines, more, json)
+    raise typer.Exit(output.FOUND if lines else output.GOOD)
+
+
+@group.command()
+def show(thing: One, config: setup.Config = None, json: setup.AsJson = False) -> None:
+    """Show one parked message or one delivery: why it stands still, its attempts, and what can be done.
+
+        carnet parked show 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e
+        carnet parked show delivery:355056371400705 --json
+
+    Exit codes: 0 shown, 1 there is no such thing, 2 usage or set-up.
+    """
+    number = _number_of(thing)
+    ledger = setup.open_ledger(config)
+    if number is None:
+        _show_message(ledger, thing, json)
+    else:
+        _show_delivery(ledger, number, json)
+
+
+@group.command()
+def release(
+    ids: Ids = None,
+    every: Every = False,
+    kind: Kind = None,
+    source: Source = None,
+    destination: Destination = None,
+    state: DeliveryState = None,
+    code: acting.Code = None,
+    as_sent: Annotated[
+        bool,
+        typer.Option(
+            "--as-sent",
+            help="The partner confirmed that these deliveries arrived: nothing is sent again. Needs --reason.",
+        ),
+    ] = False,
+    reason: acting.Reason = "",
+    by: By = "operator",
+    config: setup.Config = None,
+    yes: acting.Yes = False,
+    json: setup.AsJson = False,
+) -> None:
+    """Take parked things up again, oldest first: a message from the start, a delivery by sending it once more.
+
+        carnet parked release 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e
+        carnet parked release --all --code mapping.none --source lab --yes
+        carnet parked release delivery:355056371400705 --as-sent --reason "they have it, call of 9:40"
+
+    A released message stands in its patient's lane where it stood: what is not settled yet waits for it. What was filed
+    meanwhile is not filed again after it. A delivery of unknown outcome that is released arrives twice where it had
+    arrived: ask first, and use --as-sent then.
+
+    JSON, one line a thing: {"id", "done", "outcome"}.
+
+    Exit codes: 0 released, 1 something was left as it was, 2 usage or set-up.
+    """
+    act = acting.act_of(by, reason, needed=as_sent)
+    ledger = setup.open_ledger(config)
+    wanted = "delivery" if as_sent else kind
+    chosen = _chosen(
+        ledger, ids, every, wanted, source, destination, "unknown" if as_sent else state, code
+    )
+    verb = "confirmed" if as_sent else "released"
+    acting.confirm(_many(chosen, f"are to be {verb}"), len(chosen), yes)
+    deliver = operating.confirm_deliveries if as_sent else operating.release_deliveries
+    _take(ledger, chosen, act, operating.release_parked, deliver, verb, json)
+
+
+@group.command()
+def discard(
+    ids: Ids = None,
+    every: Every = False,
+    kind: Kind = None,
+    source: Source = None,
+    destination: Destination = None,
+    state: DeliveryState = None,
+    code: acting.Code = None,
+    reason: acting.Reason = "",
+    by: By = "operator",
+    config: setup.Config = None,
+    yes: acting.Yes = False,
+    json: setup.AsJson = False,
+) -> None:
+    """Settle parked things for good. Their bytes are kept, and the trail says who decided it, and why.
+
+        carnet parked discard 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e --reason "test message of their upgrade"
+        carnet parked discard --all --code mapping.none --source lab --reason "ticket 4711" --yes
+
+    The lane of a delivery of unknown outcome goes on.
+
+    JSON, one line a thing: {"id", "done", "outcome"}.
+
+    Exit codes: 0 discarded, 1 something was left as it was, 2 usage or set-up.
+    """
+    act = acting.act_of(by, reason, needed=True)
+    ledger = setup.open_ledger(config)
+    chosen = _chosen(ledger, ids, every, kind, source, destination, state, code)
+    acting.confirm(_many(chosen, "are to be discarded"), len(chosen), yes)
+    _take(
+        ledger,
+        chosen,
+        act,
+        operating.discard_parked,
+        operating.discard_deliveries,
+        "discarded",
+        json,
+    )
+
+
+@group.command()
+def edit(
+    message: Annotated[str, typer.Argument(metavar="ID", help="The id of a parked message.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The corrected message.")],
+    reason: acting.Reason = "",
+    by: By = "operator",
+    config: setup.Config = None,
+    json: setup.AsJson = False,
+) -> None:
+    """Receive the corrected bytes of a parked message as a new message, and discard the original as edited.
+
+        carnet messages show 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e --reveal --motive "ticket 4711" > message.hl7
+        carnet parked edit 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e message.hl7 --reason "birth date was in PID-8"
+
+    Both happen in one commit. The original keeps its bytes; the new message names it (edited from), has a number of its
+    own, and takes its turn behind what its patient's lane has by now. Line ends of an editor become segment ends.
+    Delete the file afterwards: it holds health data.
+
+    JSON: {"id", "done", "outcome", "message_id"}: the original, and the new message.
+
+    Exit codes: 0 received, 1 the message is not parked (any more), 2 usage, set-up, or bytes that are no message.
+    """
+    act = acting.act_of(by, reason, needed=True)
+    if _number_of(message) is not None:
+        raise SetupError("usage.edit", where="ID", reason=acting.SENTENCES["not_message"])
+    body = setup.bytes_of(file)
+    ledger = setup.open_ledger(config)
+    with reading(ledger.engine) as connection:
+        found = message_detail.detail(connection, message)
+        original = originals.original(connection, found.line.seq) if found else None
+    if original is None or original.state != State.PARKED:
+        acting.tell(Done(left={message: "not_parked"}), "edited", json=json)
+        return
+    done = editing.edit(
+        ledger.engine,
+        original,
+        body,
+        act,
+        zone=ledger.settings.site.zone,
+        key=installation.digest_key(ledger.settings),
+    )
+    acting.hand_over(ledger, done.done)
+    if done.message_id is None:
+        acting.tell(done.done, "edited", json=json)
+        return
+    if json:
+        output.tell(
+            {"id": message, "done": True, "outcome": "edited", "message_id": done.message_id}
+        )
+    else:
+        output.say(f"received as {done.message_id}; {message} is discarded as edited")
+
+
+# --- choosing and taking ------------------------------------------------------------------------------------------
+
+
+def _chosen(
+    ledger: setup.Ledger,
+    ids: Sequence[str] | None,
+    every: bool,
+    kind: str | None,
+    source: str | None,
+    destination: str | None,
+    state: str | None,
+    code: str | None,
+) -> Chosen:
+    """What is named, or with --all what the filters leave. Raises SetupError for what is no name, or nothing."""
+    _expect(kind, ("message", "delivery"), "--kind")
+    _expect(state, parked.STATES, "--state")
+    if bool(ids) == every:
+        raise SetupError(
+            "usage.parked",
+            where="ID",
+            reason="name what is meant, or take --all with filters",
+            hint="`carnet parked list` shows ids",
+        )
+    chosen = Chosen()
+    with reading(ledger.engine) as connection:
+        if not every:
+            for name in ids or ():
+                number = _number_of(name)
+                if number is not None:
+                    chosen.deliveries.append(number)
+                elif kind == "delivery":
+                    chosen.left[name] = "not_unknown"
+                elif (found := message_detail.detail(connection, name)) is not None:
+                    chosen.messages.append(found.line.seq)
+                else:
+                    chosen.left[name] = "not_parked"
+            return chosen
+        if kind != "delivery" and destination is None and state is None:
+            chosen.messages = parked.selected(connection, source=source, reason=code)
+        if kind != "message":
+            chosen.deliveries = parked.selected_deliveries(
+                connection, destination=destination, source=source, state=state, reason=code
+            )
+    return chosen
+
+
+def _take(
+    ledger: setup.Ledger,
+    chosen: Chosen,
+    act: Act,
+    messages: Callable[..., Done],
+    deliveries: Callable[..., Done],
+    verb: str,
+    json: bool,
+) -> None:
+    """Round by round, oldest first; each round is one transaction, and the queue hears of it at once."""
+    total = Done(verb, left=dict(chosen.left))
+    for numbers, take in ((chosen.messages, messages), (chosen.deliveries, deliveries)):
+        for at in range(0, len(numbers), AT_ONCE):
+            done = take(ledger.engine, numbers[at : at + AT_ONCE], act)
+            acting.hand_over(ledger, done)
+            total.add(done)
+    acting.tell(total, verb, json=json)
+
+
+def _many(chosen: Chosen, what: str) -> str:
+    return f"{len(chosen.messages):,} messages and {len(chosen.deliveries):,} deliveries {what}"
+
+
+def _number_of(name: str) -> int | None:
+    """The number of a delivery's name, None for a message id. Raises SetupError for what is neither."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        raise SetupError(
+            "usage.parked",
+            where="ID",
+            reason="neither a message id nor delivery:NUMBER",
+            hint="`carnet parked list` shows ids",
+        )
+    return int(found[1]) if found[1] else None
+
+
+def _expect(value: str | None, known: tuple[str, ...], where: str) -> None:
+    if value is not None and value not in known:
+        raise SetupError("usage.choice", where=where, reason="no such word", hint=", ".join(known))
+
+
+# --- showing ------------------------------------------------------------------------------------------------------
+
+
+def _show_list(lines: list[dict[str, object]], more: list[tuple[str, int]], json: bool) -> None:
+    if json:
+        for line in lines:
+            output.tell(line)
+        for kind, before in more:
+            output.tell({"kind": kind, "before": before})
+        return
+    now = datetime.now(UTC)
+    for kind, columns in (
+        ("message", ("id", "source", "since", "reason", "place")),
+        (
+            "delivery",
+            (
+                "id",
+                "destination",
+                "state",
+                "since",
+                "attempts",
+                "answer_code",
+                "reason",
+                "message_id",
+            ),
+        ),
+    ):
+        found = [line for line in lines if line["kind"] == kind]
+        if found:
+            words = [name.replace("_", " ") for name in columns]
+            output.table(
+                "",
+                words,
+                [[_cell(line[name], now) for name in columns] for line in found],
+            )
+    if not lines:
+        output.aside().print("nothing is parked")
+    for kind, before in more:
+        output.aside().print(f"more: --kind {kind} --before {before}")
+
+
+def _cell(value: object, now: datetime) -> object:
+    return f"{output.ago(value, now)} ago" if isinstance(value, datetime) else value
+
+
+def _show_message(ledger: setup.Ledger, message_id: str, json: bool) -> None:
+    with reading(ledger.engine) as connection:
+        found = message_detail.detail(connection, message_id)
+    if found is None:
+        output.aside().print("no such message")
+        raise typer.Exit(output.FOUND)
+    line = found.line
+    lane = str(lane_names.filing(found.lane)) if found.lane else ""
+    if json:
+        output.tell({**_message(line), "state": line.state.name.lower(), "lane": lane or None})
+        return
+    is_parked = line.state == State.PARKED
+    rows: list[tuple[str, object]] = [
+        ("message", line.id),
+        ("source", line.source),
+        (
+            "state",
+            f"{line.state.name.lower()} since {line.state_since.isoformat(timespec='seconds')}",
+        ),
+        ("because", f"{line.reason}: {output.sentence(line.reason)}" if line.reason else ""),
+        ("place", line.place or ""),
+        ("lane", lane),
+        ("", "carnet parked release, discard or edit" if is_parked else "it is not parked"),
+    ]
+    output.table("", ("", ""), [row for row in rows if row[1]])
+
+
+def _show_delivery(ledger: setup.Ledger, number: int, json: bool) -> None:
+    with reading(ledger.engine) as connection:
+        found = parked.by_ids(connection, [number])
+        attempts = parked.attempts(connection, number)
+    if not found:
+        output.aside().print("no such delivery")
+        raise typer.Exit(output.FOUND)
+    one = found[0]
+    if json:
+        output.tell({**_delivery(one), "tries": attempts})
+        return
+    rows: list[tuple[str, object]] = [
+        ("delivery", one.name),
+        ("of", f"message {one.message_id} from {one.source}"),
+        ("to", " ".join(part for part in (one.destination, one.recipient) if part)),
+        ("state", f"{one.state} since {one.since.isoformat(timespec='seconds')}"),
+        ("because", f"{one.reason}: {output.sentence(one.reason)}" if one.reason else ""),
+        ("place", one.place or ""),
+        ("lane", lane_names.outbound(one.destination, one.lane) if one.lane else ""),
+        ("", _CHOICES.get(one.state, "it does not wait for a person")),
+    ]
+    output.table("", ("", ""), [row for row in rows if row[1]])
+    if attempts:
+        output.say()
+        output.table(
+            "attempts",
+            ("#number", "started", "ended", "outcome", "answer"),
+            [
+                (
+                    t.number,
+                    t.started_at.isoformat(timespec="seconds"),
+                    t.ended_at.isoformat(timespec="seconds") if t.ended_at else "",
+                    t.outcome,
+                    t.answer_code,
+                )
+                for t in attempts
+            ],
+        )
+
+
+_CHOICES = {
+    "parked": "carnet parked release (send it again) or discard",
+    "unknown": "carnet parked release --as-sent (they have it), release (send it again) or discard",
+}
+
+
+def _message(line: messages_reading.Line) -> dict[str, object]:
+    return {
+        "kind": "message",
+        "id": line.id,
+        "source": line.source,
+        "since": line.state_since,
+        "reason": line.reason,
+        "place": line.place,
+        "type": line.type or line.format,
+        "control_id": line.control_id,
+        "received_at": line.received_at,
+    }
+
+
+def _delivery(one: parked.Delivery) -> dict[str, object]:
+    return {
+        "kind": "delivery",
+        "id": one.name,
+        "message_id": one.message_id,
+        "source": one.source,
+        "destination": one.destination,
+        "recipient": one.recipient,
+        "lane": str(lane_names.outbound(one.destination, one.lane)) if one.lane else None,
+        "state": one.state,
+        "since": one.since,
+        "attempts": one.attempts,
+        "answer_code": one.answer_code,
+        "reason": one.reason,
+        "place": one.place,
+    }
