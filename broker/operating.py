@@ -199,8 +199,10 @@ def release_deliveries(engine: Engine, ids: Sequence[int], act: Act) -> Done:
         )
         done = _moved_deliveries(moved, wanted)
         done.left |= {f"delivery:{one}": "never_rendered" for one in sorted(without)}
+        _lanes_go_on(connection, moved, done)
         for one in moved:
-            done.outbound[one.destination].append(Work(one.id, one.lane))
+            if one.state != "unknown" or not one.lane:
+                done.outbound[one.destination].append(Work(one.id, one.lane))
         trail.write(connection, _of_deliveries("delivery_released", moved, act), act.at)
     return done
 
@@ -230,14 +232,17 @@ def _settle_deliveries(
             connection, ids, leaving, state, act.at, WRITER, act=measure, reason=reason
         )
         done = _moved_deliveries(moved, ids)
-        going = {
-            (one.destination, one.lane) for one in moved if one.state == "unknown" and one.lane
-        }
-        for destination, lane in sorted(going):
-            work = lane_moves.work_of(connection, outbound(destination, lane))
-            done.follows("outbound", destination, work)
+        _lanes_go_on(connection, moved, done)
         trail.write(connection, _of_deliveries(f"delivery_{measure}", moved, act), act.at)
     return done
+
+
+def _lanes_go_on(connection: Connection, moved: Sequence[MovedDelivery], done: Done) -> None:
+    """Lanes that waited for a person's word on their head: all that is owed in them comes back."""
+    going = {(one.destination, one.lane) for one in moved if one.state == "unknown" and one.lane}
+    for destination, lane in sorted(going):
+        work = lane_moves.work_of(connection, outbound(destination, lane))
+        done.follows("outbound", destination, work)
 
 
 def _moved_deliveries(moved: Sequence[MovedDelivery], ids: Sequence[int]) -> Done:

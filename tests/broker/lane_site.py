@@ -21,13 +21,13 @@ from broker import app, installation, plugins, settings
 from broker.acts import Act
 from broker.contracts import Destination, Queue, Work
 from broker.database import migrate, together
-from broker.database.engine import open_engine, reading
+from broker.database.engine import open_engine, reading, writing
 from broker.delivery import Courier
 from broker.envelope import Envelope, Receipt
 from broker.glance import glance
-from broker.records import lane_names, message_detail, messages, messages_reading
 from broker.reception import Arrival, Reception
 from broker.reconcile import Reconciliation, reconcile
+from broker.records import lane_names, message_detail, messages, messages_reading
 from broker.retry import Policy
 from broker.schedule import Sweep
 from broker.settings import Settings
@@ -142,7 +142,7 @@ class LaneSite:
         queue_clock = lambda: self.now + timedelta(hours=1)  # noqa: E731
         Sweep(self.engine, self.queue, self.telemetry, queue_clock).inbound()
 
-    def courier(self, destination: Destination | None = None, *, attempts: int = 5) -> Courier:
+    def courier(self, destination: Destination | None = None) -> Courier:
         return Courier(
             "dmp",
             destination or self.partner,
@@ -181,6 +181,11 @@ class LaneSite:
     def rows(self, statement: str, **given: Any) -> list[Any]:
         with reading(self.engine) as connection:
             return list(connection.execute(text(statement), given).all())
+
+    def spoil(self, statement: str, **given: Any) -> None:
+        """Change a row behind everybody's back."""
+        with writing(self.engine) as connection:
+            connection.execute(text(statement), given)
 
     def prove(self) -> Reconciliation:
         """Count the day again."""
