@@ -50,6 +50,12 @@ def act_of(by: str, why: str, *, needed: bool) -> Act:
     return Act(by, why.strip(), datetime.now(UTC))
 
 
+def expect(value: str | None, known: Sequence[str], where: str) -> None:
+    """Raises: SetupError("usage.choice") when an option has none of the words it may have."""
+    if value is not None and value not in known:
+        raise SetupError("usage.choice", where=where, reason="no such word", hint=", ".join(known))
+
+
 def confirm(what: str, many: int, yes: bool) -> None:
     """Ask before more than one is taken; Enter does not confirm. Raises: SetupError where nobody can be asked."""
     if many <= 1 or yes:

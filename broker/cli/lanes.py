@@ -66,8 +66,8 @@ def list_(
 
     Exit codes: 0 every lane flows, 1 some do not, 2 usage or set-up.
     """
-    _expect(kind, ("filing", "outbound"), "--kind")
-    _expect(state, lane_reading.STATES, "--state")
+    acting.expect(kind, ("filing", "outbound"), "--kind")
+    acting.expect(state, lane_reading.STATES, "--state")
     begin = None if after is None else lane_names.parse(after)
     ledger = setup.open_ledger(config)
     lines, more = _gather(ledger, kind, destination, state, code, begin, limit)
@@ -125,7 +125,7 @@ def show(lane: One, config: setup.Config = None, json: setup.AsJson = False) -> 
     rows: list[tuple[str, object]] = [
         ("lane", found.name),
         ("state", f"{found.state} since {found.since.isoformat(timespec='seconds')}"),
-        ("because", f"{found.reason}: {output.sentence(found.reason)}" if found.reason else ""),
+        ("because", output.because(found.reason)),
         ("attempts", found.attempts or ""),
         ("next try", found.next_try_at.isoformat() if found.next_try_at else ""),
         ("held by", f"{found.held_by}: {found.hold_reason}" if found.held_by else ""),
@@ -193,7 +193,7 @@ def release(
 
     Exit codes: 0 released, 1 something was left as it was, 2 usage or set-up.
     """
-    _expect(kind, ("filing", "outbound"), "--kind")
+    acting.expect(kind, ("filing", "outbound"), "--kind")
     act = acting.act_of(by, reason, needed=False)
     ledger = setup.open_ledger(config)
     if bool(lanes) == every:
@@ -349,11 +349,6 @@ def _nothing_named() -> SetupError:
         reason="name the lanes that are meant",
         hint="`carnet lanes list` shows names; `release` takes --all with filters instead",
     )
-
-
-def _expect(value: str | None, known: tuple[str, ...], where: str) -> None:
-    if value is not None and value not in known:
-        raise SetupError("usage.choice", where=where, reason="no such word", hint=", ".join(known))
 
 
 def _plain(line: lane_reading.Line) -> dict[str, object]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +12,12 @@ import typer
 
 from broker import editing, installation, operating
 from broker.acts import Act, Done
-from broker.cli import acting, output, setup
+from broker.cli import acting, output, parked_showing, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.errors import SetupError
 from broker.records import editing as originals
-from broker.records import lane_names, message_detail, messages_reading, parked
+from broker.records import message_detail, parked
 from broker.records.moving import AT_ONCE
 from broker.values import State
 
@@ -83,8 +82,8 @@ def list_(
 
     Exit codes: 0 nothing is parked, 1 something is, 2 usage or set-up.
     """
-    _expect(kind, ("message", "delivery"), "--kind")
-    _expect(state, parked.STATES, "--state")
+    acting.expect(kind, ("message", "delivery"), "--kind")
+    acting.expect(state, parked.STATES, "--state")
     if before is not None and kind is None:
         raise SetupError(
             "usage.before", where="--before", reason="is a position of one kind", hint="add --kind"
@@ -97,7 +96,7 @@ def list_(
             page = parked.messages(
                 connection, source=source, reason=code, before=before, limit=limit
             )
-            lines += [_message(line) for line in page.lines]
+            lines += [parked_showing.message_line(line) for line in page.lines]
             more += [("message", page.before)] if page.before is not None else []
         if kind != "message":
             found = parked.deliveries(
@@ -109,9 +108,9 @@ def list_(
                 before=before,
                 limit=limit,
             )
-            lines += [_delivery(line) for line in found.lines]
+            lines += [parked_showing.delivery_line(line) for line in found.lines]
             more += [("delivery", found.before)] if found.before is not None else []
-    _show_list(lines, more, json)
+    parked_showing.page(lines, more, json)
     raise typer.Exit(output.FOUND if lines else output.GOOD)
 
 
@@ -127,9 +126,9 @@ def show(thing: One, config: setup.Config = None, json: setup.AsJson = False) ->
     number = _number_of(thing)
     ledger = setup.open_ledger(config)
     if number is None:
-        _show_message(ledger, thing, json)
+        parked_showing.one_message(ledger, thing, json)
     else:
-        _show_delivery(ledger, number, json)
+        parked_showing.one_delivery(ledger, number, json)
 
 
 @group.command()
@@ -288,8 +287,8 @@ def _chosen(
     code: str | None,
 ) -> Chosen:
     """What is named, or with --all what the filters leave. Raises SetupError for what is no name, or nothing."""
-    _expect(kind, ("message", "delivery"), "--kind")
-    _expect(state, parked.STATES, "--state")
+    acting.expect(kind, ("message", "delivery"), "--kind")
+    acting.expect(state, parked.STATES, "--state")
     if bool(ids) == every:
         raise SetupError(
             "usage.parked",
@@ -354,158 +353,3 @@ def _number_of(name: str) -> int | None:
             hint="`carnet parked list` shows ids",
         )
     return int(found[1]) if found[1] else None
-
-
-def _expect(value: str | None, known: tuple[str, ...], where: str) -> None:
-    if value is not None and value not in known:
-        raise SetupError("usage.choice", where=where, reason="no such word", hint=", ".join(known))
-
-
-# --- showing ------------------------------------------------------------------------------------------------------
-
-
-def _show_list(lines: list[dict[str, object]], more: list[tuple[str, int]], json: bool) -> None:
-    if json:
-        for line in lines:
-            output.tell(line)
-        for kind, before in more:
-            output.tell({"kind": kind, "before": before})
-        return
-    now = datetime.now(UTC)
-    for kind, columns in (
-        ("message", ("id", "source", "since", "reason", "place")),
-        (
-            "delivery",
-            (
-                "id",
-                "destination",
-                "state",
-                "since",
-                "attempts",
-                "answer_code",
-                "reason",
-                "message_id",
-            ),
-        ),
-    ):
-        found = [line for line in lines if line["kind"] == kind]
-        if found:
-            words = [name.replace("_", " ") for name in columns]
-            output.table(
-                "",
-                words,
-                [[_cell(line[name], now) for name in columns] for line in found],
-            )
-    if not lines:
-        output.aside().print("nothing is parked")
-    for kind, before in more:
-        output.aside().print(f"more: --kind {kind} --before {before}")
-
-
-def _cell(value: object, now: datetime) -> object:
-    return f"{output.ago(value, now)} ago" if isinstance(value, datetime) else value
-
-
-def _show_message(ledger: setup.Ledger, message_id: str, json: bool) -> None:
-    with reading(ledger.engine) as connection:
-        found = message_detail.detail(connection, message_id)
-    if found is None:
-        output.aside().print("no such message")
-        raise typer.Exit(output.FOUND)
-    line = found.line
-    lane = str(lane_names.filing(found.lane)) if found.lane else ""
-    if json:
-        output.tell({**_message(line), "state": line.state.name.lower(), "lane": lane or None})
-        return
-    is_parked = line.state == State.PARKED
-    rows: list[tuple[str, object]] = [
-        ("message", line.id),
-        ("source", line.source),
-        (
-            "state",
-            f"{line.state.name.lower()} since {line.state_since.isoformat(timespec='seconds')}",
-        ),
-        ("because", f"{line.reason}: {output.sentence(line.reason)}" if line.reason else ""),
-        ("place", line.place or ""),
-        ("lane", lane),
-        ("", "carnet parked release, discard or edit" if is_parked else "it is not parked"),
-    ]
-    output.table("", ("", ""), [row for row in rows if row[1]])
-
-
-def _show_delivery(ledger: setup.Ledger, number: int, json: bool) -> None:
-    with reading(ledger.engine) as connection:
-        found = parked.by_ids(connection, [number])
-        attempts = parked.attempts(connection, number)
-    if not found:
-        output.aside().print("no such delivery")
-        raise typer.Exit(output.FOUND)
-    one = found[0]
-    if json:
-        output.tell({**_delivery(one), "tries": attempts})
-        return
-    rows: list[tuple[str, object]] = [
-        ("delivery", one.name),
-        ("of", f"message {one.message_id} from {one.source}"),
-        ("to", " ".join(part for part in (one.destination, one.recipient) if part)),
-        ("state", f"{one.state} since {one.since.isoformat(timespec='seconds')}"),
-        ("because", f"{one.reason}: {output.sentence(one.reason)}" if one.reason else ""),
-        ("place", one.place or ""),
-        ("lane", lane_names.outbound(one.destination, one.lane) if one.lane else ""),
-        ("", _CHOICES.get(one.state, "it does not wait for a person")),
-    ]
-    output.table("", ("", ""), [row for row in rows if row[1]])
-    if attempts:
-        output.say()
-        output.table(
-            "attempts",
-            ("#number", "started", "ended", "outcome", "answer"),
-            [
-                (
-                    t.number,
-                    t.started_at.isoformat(timespec="seconds"),
-                    t.ended_at.isoformat(timespec="seconds") if t.ended_at else "",
-                    t.outcome,
-                    t.answer_code,
-                )
-                for t in attempts
-            ],
-        )
-
-
-_CHOICES = {
-    "parked": "carnet parked release (send it again) or discard",
-    "unknown": "carnet parked release --as-sent (they have it), release (send it again) or discard",
-}
-
-
-def _message(line: messages_reading.Line) -> dict[str, object]:
-    return {
-        "kind": "message",
-        "id": line.id,
-        "source": line.source,
-        "since": line.state_since,
-        "reason": line.reason,
-        "place": line.place,
-        "type": line.type or line.format,
-        "control_id": line.control_id,
-        "received_at": line.received_at,
-    }
-
-
-def _delivery(one: parked.Delivery) -> dict[str, object]:
-    return {
-        "kind": "delivery",
-        "id": one.name,
-        "message_id": one.message_id,
-        "source": one.source,
-        "destination": one.destination,
-        "recipient": one.recipient,
-        "lane": str(lane_names.outbound(one.destination, one.lane)) if one.lane else None,
-        "state": one.state,
-        "since": one.since,
-        "attempts": one.attempts,
-        "answer_code": one.answer_code,
-        "reason": one.reason,
-        "place": one.place,
-    }

@@ -112,7 +112,7 @@ class LaneSite:
 
     def clock(self) -> datetime:
         """Rises with every look, so that nothing happens at the same instant."""
-        self.now += timedelta(milliseconds=1)
+        self.now = max(self.now + timedelta(milliseconds=1), datetime.now(UTC))
         return self.now
 
     def close(self) -> None:
