@@ -14,7 +14,7 @@ from broker.acts import WRITER, Act, Done, delivery_details
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database.engine import writing
-from broker.records import lane_moves, moving, parked
+from broker.records import lane_moves, messages_reading, moving, parked
 from broker.records.lane_names import LaneName, outbound
 from broker.records.moving import MovedDelivery
 from broker.values import State
@@ -114,16 +114,20 @@ def skip_message(engine: Engine, seq: int, act: Act) -> Done:
         )
         entries = [act.entry("skipped", one.id, one.reason) for one in moved]
         trail.write(connection, entries, act.at)
-    return Done("skipped" if moved else "changed", taken=[one.id for one in moved])
+        return Done(
+            "skipped" if moved else "changed",
+            taken=[one.id for one in moved],
+            left=_left(connection, moved, [seq]),
+        )
 
 
 def _lift(connection: Connection, name: LaneName, held_by: str, act: Act) -> Done:
     if not lane_moves.lift(connection, name, held_by, act.at):
         return Done("flows", left={str(name): "flows"})
-    trail.write(connection, [act.entry("lane_released", str(name))], act.at)
     row = lane_moves.row_of(connection, name)
     done = Done("still_held" if row and row.state == "held" else "lifted", taken=[str(name)])
     done.follows(name.kind, name.destination, lane_moves.work_of(connection, name))
+    trail.write(connection, [act.entry("lane_released", str(name))], act.at)
     return done
 
 
@@ -180,10 +184,10 @@ def discard_parked(engine: Engine, seqs: Sequence[int], act: Act) -> Done:
             connection, seqs, [State.PARKED], State.DISCARDED, act.at, WRITER,
             act="discarded", reason=DISCARDED,
         )  # fmt: skip
+        done = Done(taken=[one.id for one in moved], left=_left(connection, moved, seqs))
         entries = [act.entry("discarded", one.id, one.reason) for one in moved]
         trail.write(connection, entries, act.at)
-    gone = set(seqs) - {one.seq for one in moved}
-    return Done(taken=[one.id for one in moved], left={str(seq): "changed" for seq in sorted(gone)})
+    return done
 
 
 def release_deliveries(engine: Engine, ids: Sequence[int], act: Act) -> Done:
@@ -256,15 +260,24 @@ def _moved_deliveries(moved: Sequence[MovedDelivery], ids: Sequence[int]) -> Don
 def _taken_up(
     connection: Connection, moved: Sequence[moving.Moved], seqs: Sequence[int], act: Act
 ) -> Done:
-    entries = [act.entry("released", one.id, one.reason) for one in moved]
-    trail.write(connection, entries, act.at)
-    gone = set(seqs) - {one.seq for one in moved}
-    return Done(
+    done = Done(
         "released" if moved else "changed",
         taken=[one.id for one in moved],
-        left={str(seq): "changed" for seq in sorted(gone)},
+        left=_left(connection, moved, seqs),
         inbound=[Work(one.seq, one.lane) for one in moved],
     )
+    entries = [act.entry("released", one.id, one.reason) for one in moved]
+    trail.write(connection, entries, act.at)
+    return done
+
+
+def _left(
+    connection: Connection, moved: Sequence[moving.Moved], seqs: Sequence[int]
+) -> dict[str, str]:
+    """The ids of those that were not where the act expected them."""
+    gone = set(seqs) - {one.seq for one in moved}
+    lines = sorted(messages_reading.by_seq(connection, sorted(gone)), key=lambda line: line.seq)
+    return {line.id: "changed" for line in lines}
 
 
 def _of_deliveries(name: str, moved: Sequence[MovedDelivery], act: Act) -> list[trail.Entry]:

@@ -39,8 +39,8 @@ EDGES: dict[str, set[str]] = {
     "skipped": set(),
     "discarded": set(),
 }
-"""What a message may be one step of the machine later, beside what it was. Nothing leaves a bold fate but a person's hand
-on what is parked."""
+"""What a message may be after one act of somebody, beside what it was before. From a settled state only a person leads away,
+and only where it is parked."""
 
 DELIVERY_EDGES: dict[str, set[str]] = {
     "owed": {"sent", "parked", "unknown", "skipped"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 from broker import operating
@@ -227,3 +228,75 @@ def test_a_parked_message_does_not_stop_its_lane(lane_site: LaneSite) -> None:
 
     assert lane_site.states(bad, good) == ["parked", "filed"]
     assert lines(lane_site) == []
+
+
+def test_a_held_message_without_a_patient_has_no_lane_and_is_released_or_skipped_alone(
+    lane_site: LaneSite,
+) -> None:
+    lane_site.receive(adt("1", "SAME"), adt("1", "SAME2"))
+    one, two = lane_site.receive(adt("", "SAME"), adt("", "SAME2"))
+    lane_site.work()
+    numbers = [lane_site.detail(name).line.seq for name in (one, two)]
+    assert lane_site.states(one, two) == ["held", "held"]
+    assert lines(lane_site) == []
+
+    skipped = operating.skip_message(lane_site.engine, numbers[0], lane_site.act())
+    again = operating.skip_message(lane_site.engine, numbers[0], lane_site.act())
+    released = operating.release_message(lane_site.engine, numbers[1], lane_site.act())
+
+    assert (skipped.taken, again.left, released.taken) == ([one], {one: "changed"}, [two])
+    assert lane_site.states(one, two) == ["skipped", "received"]
+    assert lane_site.prove().findings == []
+
+
+def test_of_two_people_who_skip_the_same_head_one_does(lane_site: LaneSite) -> None:
+    two_patients(lane_site)
+    stuck, behind = lane_site.receive(adt("1", "A1", also="2"), adt("1", "A2", also="2"))
+    lane_site.work()
+    name, head = lane_site.lane(stuck), lane_site.detail(stuck).line.seq
+    start, outcomes = threading.Barrier(2), []
+
+    def one(by: str) -> None:
+        act = lane_site.act(by=by)
+        start.wait()
+        outcomes.append(operating.skip(lane_site.engine, name, head, act).outcome)
+
+    people = [threading.Thread(target=one, args=(by,)) for by in ("anne", "bob")]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+
+    assert outcomes.count("skipped") == 1
+    assert set(outcomes) <= {"skipped", "changed", "flows"}
+    assert lane_site.states(stuck, behind) == ["skipped", "waiting"]
+    assert lane_site.prove().findings == []
+
+
+def test_a_worker_and_an_operator_at_the_same_message_settle_it_once(lane_site: LaneSite) -> None:
+    (first,) = lane_site.receive(adt("1", "A0"))
+    lane_site.work()
+    name = lane_site.lane(first)
+    ids = lane_site.receive(*(adt("1", f"A{n}") for n in range(1, 9)), to_queue=False)
+    numbers = [lane_site.detail(one).line.seq for one in ids]
+    operating.hold(lane_site.engine, name, lane_site.act())
+    start = threading.Barrier(2)
+
+    def skip_all() -> None:
+        start.wait()
+        for number in numbers:
+            operating.skip(lane_site.engine, name, number, lane_site.act())
+
+    person = threading.Thread(target=skip_all)
+    person.start()
+    start.wait()
+    for _ in range(5):
+        lane_site.pipeline.process(numbers)
+    person.join()
+
+    assert set(lane_site.states(*ids)) == {"skipped"}
+    skipped = lane_site.rows(
+        "SELECT count(*), count(DISTINCT subject) FROM audit_entry WHERE act = 'skipped'"
+    )
+    assert tuple(skipped[0]) == (8, 8)
+    assert lane_site.prove().findings == []

@@ -41,7 +41,7 @@ def test_a_released_message_is_taken_up_from_the_start_and_its_trail_tells(
     done = operating.release_parked(lane_site.engine, [number], lane_site.act())
     again = operating.release_parked(lane_site.engine, [number], lane_site.act())
 
-    assert (done.taken, again.taken, again.left) == ([bad], [], {str(number): "changed"})
+    assert (done.taken, again.taken, again.left) == ([bad], [], {bad: "changed"})
     assert lane_site.states(bad) == ["received"]
     assert lane_site.balance().fates == {"in_flight": 1}
     lane_site.put(done.inbound)
