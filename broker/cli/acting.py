@@ -41,12 +41,16 @@ SENTENCES: Mapping[str, str] = {
 """What an act found where it changed nothing."""
 
 
-def act_of(by: str, why: str, *, needed: bool) -> Act:
-    """The decision. Raises: SetupError("usage.reason") where a reason is wanted and none was given."""
+def expect_reason(why: str, *, needed: bool = True) -> None:
+    """Raises: SetupError("usage.reason") where a reason is wanted and none was given."""
     if needed and not why.strip():
         raise SetupError(
             "usage.reason", where="--reason", reason="needs a reason", hint='add --reason "…"'
         )
+
+
+def act_of(by: str, why: str) -> Act:
+    """The decision, made now: after whatever was asked."""
     return Act(by, why.strip(), datetime.now(UTC))
 
 

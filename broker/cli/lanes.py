@@ -158,10 +158,11 @@ def hold(
 
     Exit codes: 0 held, 1 somebody holds one already, 2 usage or set-up.
     """
-    act = acting.act_of(by, reason, needed=True)
-    names = _named(lanes)
+    acting.expect_reason(reason)
+    names = [str(_lane(name)) for name in _named(lanes)]
     ledger = setup.open_ledger(config)
     acting.confirm(f"{len(names)} lanes are to be held", len(names), yes)
+    act = acting.act_of(by, reason)
     _each(ledger, names, lambda name: operating.hold(ledger.engine, _lane(name), act), "held", json)
 
 
@@ -194,12 +195,13 @@ def release(
     Exit codes: 0 released, 1 something was left as it was, 2 usage or set-up.
     """
     acting.expect(kind, ("filing", "outbound"), "--kind")
-    act = acting.act_of(by, reason, needed=False)
-    ledger = setup.open_ledger(config)
-    if bool(lanes) == every:
+    if bool(lanes) == every or (lanes and (kind or destination or code)):
         raise _nothing_named()
-    found = _all_held(ledger, kind, destination, code) if every else list(lanes or ())
+    named = _named(lanes) if lanes else []
+    ledger = setup.open_ledger(config)
+    found = _all_held(ledger, kind, destination, code) if every else named
     acting.confirm(f"{len(found)} lanes are to go on", len(found), yes)
+    act = acting.act_of(by, reason)
 
     def one(name: str) -> Done:
         if _UUID.fullmatch(name):
@@ -231,10 +233,11 @@ def skip(
 
     Exit codes: 0 skipped, 1 something was left as it was, 2 usage or set-up.
     """
-    act = acting.act_of(by, reason, needed=True)
-    ledger = setup.open_ledger(config)
+    acting.expect_reason(reason)
     names = _named(lanes)
+    ledger = setup.open_ledger(config)
     acting.confirm(f"the heads of {len(names)} lanes are to be skipped", len(names), yes)
+    act = acting.act_of(by, reason)
 
     def one(name: str) -> Done:
         if _UUID.fullmatch(name):
@@ -337,8 +340,12 @@ def _lane(text: str) -> LaneName:
 
 
 def _named(lanes: list[str] | None) -> list[str]:
+    """What is named, each a lane or a message. Raises SetupError before anything is done to any of them."""
     if not lanes:
         raise _nothing_named()
+    for name in lanes:
+        if not _UUID.fullmatch(name):
+            _lane(name)
     return lanes
 
 

@@ -53,6 +53,26 @@ class Chosen:
         return len(self.messages) + len(self.deliveries)
 
 
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What `--all` is narrowed to. Deliveries of unknown outcome are taken only where they are asked for."""
+
+    kind: str | None
+    source: str | None
+    destination: str | None
+    state: str | None
+    code: str | None
+    as_sent: bool = False
+
+    @property
+    def narrow(self) -> bool:
+        return any((self.kind, self.source, self.destination, self.state, self.code))
+
+    @property
+    def takes_messages(self) -> bool:
+        return not (self.kind == "delivery" or self.destination or self.state or self.as_sent)
+
+
 @group.command("list")
 def list_(
     config: setup.Config = None,
@@ -92,24 +112,30 @@ def list_(
     lines: list[dict[str, object]] = []
     more: list[tuple[str, int]] = []
     with reading(ledger.engine) as connection:
-        if kind != "delivery" and destination is None and state is None:
-            page = parked.messages(
-                connection, source=source, reason=code, before=before, limit=limit
-            )
-            lines += [parked_showing.message_line(line) for line in page.lines]
-            more += [("message", page.before)] if page.before is not None else []
-        if kind != "message":
+
+        def messages(top: int | None, most: int) -> tuple[list[dict[str, object]], int | None]:
+            page = parked.messages(connection, source=source, reason=code, before=top, limit=most)
+            return [parked_showing.message_line(line) for line in page.lines], page.before
+
+        def deliveries(top: int | None, most: int) -> tuple[list[dict[str, object]], int | None]:
             found = parked.deliveries(
                 connection,
                 destination=destination,
                 source=source,
                 state=state,
                 reason=code,
-                before=before,
-                limit=limit,
+                before=top,
+                limit=most,
             )
-            lines += [parked_showing.delivery_line(line) for line in found.lines]
-            more += [("delivery", found.before)] if found.before is not None else []
+            return [parked_showing.delivery_line(line) for line in found.lines], found.before
+
+        wanted = {"message": messages} if destination is None and state is None else {}
+        wanted |= {"delivery": deliveries}
+        for name, read in wanted.items():
+            if kind in (None, name):
+                some, rest = _pages(read, before, limit)
+                lines += some
+                more += [(name, rest)] if rest is not None else []
     parked_showing.page(lines, more, json)
     raise typer.Exit(output.FOUND if lines else output.GOOD)
 
@@ -161,20 +187,19 @@ def release(
 
     A released message stands in its patient's lane where it stood: what is not settled yet waits for it. What was filed
     meanwhile is not filed again after it. A delivery of unknown outcome that is released arrives twice where it had
-    arrived: ask first, and use --as-sent then.
+    arrived: ask first, and use --as-sent then. --all takes such deliveries only with --state unknown, or --as-sent.
 
     JSON, one line a thing: {"id", "done", "outcome"}.
 
     Exit codes: 0 released, 1 something was left as it was, 2 usage or set-up.
     """
-    act = acting.act_of(by, reason, needed=as_sent)
+    acting.expect_reason(reason, needed=as_sent)
+    filters = Filters(kind, source, destination, state, code, as_sent)
     ledger = setup.open_ledger(config)
-    wanted = "delivery" if as_sent else kind
-    chosen = _chosen(
-        ledger, ids, every, wanted, source, destination, "unknown" if as_sent else state, code
-    )
+    chosen = _chosen(ledger, ids, every, filters)
     verb = "confirmed" if as_sent else "released"
     acting.confirm(_many(chosen, f"are to be {verb}"), len(chosen), yes)
+    act = acting.act_of(by, reason)
     deliver = operating.confirm_deliveries if as_sent else operating.release_deliveries
     _take(ledger, chosen, act, operating.release_parked, deliver, verb, json)
 
@@ -199,16 +224,18 @@ def discard(
         carnet parked discard 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e --reason "test message of their upgrade"
         carnet parked discard --all --code mapping.none --source lab --reason "ticket 4711" --yes
 
-    The lane of a delivery of unknown outcome goes on.
+    The lane of a delivery of unknown outcome goes on. --all takes such deliveries only with --state unknown.
 
     JSON, one line a thing: {"id", "done", "outcome"}.
 
     Exit codes: 0 discarded, 1 something was left as it was, 2 usage or set-up.
     """
-    act = acting.act_of(by, reason, needed=True)
+    acting.expect_reason(reason)
+    filters = Filters(kind, source, destination, state, code)
     ledger = setup.open_ledger(config)
-    chosen = _chosen(ledger, ids, every, kind, source, destination, state, code)
+    chosen = _chosen(ledger, ids, every, filters)
     acting.confirm(_many(chosen, "are to be discarded"), len(chosen), yes)
+    act = acting.act_of(by, reason)
     _take(
         ledger,
         chosen,
@@ -242,7 +269,7 @@ def edit(
 
     Exit codes: 0 received, 1 the message is not parked (any more), 2 usage, set-up, or bytes that are no message.
     """
-    act = acting.act_of(by, reason, needed=True)
+    acting.expect_reason(reason)
     if _number_of(message) is not None:
         raise SetupError("usage.edit", where="ID", reason=acting.SENTENCES["not_message"])
     body = setup.bytes_of(file)
@@ -257,7 +284,7 @@ def edit(
         ledger.engine,
         original,
         body,
-        act,
+        acting.act_of(by, reason),
         zone=ledger.settings.site.zone,
         key=installation.digest_key(ledger.settings),
     )
@@ -273,50 +300,65 @@ def edit(
         output.say(f"received as {done.message_id}; {message} is discarded as edited")
 
 
+_Read = Callable[[int | None, int], tuple[list[dict[str, object]], int | None]]
+
+
+def _pages(
+    read: _Read, before: int | None, limit: int
+) -> tuple[list[dict[str, object]], int | None]:
+    """Pages of one kind until there are `limit` lines, or no more."""
+    lines: list[dict[str, object]] = []
+    while True:
+        some, before = read(before, limit - len(lines))
+        lines += some
+        if before is None or len(lines) >= limit:
+            return lines, before
+
+
 # --- choosing and taking ------------------------------------------------------------------------------------------
 
 
 def _chosen(
-    ledger: setup.Ledger,
-    ids: Sequence[str] | None,
-    every: bool,
-    kind: str | None,
-    source: str | None,
-    destination: str | None,
-    state: str | None,
-    code: str | None,
+    ledger: setup.Ledger, ids: Sequence[str] | None, every: bool, filters: Filters
 ) -> Chosen:
     """What is named, or with --all what the filters leave. Raises SetupError for what is no name, or nothing."""
-    acting.expect(kind, ("message", "delivery"), "--kind")
-    acting.expect(state, parked.STATES, "--state")
-    if bool(ids) == every:
+    acting.expect(filters.kind, ("message", "delivery"), "--kind")
+    acting.expect(filters.state, parked.STATES, "--state")
+    if bool(ids) == every or (ids and filters.narrow):
         raise SetupError(
             "usage.parked",
             where="ID",
             reason="name what is meant, or take --all with filters",
             hint="`carnet parked list` shows ids",
         )
-    chosen = Chosen()
     with reading(ledger.engine) as connection:
-        if not every:
-            for name in ids or ():
-                number = _number_of(name)
-                if number is not None:
-                    chosen.deliveries.append(number)
-                elif kind == "delivery":
-                    chosen.left[name] = "not_unknown"
-                elif (found := message_detail.detail(connection, name)) is not None:
-                    chosen.messages.append(found.line.seq)
-                else:
-                    chosen.left[name] = "not_parked"
-            return chosen
-        if kind != "delivery" and destination is None and state is None:
-            chosen.messages = parked.selected(connection, source=source, reason=code)
-        if kind != "message":
-            chosen.deliveries = parked.selected_deliveries(
-                connection, destination=destination, source=source, state=state, reason=code
+        if every:
+            return Chosen(
+                parked.selected(connection, source=filters.source, reason=filters.code)
+                if filters.takes_messages
+                else [],
+                parked.selected_deliveries(
+                    connection,
+                    destination=filters.destination,
+                    source=filters.source,
+                    state="unknown" if filters.as_sent else filters.state or "parked",
+                    reason=filters.code,
+                )
+                if filters.kind != "message"
+                else [],
             )
-    return chosen
+        chosen = Chosen()
+        for name in ids or ():
+            number = _number_of(name)
+            if number is not None:
+                chosen.deliveries.append(number)
+            elif filters.as_sent:
+                chosen.left[name] = "not_unknown"
+            elif (found := message_detail.detail(connection, name)) is not None:
+                chosen.messages.append(found.line.seq)
+            else:
+                chosen.left[name] = "not_parked"
+        return chosen
 
 
 def _take(

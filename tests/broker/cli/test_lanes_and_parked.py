@@ -207,6 +207,23 @@ def test_all_held_lanes_of_a_reason_are_released(place: Place) -> None:
     assert (done.code, done.out) == (0, f"released {place.held}\n")
 
 
+def test_all_that_is_parked_leaves_deliveries_that_may_have_arrived(place: Place) -> None:
+    done = place.carnet("parked", "release", "--all", "--yes", "--json")
+    narrowed = place.carnet("parked", "release", place.parked, "--code", "mapping.none")
+    asked = place.carnet("parked", "discard", "--all", "--state", "unknown", "--reason", "x")
+
+    assert [line["id"] for line in done.lines] == [place.parked, place.parked2]
+    assert narrowed.code == 2, "a name and a filter contradict each other"
+    assert asked.out == f"discarded {place.delivery}\n"
+
+
+def test_of_several_names_one_that_is_none_stops_all(place: Place) -> None:
+    result = place.carnet("lanes", "release", place.lane, "nonsense", "--yes")
+
+    assert result.code == 2
+    assert place.site.states(place.held) == ["held"]
+
+
 ERRORS = {
     "lane": ("lanes", "show", "ward"),
     "lane-zero": ("lanes", "hold", "filing:0000000000000000", "--reason", "x"),
