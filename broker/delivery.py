@@ -127,14 +127,18 @@ class Courier:
         if alone:
             stop.wait(min(alone, _WAIT).total_seconds())
             return
-        limit = 1 if self._circuit.is_open else self._manner.batch
-        lease = self._queue.take(self._topic, limit, _WAIT)
+        lease = self._queue.take(self._topic, self._most, _WAIT)
         if lease is not None:
-            self._serve(lease, limit, stop)
+            self.serve(lease, stop)
+
+    @property
+    def _most(self) -> int:
+        """How many deliveries may be in hand: one, while it is open whether the destination is back."""
+        return 1 if self._circuit.is_open else self._manner.batch
 
     # --- one lease ------------------------------------------------------------------------------------------------
 
-    def _serve(self, lease: Lease, limit: int, stop: threading.Event) -> None:
+    def serve(self, lease: Lease, stop: threading.Event) -> None:
         """Send what may go of the leased, lane by lane; what has to wait comes back later."""
         remaining = {work.id for work in lease.work}
         waits: dict[int, timedelta] = {}
@@ -147,7 +151,7 @@ class Courier:
                     sorted(remaining),
                     self._journal.identity,
                     self._clock(),
-                    limit,
+                    self._most,
                 )
                 refused = self._refused(connection, claimed)
                 bodies = outbox.bodies_of(connection, claimed)

@@ -267,7 +267,7 @@ REASONS: dict[str, Words] = {
     "delivery.interrupted": Words(
         "A courier ended in the middle of this delivery: it may or may not have arrived.",
         "Un envoi a été interrompu : on ne sait pas s'il est arrivé.",
-        "Ask the receiver, then let the lane go on or send again.",
+        "Ask the receiver, then `carnet parked release --as-sent`, or without it to send again.",
     ),
     "delivery.verified": Words(
         "Nobody knew whether this delivery had arrived; the receiver was asked, and has it.",
@@ -300,6 +300,27 @@ REASONS: dict[str, Words] = {
     "lane.behind": Words(
         "An earlier message of the same patient is not settled yet.",
         "Un message antérieur du même patient n'est pas encore traité.",
+    ),
+    "lane.held": Words(
+        "A person holds the lane of this patient.",
+        "Une personne retient la file de ce patient.",
+        "`carnet lanes show LANE` says who and why; `carnet lanes release LANE` lets it go on.",
+    ),
+    "operator.skipped": Words(
+        "An operator let the lane go on without it; the trail says who and why.",
+        "Un opérateur a laissé la file avancer sans lui ; la trace dit qui et pourquoi.",
+    ),
+    "operator.discarded": Words(
+        "An operator discarded it; the trail says who and why.",
+        "Un opérateur l'a écarté ; la trace dit qui et pourquoi.",
+    ),
+    "edited": Words(
+        "An operator corrected it: the corrected message was received in its place.",
+        "Un opérateur l'a corrigé : le message corrigé a été reçu à sa place.",
+    ),
+    "delivery.confirmed": Words(
+        "The partner confirmed that it arrived; an operator noted it.",
+        "Le correspondant a confirmé l'arrivée ; un opérateur l'a noté.",
     ),
     "tls.handshake": Words(
         "A peer did not finish the TLS handshake.",

@@ -220,7 +220,10 @@ class Pipeline:
     def _in_order(
         self, connection: Connection, hands: Sequence[InHand]
     ) -> tuple[list[InHand], list[InHand]]:
-        """Which messages are the next of their lane, and which have an earlier one still unsettled before them."""
+        """Which messages are the next of their lane, and which have an earlier one still unsettled before them.
+
+        Those of a lane that a person holds wait too, all of them.
+        """
         in_lane: dict[int, list[InHand]] = defaultdict(list)
         ready = [hand for hand in hands if not hand.message.lane]
         for hand in hands:
@@ -231,12 +234,16 @@ class Pipeline:
         )
         waiting: list[InHand] = []
         for lane, mine in in_lane.items():
+            if lane not in heads:
+                waiting += mine
+                continue
             flows = True
             for hand, head in zip(mine, heads[lane], strict=True):
                 flows = flows and hand.message.seq == head
                 (ready if flows else waiting).append(hand)
         for hand in waiting:
-            hand.end(State.WAITING, "lane.behind")
+            is_next = hand.message.lane in heads
+            hand.end(State.WAITING, "lane.behind" if is_next else "lane.held")
         return sorted(ready, key=lambda hand: hand.message.seq), waiting
 
     def _identify(

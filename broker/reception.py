@@ -54,40 +54,43 @@ class Arrival:
     envelope: Envelope
     glance: Glance
     answered: asyncio.Future[Receipt] = field(repr=False)
-    sha256: bytes = b""
     identity: tuple[int, int] = (0, 0)
     """What decides on duplicates: who sent it under which id, and with which bytes."""
 
     def draft(self, day: int) -> receptions.Received:
         """The row as far as it is known without the ledger; its number and its fate are given later."""
-        self.sha256 = sha256(self.envelope.body)
-        digest = int.from_bytes(self.sha256[:8], "big", signed=True)
-        key = receptions.control_key(self.envelope.source, self.glance.control_id, digest)
-        self.identity = (key, digest)
-        envelope, seen = self.envelope, self.glance
-        return receptions.Received(
-            seq=_NO_NUMBER,
-            id=MessageId(uuid7(envelope.received_at)),
-            source=envelope.source,
-            received_at=envelope.received_at,
-            day=day,
-            kind=envelope.kind,
-            format=seen.format,
-            media=envelope.media,
-            type=seen.type,
-            version=seen.version,
-            charset_declared=seen.charset,
-            body=envelope.body,
-            sha256=self.sha256,
-            digest=digest,
-            key=key,
-            control_id=seen.control_id,
-            sender=seen.sender,
-            peer=_peer(envelope.peer),
-            transport_keys=msgspec.json.encode(envelope.keys).decode() if envelope.keys else None,
-            lane=seen.lane,
-            answer_code="accepted",
-        )
+        row = drafted(self.envelope, self.glance, day)
+        self.identity = (row.key, row.digest)
+        return row
+
+
+def drafted(envelope: Envelope, seen: Glance, day: int) -> receptions.Received:
+    """The row of a message as far as it is known without the ledger."""
+    hashed = sha256(envelope.body)
+    digest = int.from_bytes(hashed[:8], "big", signed=True)
+    return receptions.Received(
+        seq=_NO_NUMBER,
+        id=MessageId(uuid7(envelope.received_at)),
+        source=envelope.source,
+        received_at=envelope.received_at,
+        day=day,
+        kind=envelope.kind,
+        format=seen.format,
+        media=envelope.media,
+        type=seen.type,
+        version=seen.version,
+        charset_declared=seen.charset,
+        body=envelope.body,
+        sha256=hashed,
+        digest=digest,
+        key=receptions.control_key(envelope.source, seen.control_id, digest),
+        control_id=seen.control_id,
+        sender=seen.sender,
+        peer=_peer(envelope.peer),
+        transport_keys=msgspec.json.encode(envelope.keys).decode() if envelope.keys else None,
+        lane=seen.lane,
+        answer_code="accepted",
+    )
 
 
 @dataclass(slots=True)

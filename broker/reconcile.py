@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from broker.database.engine import reading
-from broker.records import balance_check, tallies
+from broker.records import balance_check, delivery_check, tallies
 from broker.values import State
 
 OVERDUE = timedelta(minutes=15)
@@ -23,17 +23,25 @@ OVERDUE = timedelta(minutes=15)
 CHECKS = (
     "tally",
     "balance",
+    "message",
+    "state",
     "bytes",
     "audit.received",
     "audit.filed",
     "audit.fate",
     "document",
+    "delivery.state",
+    "delivery.sent",
+    "delivery.attempt",
+    "delivery.fate",
+    "delivery.message",
+    "delivery.gone",
     "overdue",
 )
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that does not agree: which check, what it found, and the messages (at most 20) it is about."""
+    """One thing that does not agree: which check, what it found, and the messages or deliveries (at most 20) it is about."""
 
     check: str
     text: str
@@ -41,6 +49,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     expected: int | None = None
     found: int | None = None
     messages: Sequence[str] = ()
+    deliveries: Sequence[str] = ()
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +87,11 @@ def reconcile(
         for check, sentence, ids in _beside(connection, of, now - overdue):
             if ids:
                 findings.append(Finding(check=check, text=sentence, found=len(ids), messages=ids))
+        for check, sentence, names in _deliveries(connection, of):
+            if names:
+                findings.append(
+                    Finding(check=check, text=sentence, found=len(names), deliveries=names)
+                )
     return Reconciliation(
         day=day,
         received=sum(n for (_, fate), n in rows.items() if fate == "received"),
@@ -137,6 +151,17 @@ def _beside(
 ) -> Iterator[tuple[str, str, Sequence[str]]]:
     """What must stand beside each row: (check, sentence, message ids at fault)."""
     check = balance_check
+    yield "message", "messages were received and are not there", check.vanished(connection, of)
+    yield (
+        "state",
+        "messages are in a state that does not exist",
+        check.no_such_state(connection, of),
+    )
+    yield (
+        "state",
+        "messages are taken up again that were settled, and nobody released them",
+        check.taken_back(connection, of),
+    )
     yield "bytes", "messages have lost their bytes", check.without_bytes(connection, of)
     yield (
         "audit.received",
@@ -171,3 +196,47 @@ def _beside(
         check.document_without_filing(connection, of),
     )
     yield "overdue", "unsettled messages were not touched in time", check.overdue(connection, cut)
+
+
+def _deliveries(
+    connection: Connection, of: balance_check.Span
+) -> Iterator[tuple[str, str, Sequence[str]]]:
+    """What must hold of each delivery that is owed for a message of the day: (check, sentence, names at fault)."""
+    check = delivery_check
+    yield (
+        "delivery.state",
+        "deliveries are in a state that does not exist",
+        check.no_such_state(connection, of),
+    )
+    yield (
+        "delivery.state",
+        "deliveries are settled by their state or by their instant, not by both",
+        check.half_settled(connection, of),
+    )
+    yield (
+        "delivery.sent",
+        "deliveries are marked sent and no attempt ended so",
+        check.sent_without_attempt(connection, of),
+    )
+    yield (
+        "delivery.sent",
+        "deliveries were sent by an attempt and are not marked so",
+        check.undone(connection, of),
+    )
+    yield (
+        "delivery.attempt",
+        "deliveries have lost their last attempt",
+        check.without_attempt(connection, of),
+    )
+    for state in ("skipped", "discarded"):
+        yield (
+            "delivery.fate",
+            f"deliveries have no audit entry 'delivery_{state}'",
+            check.without_entry(connection, of, state),
+        )
+    yield (
+        "delivery.message",
+        "deliveries are owed for messages that are not there",
+        check.without_message(connection, of),
+    )
+    yield "delivery.gone", "deliveries are not there any more", check.gone(connection, of)

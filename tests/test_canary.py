@@ -246,8 +246,10 @@ def printed(folder: Path) -> dict[str, str]:
     ids = [line["id"] for line in newest if "id" in line]
     shown = {f"messages timeline {one}": carnet(folder, "messages", "timeline", one) for one in ids}
     shown |= {f"messages show {one}": carnet(folder, "messages", "show", one) for one in ids}
+    shown |= {f"parked show {one}": carnet(folder, "parked", "show", one) for one in ids}
     lines = (
         ("status",), ("status", "--json"), ("messages", "list"), ("messages", "list", "--json"),
+        ("lanes", "list"), ("lanes", "list", "--json"), ("parked", "list"), ("parked", "list", "--json"),
         ("reconcile",), ("reconcile", "--json"), ("audit", "tail"), ("audit", "tail", "--json"),
         ("audit", "verify"), ("doctor",), ("doctor", "--json"),
     )  # fmt: skip

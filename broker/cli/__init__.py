@@ -21,10 +21,12 @@ from broker.cli import (
     demo,
     doctor,
     explain,
+    lanes,
     map,  # noqa: A004 - the command's name
     mapping,
     messages,
     output,
+    parked,
     patient,
     reconcile,
     record,
@@ -111,7 +113,12 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
     RECORDS: {"decide": decide.decide},
 }
 _GROUPS: dict[str, dict[str, typer.Typer]] = {
-    LOOK: {"messages": messages.group, "audit": audit.group},
+    LOOK: {
+        "messages": messages.group,
+        "lanes": lanes.group,
+        "parked": parked.group,
+        "audit": audit.group,
+    },
     TRY: {"mapping": mapping.group, "codes": codes.group},
     RECORDS: {"record": record.group, "patient": patient.group, "account": account.group},
 }

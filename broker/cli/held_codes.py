@@ -7,16 +7,15 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from broker import app
+from broker.acts import Done
 from broker.audit import trail
-from broker.cli import output, setup
+from broker.cli import acting, setup
 from broker.contracts import Work
 from broker.database.engine import reading, writing
-from broker.errors import SetupError, TransientError
+from broker.errors import SetupError
 from broker.mapping import code_tables
 from broker.pipeline import CODE_HELD
 from broker.records import coverage, holds
-from broker.worker import INBOUND
 
 
 def file_of(ledger: setup.Ledger, table: str) -> Path:
@@ -77,16 +76,7 @@ def release(
             ],
             now,
         )
-    try:
-        queue = app.open_queue(ledger.settings)
-        try:
-            queue.put(INBOUND, [Work(one.seq, one.lane) for one in found])
-        finally:
-            queue.close()
-    except TransientError:
-        output.aside().print(
-            "the queue is away: the sweep puts the released messages back when it is there"
-        )
+    acting.hand_over(ledger, Done(inbound=[Work(one.seq, one.lane) for one in found]))
     return len(found)
 
 

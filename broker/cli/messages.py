@@ -14,7 +14,7 @@ from broker.audit import trail
 from broker.cli import output, setup
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
-from broker.records import message_detail, messages_reading
+from broker.records import lane_names, message_detail, messages_reading
 from broker.records.messages import KEY_KINDS
 from broker.values import Seq, State
 
@@ -253,7 +253,8 @@ def _plain(found: message_detail.Detail) -> dict[str, object]:
     plain: dict[str, object] = msgspec.to_builtins(found)
     plain.pop("line")
     plain.pop("trail")
-    return {**_line(found.line), **plain}
+    lane = str(lane_names.filing(found.lane)) if found.lane else None
+    return {**_line(found.line), **plain, "lane": lane}
 
 
 def _detail(found: message_detail.Detail) -> None:
@@ -277,6 +278,8 @@ def _detail(found: message_detail.Detail) -> None:
         ("state", f"{line.state.name.lower()} since {line.state_since.isoformat()}"),
         ("because", f"{line.reason}: {output.sentence(line.reason)}" if line.reason else ""),
         ("place", line.place or ""),
+        ("lane", lane_names.filing(found.lane) if found.lane else ""),
+        ("edited from", found.edited_from or ""),
         ("mapping set", found.mapping_set or ""),
         ("sha-256", found.sha256),
     ]

@@ -110,6 +110,12 @@ def sentence(code: str | None, language: str = "en") -> str:
     return found.fr if language == "fr" else found.en
 
 
+def because(code: str | None) -> str:
+    """A reason code with its words, where it has some of its own: `lane.behind: An earlier message …`."""
+    said = sentence(code)
+    return f"{code}: {said}" if code and said != code else code or ""
+
+
 def ago(instant: datetime | None, now: datetime) -> str:
     """How long ago, in one unit: `12 s`, `5 min`, `3 h`, `2 d`."""
     return "" if instant is None else span(now - instant)

@@ -38,11 +38,16 @@ def replace_rows(
     rows: Sequence[Row],
     *,
     keys: Sequence[str],
+    where: str = "",
 ) -> None:
-    """Insert rows, or overwrite the other columns of those whose `keys` exist. Sort them first."""
+    """Insert rows, or overwrite the other columns of those whose `keys` exist. Sort them first.
+
+    With `where`, a condition in SQL on the row that is there (`lane.held_by IS NULL`), the others stay as they are.
+    """
     named = ", ".join(f'"{name}"' for name in keys)
     sets = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
-    _insert(connection, table, columns, rows, f" ON CONFLICT ({named}) DO UPDATE SET {sets}")
+    only = f" WHERE {where}" if where else ""
+    _insert(connection, table, columns, rows, f" ON CONFLICT ({named}) DO UPDATE SET {sets}{only}")
 
 
 def add_counts(

@@ -262,6 +262,13 @@ delivery = Table(
         sqlite_where=text("settled_at IS NULL"),
     ),
     Index("ix_delivery_message", "message_seq"),
+    Index(
+        "ix_delivery_stuck",
+        "destination",
+        "id",
+        postgresql_where=text("state IN ('parked', 'unknown')"),
+        sqlite_where=text("state IN ('parked', 'unknown')"),
+    ),
 )
 
 # The request as rendered before the first attempt; a retry sends these same bytes.

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from broker.database.engine import is_sqlite
 from broker.database.types import to_micros
 from broker.records.tallies import FATES_BY_STATE
-from broker.values import MessageId
+from broker.values import SETTLED, MessageId
 
 SHOWN = 20
 """How many message ids a finding names."""
@@ -52,15 +52,48 @@ def recount(connection: Connection, of: Span) -> dict[tuple[str, str], int]:
     """(source, fate) -> messages of the day by their rows, `received` included."""
     rows = connection.execute(
         text(
-            f"SELECT m.source, m.state, count(*) AS n {_from(connection)} GROUP BY m.source, m.state"
+            f"SELECT m.source, m.state, count(*) AS n {day_from(connection)} GROUP BY m.source, m.state"
         ),
-        _given(of),
+        day_given(of),
     )
     counts: dict[tuple[str, str], int] = {}
     for row in rows:
-        counts[(row.source, FATES_BY_STATE[row.state])] = int(row.n)
+        fate = FATES_BY_STATE.get(row.state, f"state {row.state}")
+        counts[(row.source, fate)] = counts.get((row.source, fate), 0) + int(row.n)
         counts[(row.source, "received")] = counts.get((row.source, "received"), 0) + int(row.n)
     return counts
+
+
+def no_such_state(connection: Connection, of: Span) -> list[MessageId]:
+    """Messages of the day in a state that does not exist."""
+    known = ", ".join(str(int(state)) for state in FATES_BY_STATE)
+    return _ids(connection, of, f"m.state NOT IN ({known})")
+
+
+def vanished(connection: Connection, of: Span) -> list[MessageId]:
+    """Messages that the trail says were received that day, and that are not there."""
+    is_there = f"SELECT 1 FROM message m WHERE m.id = {_as_id(connection, 'a.subject')}"  # noqa: S608
+    rows = connection.execute(
+        text(
+            "SELECT a.subject FROM audit_entry a WHERE a.subject >= :low AND a.subject < :high "  # noqa: S608
+            f"AND a.act = 'received' AND NOT EXISTS ({is_there}) LIMIT :shown"
+        ),
+        {"low": of.low, "high": of.high, "shown": SHOWN},
+    )
+    return [MessageId(row.subject) for row in rows]
+
+
+def taken_back(connection: Connection, of: Span) -> list[MessageId]:
+    """Unsettled messages of the day that the trail calls settled, and that no person released since."""
+    subject = _text_id(connection)
+    settled = ", ".join(f"'{fate}'" for state, fate in FATES_BY_STATE.items() if state > SETTLED)
+    return _ids(
+        connection,
+        of,
+        f"m.state < 10 AND EXISTS (SELECT 1 FROM audit_entry a WHERE a.subject = {subject} AND a.act IN ({settled}) "  # noqa: S608
+        f"AND NOT EXISTS (SELECT 1 FROM audit_entry r WHERE r.subject = {subject} AND r.act = 'released' "
+        "AND r.n > a.n))",
+    )
 
 
 def without_bytes(connection: Connection, of: Span) -> list[MessageId]:
@@ -145,13 +178,14 @@ def overdue(connection: Connection, before: datetime, limit: int = SHOWN) -> lis
 
 def _ids(connection: Connection, of: Span, condition: str, **given: Any) -> list[MessageId]:
     rows = connection.execute(
-        text(f"SELECT m.id {_from(connection)} AND {condition} LIMIT :shown"),
-        {**_given(of), **given, "shown": SHOWN},
+        text(f"SELECT m.id {day_from(connection)} AND {condition} LIMIT :shown"),
+        {**day_given(of), **given, "shown": SHOWN},
     )
     return [MessageId(str(row.id)) for row in rows]
 
 
-def _from(connection: Connection) -> str:
+def day_from(connection: Connection) -> str:
+    """The messages of a day, as `m`, found by their ids; its parameters are `day_given`."""
     if is_sqlite(connection):
         return "FROM message m WHERE m.id >= :low AND m.id < :high AND m.day = :day"
     return "FROM message m WHERE m.id >= CAST(:low AS uuid) AND m.id < CAST(:high AS uuid) AND m.day = :day"
@@ -162,11 +196,19 @@ def _text_id(connection: Connection, alias: str = "m") -> str:
     return f"{alias}.id" if is_sqlite(connection) else f"CAST({alias}.id AS text)"
 
 
+def _as_id(connection: Connection, column: str) -> str:
+    """A subject of the trail as an id; the caller made sure that it is one."""
+    if is_sqlite(connection):
+        return column
+    return f"CASE WHEN a.act = 'received' THEN CAST({column} AS uuid) END"
+
+
 def _in_states(states: Sequence[int]) -> str:
     return f"m.state IN ({', '.join(str(int(state)) for state in states)}) AND " if states else ""
 
 
-def _given(of: Span) -> dict[str, Any]:
+def day_given(of: Span) -> dict[str, Any]:
+    """The parameters of `day_from`."""
     return {"day": of.day, "low": of.low, "high": of.high}
 
 

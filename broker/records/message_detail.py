@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, text
 
 from broker.database.schema import attempt, delivery, message
 from broker.records.messages_reading import PAGE, Line, by_control_id, by_seq, line_of
+from broker.values import Lane, Seq
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -36,6 +37,8 @@ class Detail:
     engine: str | None
     rules_version: str | None
     sha256: str
+    lane: Lane
+    edited_from: Seq | None
     trail: str = field(repr=False)
 
 
@@ -98,6 +101,8 @@ def detail(connection: Connection, message_id: str) -> Detail | None:
         engine=row.engine,
         rules_version=row.rules_version,
         sha256=bytes(row.sha256).hex(),
+        lane=Lane(row.lane),
+        edited_from=row.edited_from,
         trail=row.trail or "",
     )
 

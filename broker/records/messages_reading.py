@@ -276,7 +276,7 @@ def _streams(
         return [{"state": int(state), "source": name} for name in names]
     if state is not None and state != State.FILED:
         # Whatever is neither open nor filed has a reason, and there are few distinct ones.
-        return [{"reason": one} for one in _reasons(connection)]
+        return [{"reason": one} for one in reasons(connection)]
     return [{"source": source}] if source is not None else [{}]
 
 
@@ -335,7 +335,7 @@ def _sources(connection: Connection) -> list[str]:
     return [row.source for row in rows]
 
 
-def _reasons(connection: Connection) -> list[str]:
+def reasons(connection: Connection) -> list[str]:
     """Every reason that messages have, by jumping along the index: one probe for each."""
     rows = connection.execute(
         text(

@@ -394,7 +394,8 @@ def note(connection: Connection, rows: Sequence[Ended]) -> None:
                 None,
             )
         )
-    bulk.update_rows(connection, delivery, "id", _STANDS, deliveries)
+    in_hand = "t.claimed_by IS NOT NULL"
+    bulk.update_rows(connection, delivery, "id", _STANDS, deliveries, where=in_hand)
     _correlate(connection, rows)
 
 

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.broker import ledger
+from tests.broker.lane_site import LaneSite
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -21,3 +22,15 @@ def empty_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Eng
     engine = ledger.new(url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def lane_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LaneSite]:
+    """An installation whose steps the test takes, on each database in turn."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'carnet.db'}"
+    else:
+        url = request.getfixturevalue("postgres_url")
+    made = LaneSite(tmp_path, url)
+    yield made
+    made.close()

@@ -15,13 +15,16 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, text
 
-from broker.database import bulk, migrate, partitions
+from broker.database import bulk, migrate, partitions, sequences
 from broker.database.engine import is_sqlite, open_engine, writing
 from broker.database.schema import (
+    attempt,
     audit_entry,
     business_key,
     control,
+    delivery,
     document,
+    lane,
     message,
     message_body,
     source_now,
@@ -131,6 +134,52 @@ def write(connection: Connection, rows: list[Row], entry: int) -> int:
         [(source, "gateway-0", at) for source, at in sorted(seen.items())],
     )
     return entry + len(acts)
+
+
+def deliver(engine: Engine, rows: list[Row], count: int) -> None:
+    """Generate `count` deliveries to three destinations, one in a hundred parked, unknown, owed or tried again.
+
+    And a lane of filing that does not flow for one in fifty.
+    """
+    random = Random(11)
+    base = first_seq(month_of(START)) + 1
+    columns = (
+        "id", "message_seq", "destination", "intent", "lane", "state", "created_at", "settled_at", "next_try_at",
+        "attempts", "reason",
+    )  # fmt: skip
+    made, tries = [], []
+    for n in range(count):
+        row = rows[n % len(rows)]
+        at = to_micros(row.at)
+        state = random.choices(("sent", "parked", "unknown", "owed"), (97, 1, 1, 1))[0]
+        is_open = state in ("unknown", "owed")
+        made.append(
+            (
+                base + n, row.seq, f"partner{n % 3}", "new", n % 7_000 + 1, state, at, None if is_open else at,
+                at if state == "owed" and n % 2 else None, 1, None if state == "sent" else "mllp.refused",
+            )
+        )  # fmt: skip
+        tries.append((base + n, 1, at, at, state))
+    blocked = [
+        ("filing", "", n + 1, "held" if n % 2 else "waiting", 1, to_micros(START), "identity.conflict")
+        for n in range(count // 50)
+    ]  # fmt: skip
+    with writing(engine) as connection:
+        bulk.insert_rows(connection, delivery, columns, made)
+        bulk.insert_rows(
+            connection,
+            attempt,
+            ("delivery_id", "number", "started_at", "ended_at", "outcome"),
+            tries,
+        )
+        bulk.insert_rows(
+            connection,
+            lane,
+            ("kind", "destination", "lane", "state", "head_seq", "since", "reason"),
+            blocked,
+        )
+        sequences.reserve(connection, "delivery", count, START)
+    settle_statistics(engine)
 
 
 def settle_statistics(engine: Engine) -> None:

@@ -16,11 +16,22 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from broker.database.engine import is_sqlite, reading
-from broker.records import balance_check, lanes, message_detail, messages_reading
+from broker.records import (
+    balance_check,
+    delivery_check,
+    lane_names,
+    lane_reading,
+    lanes,
+    message_detail,
+    messages_reading,
+    parked,
+)
 from broker.values import State, first_seq, month_of
 from tests.broker import ledger
 
-BIG = ("message", "message_body", "audit_entry", "document", "business_key")
+BIG = (
+    "message", "message_body", "audit_entry", "document", "business_key", "delivery", "attempt", "prepared",
+)  # fmt: skip
 MOST_ROWS = 2_000
 _MIDDLE = first_seq(month_of(ledger.START)) + 60_000
 _DAY = 20261110
@@ -54,6 +65,28 @@ PAGES: dict[str, Reader] = {
     "by control id": lambda c, r: messages_reading.by_control_id(c, r.control_id),
     "by number": lambda c, r: message_detail.find(c, str(r.seq)),
     "by a key": lambda c, _: messages_reading.by_keys(c, [7]),
+    "lanes": lambda c, _: lane_reading.listing(c),
+    "lanes of deliveries": lambda c, _: lane_reading.listing(c, kind="outbound"),
+    "held lanes of filing, later": lambda c, _: lane_reading.listing(
+        c, kind="filing", state="held", after=lane_names.filing(500)
+    ),
+    "lanes tried again": lambda c, _: lane_reading.listing(
+        c, destination="partner1", state="retrying"
+    ),
+    "one lane": lambda c, _: lane_reading.one(c, lane_names.filing(7)),
+    "what is in it": lambda c, _: lane_reading.behind(c, lane_names.filing(7)),
+    "one lane of deliveries": lambda c, _: lane_reading.one(c, lane_names.outbound("partner1", 7)),
+    "what is owed in it": lambda c, _: lane_reading.behind(c, lane_names.outbound("partner1", 7)),
+    "parked messages": lambda c, _: parked.messages(c, reason="mapping.none"),
+    "parked deliveries": lambda c, _: parked.deliveries(c),
+    "unknown ones": lambda c, _: parked.deliveries(c, state="unknown"),
+    "parked for a reason": lambda c, r: parked.deliveries(
+        c, destination="partner1", source=r.source, reason="mllp.refused"
+    ),
+    "one delivery": lambda c, _: parked.by_ids(c, [_MIDDLE]),
+    "its attempts": lambda c, _: parked.attempts(c, _MIDDLE),
+    "without a form": lambda c, _: parked.never_rendered(c, [_MIDDLE]),
+    "heads of lanes": lambda c, _: lanes.unsettled_heads(c, {7: 2, 8: 1}),
     "by two keys": lambda c, _: messages_reading.by_keys(c, [7, 8]),
 }
 
@@ -69,6 +102,18 @@ JOBS: dict[str, Reader] = {
     "unfiled": lambda c, _: balance_check.document_without_filing(c, _SPAN),
     "overdue": lambda c, _: balance_check.overdue(c, _NOW),
     "sweep": lambda c, _: lanes.overdue(c, _NOW, 50),
+    "vanished": lambda c, _: balance_check.vanished(c, _SPAN),
+    "no such state": lambda c, _: balance_check.no_such_state(c, _SPAN),
+    "taken back": lambda c, _: balance_check.taken_back(c, _SPAN),
+    "deliveries' states": lambda c, _: delivery_check.half_settled(c, _SPAN),
+    "sent without attempt": lambda c, _: delivery_check.sent_without_attempt(c, _SPAN),
+    "undone": lambda c, _: delivery_check.undone(c, _SPAN),
+    "without attempt": lambda c, _: delivery_check.without_attempt(c, _SPAN),
+    "without an operator": lambda c, _: delivery_check.without_entry(c, _SPAN, "skipped"),
+    "without message": lambda c, _: delivery_check.without_message(c, _SPAN),
+    "gone": lambda c, _: delivery_check.gone(c, _SPAN),
+    "all parked": lambda c, _: parked.selected(c, reason="mapping.none"),
+    "all stuck deliveries": lambda c, _: parked.selected_deliveries(c, destination="partner1"),
 }
 
 
@@ -82,6 +127,7 @@ def full(
         url = request.getfixturevalue("postgres_module_url")
     engine = ledger.new(url)
     rows = ledger.fill(engine, 100_000)
+    ledger.deliver(engine, rows, 60_000)
     yield engine, next(row for row in rows if row.state == State.FILED)
     engine.dispose()
 

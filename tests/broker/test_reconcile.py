@@ -74,7 +74,7 @@ def test_a_tally_that_is_off_by_one_is_found_with_its_source(quiet: Engine) -> N
 def test_a_vanished_message_is_found(quiet: Engine) -> None:
     spoil(quiet, "DELETE FROM message WHERE control_id = 'C5'")
 
-    assert checks(quiet) == {"tally"}
+    assert checks(quiet) == {"tally", "message"}
 
 
 def test_lost_bytes_are_found(quiet: Engine) -> None:

@@ -17,6 +17,8 @@ COMMANDS = (
     "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
     "record list", "record read", "patient show",
     "account show", "account open", "account close", "account oppose",
+    "lanes list", "lanes show", "lanes hold", "lanes release", "lanes skip",
+    "parked list", "parked show", "parked release", "parked discard", "parked edit",
 )  # fmt: skip
 
 
@@ -31,7 +33,7 @@ def test_the_help_names_every_command() -> None:
     "name",
     [
         "reconcile", "messages show", "audit verify", "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list",
-        "codes map", "codes import", "codes export",
+        "codes map", "codes import", "codes export", "lanes list", "lanes skip", "lanes release", "parked release", "parked edit",
     ],
 )  # fmt: skip
 def test_the_help_of_a_command_teaches_by_example_and_names_its_exit_codes(name: str) -> None:
