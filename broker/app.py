@@ -290,9 +290,15 @@ _ROLES: dict[str, Callable[..., None]] = {
 }
 
 
-def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer: str) -> Pipeline:
+def pipeline_of(
+    settings: Settings,
+    engine: Engine,
+    telemetry: Telemetry,
+    writer: str,
+    clock: Callable[[], datetime] = utc_now,
+) -> Pipeline:
     """The pipeline of one worker, with the mapping set and the rules of the settings."""
-    mapper = mapping_sets.at_start(engine, settings.mappings.folders, writer, utc_now())
+    mapper = mapping_sets.at_start(engine, settings.mappings.folders, writer, clock())
     _expect_mappings(settings, mapper.mapping_set)
 
     def render(
@@ -312,7 +318,7 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
     return Pipeline(
         engine,
         mapper,
-        mapping_sets.Watch(engine, mapping_sets.sets_folder(settings.site.data_folder), utc_now),
+        mapping_sets.Watch(engine, mapping_sets.sets_folder(settings.site.data_folder), clock),
         decide.load(settings.rules.folder),
         routing.load(settings.routes),
         for_record=frozenset(n for n, d in settings.destinations.items() if d.for_record),
@@ -322,7 +328,7 @@ def pipeline_of(settings: Settings, engine: Engine, telemetry: Telemetry, writer
         production=settings.site.production,
         render=render,
         telemetry=telemetry,
-        clock=utc_now,
+        clock=clock,
     )
 
 

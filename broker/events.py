@@ -49,6 +49,7 @@ EVENTS: dict[str, Event] = _catalogue(
         "a message could not be stored and its sender was told so",
         ("source",),
     ),
+    Event("counts_unwritten", "error", "counts could not be written, and are kept for later", ()),
     Event("repaired", "info", "a tolerated defect was read as meant", ("source", "name")),
     Event("conflict", "warning", "a control id came again with other bytes", ("source", "policy")),
     Event("mapped", "debug", "a message was mapped to documents", ("source",)),

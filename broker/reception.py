@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -273,13 +273,14 @@ class Reception:
         if not (self._flows or self._refused):
             self._flushed = now
             return
-        with (
-            suppress(TransientError),
-            self._beside() as beside,
-            writing(self._engine) as connection,
-        ):
-            tallies.tally(connection, beside.refused, self._writer)
-            beside.write(connection, now, self._writer)
+        try:
+            with self._beside() as beside, writing(self._engine) as connection:
+                tallies.tally(connection, beside.refused, self._writer)
+                beside.write(connection, now, self._writer)
+        except TransientError:
+            pass  # the next time, then
+        except Exception as error:  # noqa: BLE001 - counts that cannot be written stop no message
+            self._telemetry.emit("counts_unwritten", error=type(error).__name__)
 
     @contextmanager
     def _beside(self) -> Iterator[_Beside]:

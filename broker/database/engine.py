@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from broker.database.prepared import forget_prepared
 from broker.errors import SetupError, TransientError
 
 SQLITE_BUSY_SECONDS = 30
@@ -53,11 +54,13 @@ def open_engine(url: str, *, pool_size: int = 5) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _open_sqlite(url, parsed.database or "")
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
             connect_args={"options": " ".join(f"-c {setting}" for setting in _POSTGRESQL)},
         )
+        event.listen(engine, "rollback", forget_prepared)
+        return engine
     raise SetupError(
         "database.url",
         where="database.url",

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.util import await_only
 
 from broker.database.engine import is_sqlite, writing
+from broker.database.prepared import prepared_on
 
 Wait = Callable[[int, bool], None]
 """Returns when the socket can be read, or (the second argument) written too."""
@@ -30,7 +31,6 @@ Answer = Sequence[tuple[bytes | None, ...]]
 """The rows of one statement, each value as PostgreSQL writes it in text."""
 
 _HERE = "carnet_together"
-_PREPARED = "carnet_prepared"
 _MARK = re.compile(r"%[sb]")
 _GOOD = frozenset((pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK))
 
@@ -82,7 +82,7 @@ class Together:
     def __init__(self, connection: Connection, wait: Wait) -> None:
         driver: Any = connection.connection.driver_connection
         self._libpq: pq.abc.PGconn = driver.pgconn
-        self._names: dict[str, bytes] = connection.info.setdefault(_PREPARED, {})
+        self._prepared = prepared_on(connection)
         self._wait = wait
         self._asked: list[Asked | Callable[[], None]] = []
 
@@ -120,9 +120,9 @@ class Together:
                 libpq.send_flush_request()
                 steps.append(one)
                 continue
-            name = self._names.get(one.statement)
+            name = self._prepared.names.get(one.statement)
             if name is None:
-                self._names[one.statement] = name = b"carnet%d" % len(self._names)
+                name = self._prepared.new(one.statement)
                 libpq.send_prepare(name, _numbered(one.statement))
                 steps.append(None)
             values = [_value(parameter) for parameter in one.parameters]
@@ -133,6 +133,8 @@ class Together:
         failure = self._take(steps)
         libpq.exit_pipeline_mode()
         if failure is not None:
+            # What stood behind the failure was not prepared.
+            self._prepared.names.clear()
             raise failure
 
     def _take(self, steps: Sequence[Asked | Callable[[], None] | None]) -> Exception | None:
