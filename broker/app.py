@@ -15,7 +15,7 @@ from random import Random
 import uvloop
 from sqlalchemy import Engine
 
-from broker import installation, mapping_sets, plugins, rendering
+from broker import fault_points, installation, mapping_sets, plugins, rendering
 from broker.contracts import Queue, QueueOptions, Source
 from broker.database import migrate
 from broker.database.engine import open_engine
@@ -50,6 +50,7 @@ def run_role(
 
     Raises: SetupError when something it needs is wrong or away at the start.
     """
+    fault_points.arm(os.environ, f"{role}-{index}", production=settings.site.production)
     engine = open_engine(settings.database.url)
     migrate.upgrade(engine, utc_now())
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
@@ -230,6 +231,7 @@ def _scheduler(
             telemetry,
             utc_now,
             sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
+            sweep_grace=timedelta(seconds=settings.scheduler.sweep_grace_seconds),
             seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
         ).run(stop)
     finally:
