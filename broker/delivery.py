@@ -14,7 +14,7 @@ from random import Random
 
 from sqlalchemy import Engine
 
-from broker import retry
+from broker import fault_points, retry
 from broker.audit import trail
 from broker.contracts import Destination, Lease, Queue
 from broker.database.engine import reading, writing
@@ -149,9 +149,12 @@ class Courier:
             media=media,
             keys={"delivery": str(due.id), "message_id": due.message_id},
         )
+        fault_points.reach("delivery.claimed")
         attempted = self._send(due, number, started, envelope)
+        fault_points.reach("delivery.answered")
         with writing(self._engine) as connection:
             self._note(connection, attempted)
+        fault_points.reach("delivery.noted")
         self._telemetry.emit("attempt_ended", destination=self._name, outcome=attempted.outcome)
         took = (attempted.ended_at - attempted.started_at).total_seconds()
         self._telemetry.observe("delivery_seconds", took, destination=self._name)
@@ -161,6 +164,7 @@ class Courier:
         self, due: outbox.Due, number: int, started: datetime, envelope: Envelope
     ) -> Attempted:
         try:
+            fault_points.reach("delivery.sending")
             receipt = self._destination.deliver(envelope)
         except TransientError as error:
             return self._later(due, number, started, "failed", error)
