@@ -84,7 +84,7 @@ def drill(
     balance closes and the audit trail verifies.
 
     It never touches a site: the database must be empty, and where the settings at hand are a production site's it
-    refuses. One kill takes about a second on two cores.
+    refuses. One kill takes about half a second on two cores, and what was sent meanwhile has to be settled.
 
         carnet drill
         carnet drill --kills 1000 --report drill.md

@@ -32,6 +32,8 @@ ANSWER_SECONDS = 60.0
 _ALL_EVERY = 25
 _LEAST_SHARE = 4
 _LOOK_SECONDS = 0.05
+_COUNT_SECONDS = 0.5
+"""Between two looks into the database, where a reader that never leaves keeps SQLite's log from being reused."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Plan:
     points: Sequence[str] = ()
     connections: int = 24
     patients: int = 240
-    rate: float = 120.0
+    rate: float = 60.0
     quiet_seconds: float = 90.0
     command: Sequence[str] = COMMAND
 
@@ -185,15 +187,22 @@ class _Drill:
             if orders.ALL_PROCESSES in counts and (
                 total >= all_due or len(counts) == 1 or (is_enough and self._all_killed < share)
             ):
-                self._kill_all()
+                if not self._kill_all():
+                    break
                 all_due = total + self._chance.randint(_ALL_EVERY // 2, 2 * _ALL_EVERY)
         (self._site.orders / fault_points.OVER).touch()
 
-    def _kill_all(self) -> None:
+    def _kill_all(self) -> bool:
+        """Kill supervisor and roles at once, and start again; whether it came up."""
         self._stop.wait(self._chance.random())
         self._site.kill()
         self._all_killed += 1
-        self._site.start()
+        try:
+            self._site.start()
+        except SetupError as error:
+            self.findings.append(f"after all processes were killed: {error.reason}")
+            return False
+        return True
 
     def settle(self, engine: Engine) -> None:
         """Finish what is in hand, wait until nothing moves, and ask the broker to end."""
@@ -212,7 +221,7 @@ class _Drill:
                     f"{least[0]} messages and {least[1]} deliveries stay open and do not move"
                 )
                 break
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_COUNT_SECONDS)
         if self._site.has_ended():
             self.findings.append("the broker ended by itself")
             return

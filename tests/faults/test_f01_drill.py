@@ -63,7 +63,7 @@ def test_f01_the_drill_finds_a_planted_defect(
     monkeypatch.setenv(planted.VARIABLE, defect)
     plan = Plan(
         5,
-        6,
+        3,
         f"sqlite:///{tmp_path}/carnet.db",
         points=[point],
         rate=100.0,
