@@ -8,7 +8,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,12 +98,23 @@ def run(
     Raises: SetupError when it cannot begin: a point that does not exist, a database in use, a broker that does not start.
     """
     points = _points(plan)
-    engine = _empty(plan.database_url)
+    with _empty(plan.database_url) as engine:
+        return _run(plan, points, engine, folder, tell, stop or threading.Event())
+
+
+def _run(
+    plan: Plan,
+    points: Mapping[str, Point],
+    engine: Engine,
+    folder: Path,
+    tell: Tell,
+    stop: threading.Event,
+) -> Outcome:
     began, clock = datetime.now(UTC), time.monotonic()
     partners = {PARTNER: Partner(plan.seed), STRICT: Partner(plan.seed + 1)}
     site = _site(plan, folder, partners)
     orders.write(site.orders, orders.orders(plan.seed, site.processes, points, plan.kills))
-    drill = _Drill(plan, points, site, tell, stop or threading.Event())
+    drill = _Drill(plan, points, site, tell, stop)
     try:
         tell(Progress("starting the broker"))
         site.start()
@@ -119,7 +131,6 @@ def run(
             partner.close()
     tell(Progress("proving the promises", sum(drill.kills().values()), drill.traffic.acknowledged))
     facts = gather(engine, drill.traffic, partners, drill.kills(), drill.findings)
-    engine.dispose()
     figures = {
         "messages answered AA": drill.traffic.acknowledged,
         **dict(sorted(drill.traffic.beside.items())),
@@ -263,9 +274,18 @@ def _points(plan: Plan) -> dict[str, Point]:
     return points
 
 
-def _empty(url: str) -> Engine:
+@contextmanager
+def _empty(url: str) -> Iterator[Engine]:
     """A database that holds nothing yet. Raises: SetupError for any other: a drill never touches what is there."""
     engine = open_engine(url)
+    try:
+        _expect_nothing(engine)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def _expect_nothing(engine: Engine) -> None:
     try:
         found = migrate.revision(engine)
     except Exception as error:
@@ -282,7 +302,6 @@ def _empty(url: str) -> Engine:
             reason="there is a ledger in this database already",
             hint="create an empty database for the drill, and drop it afterwards",
         )
-    return engine
 
 
 def _unsettled(engine: Engine) -> tuple[int, int] | None:
