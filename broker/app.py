@@ -15,7 +15,7 @@ from random import Random
 import uvloop
 from sqlalchemy import Engine
 
-from broker import courier_journal, installation, mapping_sets, plugins, rendering
+from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
 from broker.circuit import Circuit
 from broker.contracts import Adapter, Destination, Queue, QueueOptions, Source, Verifiable
 from broker.courier_journal import Journal
@@ -55,6 +55,7 @@ def run_role(
 
     Raises: SetupError when something it needs is wrong or away at the start.
     """
+    fault_points.arm(os.environ, f"{role}-{index}", production=settings.site.production)
     engine = open_engine(settings.database.url)
     migrate.upgrade(engine, utc_now())
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
@@ -276,6 +277,7 @@ def _scheduler(
             telemetry,
             utc_now,
             sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
+            sweep_grace=timedelta(seconds=settings.scheduler.sweep_grace_seconds),
             seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
         ).run(stop)
     finally:

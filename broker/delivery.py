@@ -18,7 +18,7 @@ from random import Random
 
 from sqlalchemy import Connection, Engine
 
-from broker import retry
+from broker import fault_points, retry
 from broker.audit import trail
 from broker.circuit import Circuit
 from broker.contracts import Destination, Lease, Queue, Verifiable
@@ -157,6 +157,7 @@ class Courier:
                 bodies = outbox.bodies_of(connection, claimed)
             if not claimed:
                 break
+            fault_points.reach("delivery.claimed")
             self._telemetry.emit_many("attempt_started", len(claimed), destination=self._name)
             ended, goes_on = self._send_all(claimed, bodies, refused, stop)
             for one in ended:
@@ -256,9 +257,12 @@ class Courier:
         )
         self._journal.begin(due.id, due.attempts)
         self._unbegun.discard(due.id)
+        fault_points.reach("delivery.begun")
         sent = replace(self._send(due, started, envelope), sent_digest=content_digest(body))
+        fault_points.reach("delivery.answered")
         ended = self._over(due, sent)
         self._journal.end(ended)
+        fault_points.reach("delivery.journaled")
         self._sent_at = time.monotonic()
         self._mark(ended)
         return ended
@@ -277,6 +281,7 @@ class Courier:
             if known is not None:
                 return self._sent(due, started, known, "delivery.verified")
         try:
+            fault_points.reach("delivery.sending")
             receipt = self._destination.deliver(envelope)
         except TransientError as error:
             return self._later(due, started, "failed", error)
@@ -355,6 +360,7 @@ class Courier:
                 told = [one for one in told if one.ended.delivery_id in ids]
             outbox.withdraw(connection, sorted(put_down), self._journal.identity)
             self._note(connection, told, self._clock())
+        fault_points.reach("delivery.noted")
         self._is_told_again = False
         self._untold = {}
         self._unbegun -= put_down

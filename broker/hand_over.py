@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
+from broker import fault_points
 from broker.contracts import Queue, Work
 from broker.errors import TransientError
 from broker.telemetry import Telemetry
@@ -49,6 +50,7 @@ class HandOver:
                 # What follows within this time goes along: a publish and its fsync cost the same for one id as for
                 # five hundred, and nobody waits for it.
                 self._stopping.wait(_GATHER_SECONDS)
+                fault_points.reach("intake.answered")
                 batch, ended = self._gather(item)
                 for topic, work in batch.items():
                     self._put(queue, topic, work)
@@ -72,7 +74,9 @@ class HandOver:
 
     def _put(self, queue: Queue, topic: str, work: Sequence[Work]) -> None:
         try:
+            fault_points.reach("queue.publishing")
             queue.put(topic, work)
+            fault_points.reach("queue.confirmed")
         except TransientError as error:
             if not self._away:
                 self._telemetry.emit("queue_unavailable", topic=topic, code=error.code)

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Engine, QueuePool
 from sqlalchemy.util import greenlet_spawn
 
+from broker import fault_points
 from broker.contracts import Work
 from broker.database import together
 from broker.envelope import Envelope, Receipt
@@ -105,6 +106,7 @@ class Intake:
             except ParseError as error:
                 future.set_result(self._reception.refuse(envelope, error.code, error.where))
                 return future
+            fault_points.reach("intake.read")
             self._pending.append(Arrival(envelope, seen, future))
             self._pending_bytes += len(envelope.body)
             self._await_more()

@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from broker import search_keys
+from broker import fault_points, search_keys
 from broker.audit import trail
 from broker.batch import InHand
 from broker.contracts import Work
@@ -139,9 +139,12 @@ class Pipeline:
         if any(hand.reason == CODE_HELD for hand in hands) and self.renew(at_once=True):
             # Whoever translated the code released this message: it is the new set that has to read it.
             hands = [self._read(message) for message in going]
+        fault_points.reach("filing.mapped")
         begun = perf_counter()
         with writing(self._engine) as connection:
             outcome = self._settle(connection, hands, self._clock())
+            fault_points.reach("filing.written")
+            fault_points.reach("filing.committing")
         for hand in hands:
             self._count(hand)
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="filing")

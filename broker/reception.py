@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from broker import fault_points
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database import partitions, sequences, together
@@ -172,6 +173,7 @@ class Reception:
             if stored is None:
                 unpack(self._engine, self._writer, wait=wait)
                 stored = self._store_sorted_out(batch, drafts, beside, now, wait, reserved)
+        fault_points.reach("intake.committed")
         rows, receipts = stored
         self._count(batch, rows, _duplicates(batch, receipts))
         self.month = month_of(now)
@@ -220,6 +222,7 @@ class Reception:
                     now,
                     reserved=len(batch),
                 )
+                _reach_the_commit()
         except together.ExpectationError:
             self._resending = True
             return None
@@ -264,6 +267,7 @@ class Reception:
                 reserved=len(batch),
                 first=first,
             )
+            _reach_the_commit()
         self._resending = bool(known)
         return rows, receipts
 
@@ -412,6 +416,11 @@ class Reception:
         if is_sqlite(connection) and rows:
             trail.received(connection, first, first + reserved - 1, len(rows))
         beside.write(connection, now, self._writer)
+
+
+def _reach_the_commit() -> None:
+    fault_points.reach("intake.written")
+    fault_points.reach("intake.committing")
 
 
 def _duplicates(batch: Sequence[Arrival], receipts: Sequence[Receipt]) -> Counter[str]:

@@ -13,6 +13,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy import Engine
 
+from broker import fault_points
 from broker.audit import seal
 from broker.contracts import Queue, Work
 from broker.database import partitions
@@ -72,7 +73,9 @@ class Sweep:
 
     def _put(self, topic: str, work: list[Work]) -> int:
         if work:
+            fault_points.reach("sweep.found")
             self._queue.put(topic, work)
+            fault_points.reach("sweep.put")
             self._telemetry.emit_many("swept", len(work), topic=topic)
         return len(work)
 
@@ -88,6 +91,7 @@ class Schedule:
         clock: Callable[[], datetime],
         *,
         sweep_every: timedelta,
+        sweep_grace: timedelta,
         seal_every: timedelta,
     ) -> None:
         self._engine = engine
@@ -95,6 +99,7 @@ class Schedule:
         self._telemetry = telemetry
         self._clock = clock
         self._sweep_every = sweep_every
+        self._sweep_grace = sweep_grace
         self._seal_every = seal_every
 
     def run(self, stop: threading.Event) -> None:
@@ -109,7 +114,7 @@ class Schedule:
             executors={"default": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock)
+        sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock, self._sweep_grace)
         jobs.add_job(
             self._guarded(sweep.inbound), "interval", seconds=self._sweep_every.total_seconds()
         )

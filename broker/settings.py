@@ -386,6 +386,7 @@ _RANGES = (
     ("worker.batch", 1, 10_000),
     ("worker.nice", 0, 19),
     ("scheduler.sweep_seconds", 1, 3_600),
+    ("scheduler.sweep_grace_seconds", 1, 3_600),
     ("scheduler.seal_seconds", 1, 86_400),
 )
 

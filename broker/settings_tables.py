@@ -128,10 +128,12 @@ class Scheduler(Table, frozen=True, kw_only=True):
 
     Fields:
         sweep_seconds: how often the ledger puts back work that the queue does not have
+        sweep_grace_seconds: how long work must have been left alone before it counts as lost to the queue
         seal_seconds: how often new audit entries are sealed into the hash chain
     """
 
     sweep_seconds: float = 10
+    sweep_grace_seconds: float = 10
     seal_seconds: float = 10
 
 

@@ -1,6 +1,8 @@
 """`carnet serve`: every role as a process of its own, started, watched, started again, drained.
 
 Children are spawned, never forked: a forked connection belongs to two. A child ends by itself when its parent is gone.
+In a drill (`broker.fault_points`), where roles start a thousand times, they are forked from a process that has read
+the code and opened nothing.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 
-from broker import app
+from broker import app, fault_points
 from broker.errors import CarnetError, SetupError
 from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry
@@ -31,7 +33,7 @@ _CRASH_LOOP = 5
 class _Child:
     role: str
     index: int
-    process: SpawnProcess
+    process: BaseProcess
     said: Connection
     starts: list[float] = field(default_factory=list)
     is_ready: bool = False
@@ -50,6 +52,7 @@ def serve(
     `ready` is told the listeners' addresses and the process id of each role once all are up. `failed` is told the
     role and why, when a role cannot start. 0: drained; 1: a role kept failing; 2: it could not start.
     """
+    drilled = fault_points.is_armed(os.environ, production=settings.site.production)
     stop = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for wanted_signal in (signal.SIGTERM, signal.SIGINT):
@@ -58,7 +61,7 @@ def serve(
     pages = _open_pages(settings, chosen, failed=failed)
     if pages is None and roles is None and settings.telemetry.listen:
         return 2
-    children = [_start(settings, role, index) for role, index in chosen]
+    children = [_start(settings, role, index, drilled=drilled) for role, index in chosen]
     addresses: dict[str, str] = {}
     code = 0
     announced = False
@@ -69,7 +72,7 @@ def serve(
         for number, child in enumerate(children):
             code = code or _listen_to(child, addresses, failed)
             if not child.process.is_alive() and code == 0 and not stop.is_set():
-                code, children[number] = _again(settings, child, failed)
+                code, children[number] = _again(settings, child, failed, drilled=drilled)
         if not announced and code == 0 and all(child.is_ready for child in children):
             announced = True
             ready(addresses, {f"{c.role}-{c.index}": c.process.pid or 0 for c in children})
@@ -114,10 +117,14 @@ def wanted(settings: Settings, roles: Sequence[str] | None) -> list[tuple[str, i
     return [(role, index) for role in chosen for index in range(counts[role])]
 
 
-def _start(settings: Settings, role: str, index: int, starts: Sequence[float] = ()) -> _Child:
-    context = multiprocessing.get_context("spawn")
+def _start(
+    settings: Settings, role: str, index: int, starts: Sequence[float] = (), *, drilled: bool
+) -> _Child:
+    context = multiprocessing.get_context("forkserver" if drilled else "spawn")
+    if drilled:
+        context.set_forkserver_preload([__name__])
     said, saying = context.Pipe(duplex=False)
-    process = context.Process(
+    process: BaseProcess = context.Process(  # type: ignore[attr-defined]  # both kinds of context have it
         target=child_main, args=(settings, role, index, saying), name=f"carnet-{role}-{index}"
     )
     process.start()
@@ -141,16 +148,22 @@ def _listen_to(child: _Child, addresses: dict[str, str], failed: Callable[[str, 
 
 
 def _again(
-    settings: Settings, child: _Child, failed: Callable[[str, str], None]
+    settings: Settings, child: _Child, failed: Callable[[str, str], None], *, drilled: bool
 ) -> tuple[int, _Child]:
-    """Start a role again that died; give up when it died five times within a minute."""
+    """Start a role again that died; give up when it died five times within a minute.
+
+    In a drill a kill was ordered: it counts for nothing, and there is nothing to wait for.
+    """
+    if drilled and child.process.exitcode == -signal.SIGKILL:
+        child.said.close()
+        return 0, _start(settings, child.role, child.index, drilled=True)
     recent = [start for start in child.starts if time.monotonic() - start < 60]
     if len(recent) >= _CRASH_LOOP:
         failed(child.role, f"ended {len(recent)} times within a minute")
         return 1, child
     time.sleep(_RESTART_PAUSE)
     child.said.close()
-    return 0, _start(settings, child.role, child.index, recent)
+    return 0, _start(settings, child.role, child.index, recent, drilled=drilled)
 
 
 def _drain(children: Sequence[_Child]) -> None:

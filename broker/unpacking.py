@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Engine
 
+from broker import fault_points
 from broker.audit import trail
 from broker.database import bulk, together
 from broker.database.engine import is_sqlite
@@ -32,6 +33,8 @@ def unpack(
         with together.writing_together(engine, wait) as connection:
             bulk.execute(connection, _AT_EASE, ())
             some = unpack_some(connection, writer, after=after)
+            if some:
+                fault_points.reach("unpack.written")
         if not some:
             break
         count += some

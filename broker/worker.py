@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 
+from broker import fault_points
 from broker.contracts import Lease, Queue
 from broker.errors import TransientError
 from broker.pipeline import Outcome, Pipeline
@@ -45,6 +46,7 @@ class Worker:
 
     def work(self, lease: Lease) -> None:
         """Process one lease: as a batch, and where the batch fails, in halves down to the one message at fault."""
+        fault_points.reach("filing.leased")
         self._process(lease, [work.id for work in lease.work])
 
     def _process(self, lease: Lease, ids: Sequence[int]) -> None:
@@ -65,14 +67,20 @@ class Worker:
 
     def _settle(self, lease: Lease, ids: Sequence[int], outcome: Outcome) -> None:
         """Put follow-up work first, settle after: a crash between the two repeats work, it never loses any."""
-        if outcome.freed:
-            self._queue.put(INBOUND, outcome.freed)
-        for topic, work in outcome.owed.items():
-            self._queue.put(topic, work)
+        fault_points.reach("filing.committed")
+        if outcome.freed or outcome.owed:
+            fault_points.reach("queue.publishing")
+            if outcome.freed:
+                self._queue.put(INBOUND, outcome.freed)
+            for topic, work in outcome.owed.items():
+                self._queue.put(topic, work)
+            fault_points.reach("queue.confirmed")
         again = {number for numbers in outcome.again.values() for number in numbers}
         for after, numbers in outcome.again.items():
             lease.again(numbers, after)
+        fault_points.reach("filing.handed_over")
         lease.done([number for number in ids if number not in again])
+        fault_points.reach("lease.settled")
 
     def _gone(self, error: TransientError, stop: threading.Event) -> None:
         if not self._away:

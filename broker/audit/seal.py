@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, text
 
+from broker import fault_points
 from broker.audit import chain
 from broker.audit.trail import COLUMNS
 from broker.database.engine import reading, writing
@@ -54,8 +55,11 @@ def seal(engine: Engine, now: datetime, limit: int = 50_000) -> Sealed:
         with writing(engine) as connection:
             last = last_seal(connection)
             made = _seal_next(connection, last, now, min(limit - entries, PER_SEGMENT))
+            if made is not None:
+                fault_points.reach("seal.written")
         if made is None:
             break
+        fault_points.reach("seal.committed")
         last, entries, segments = made, entries + made.entries, segments + 1
     return Sealed(entries, segments, remembered(last))
 

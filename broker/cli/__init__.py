@@ -20,6 +20,7 @@ from broker.cli import (
     decide,
     demo,
     doctor,
+    drill,
     explain,
     lanes,
     map,  # noqa: A004 - the command's name
@@ -103,7 +104,12 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "courier": serve.courier,
         "scheduler": serve.scheduler,
     },
-    LOOK: {"status": status.status, "reconcile": reconcile.reconcile, "doctor": doctor.doctor},
+    LOOK: {
+        "status": status.status,
+        "reconcile": reconcile.reconcile,
+        "drill": drill.drill,
+        "doctor": doctor.doctor,
+    },
     TRY: {
         "send": send.send,
         "simulate": simulate.simulate,

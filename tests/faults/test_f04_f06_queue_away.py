@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from broker.contracts import QueueOptions
+from broker.database.engine import open_engine
+from broker.drill.proof import by_patient
+from broker.drill.record import filing_order
 from queues.rabbitmq import QUEUE
 from tests.conftest import RabbitNode
 from tests.faults import load
-from tests.faults.record import filing_order
 from tests.story.site import Site
 
 MESSAGES = 4_000
@@ -46,7 +48,9 @@ def test_f04_rabbitmq_away_under_load_loses_nothing_and_keeps_each_patients_orde
     assert figures["refused"] == {}
     assert figures["lost_connections"] == figures["bad"] == figures["missing"] == 0
     assert balance["filed"] == MESSAGES
-    order = filing_order(site.database_url)
+    engine = open_engine(site.database_url)
+    order = by_patient(filing_order(engine))
+    engine.dispose()
     assert sum(map(len, order.values())) == sum(map(len, acknowledged.values())) == MESSAGES
     assert [patient for patient, counts in order.items() if counts != sorted(counts)] == []
 
