@@ -52,8 +52,13 @@ class Circuit:
         return self._openings > 0
 
     def wait(self, now: datetime) -> timedelta:
-        """How long nothing may be tried; nothing where it is closed, or the pause is over."""
-        return max(self._until - now, timedelta(0)) if self._until is not None else timedelta(0)
+        """How long nothing may be tried; nothing where it is closed, or the pause is over.
+
+        Never longer than the longest pause: the clock may have gone back since it opened.
+        """
+        if self._until is None:
+            return timedelta(0)
+        return min(max(self._until - now, timedelta(0)), self._policy.max_pause)
 
     def succeeded(self) -> bool:
         """Note an answer; True where that closes an open circuit."""

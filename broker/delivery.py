@@ -152,6 +152,7 @@ class Courier:
                     self._journal.identity,
                     self._clock(),
                     self._most,
+                    self._manner.retry.max_delay,
                 )
                 refused = self._refused(connection, claimed)
                 bodies = outbox.bodies_of(connection, claimed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -58,6 +58,7 @@ _LEASED = (
     "WHERE d.destination = :destination AND d.settled_at IS NULL AND %s ORDER BY d.id"
 )
 
+A_DAY = timedelta(days=1)
 CLAIM_BYTES = 16 * 1024 * 1024
 """A courier takes deliveries in hand up to so many bytes, and one at least."""
 
@@ -184,12 +185,14 @@ def claim(
     by: str,
     now: datetime,
     limit: int,
+    longest: timedelta = A_DAY,
 ) -> list[Due]:
     """Take deliveries of `ids` in hand, at most `limit` and `CLAIM_BYTES`, in the order they are to be sent in.
 
     Of a lane its oldest open delivery, and those behind it as far as they are among `ids`: whoever sends them stops
     at the first of a lane that fails. None whose time has not come, that is held, in other hands, or whose outcome
-    a person has to settle.
+    a person has to settle. A time further off than `longest`, the longest wait there is, was written by a clock that
+    has gone back since: it has come.
 
     Raises: TransientError("delivery.raced") when another courier took one in the same instant.
     """
@@ -200,7 +203,7 @@ def claim(
     rows = connection.execute(
         text(_LEASED % (earlier, within)), {"destination": destination, **given}
     )
-    taken = _flowing(rows, to_micros(now), limit)
+    taken = _flowing(rows, to_micros(now), to_micros(now + longest), limit)
     if not taken:
         return []
     chosen, given = any_of(connection, "id", [row.id for row in taken])
@@ -216,7 +219,7 @@ def claim(
     return [_due(row) for row in taken]
 
 
-def _flowing(rows: Iterable[Any], now: int, limit: int) -> list[Any]:
+def _flowing(rows: Iterable[Any], now: int, furthest: int, limit: int) -> list[Any]:
     """Of leased deliveries in order, those that may go now."""
     taken: list[Any] = []
     stopped: set[tuple[int, str]] = set()
@@ -224,7 +227,7 @@ def _flowing(rows: Iterable[Any], now: int, limit: int) -> list[Any]:
     for row in rows:
         lane = (row.lane, row.recipient)
         is_owed = row.state == "owed" and row.claimed_by is None
-        is_time = row.next_try_at is None or row.next_try_at <= now
+        is_time = row.next_try_at is None or not now < row.next_try_at <= furthest
         if not is_owed or not is_time or row.held or row.behind or lane in stopped:
             if row.lane:
                 stopped.add(lane)

@@ -19,6 +19,7 @@ from broker.database.engine import open_engine, reading
 from broker.envelope import Envelope, Receipt
 from broker.intake import Intake, Limits
 from broker.pipeline import Pipeline
+from broker.reception import OnConflict
 from broker.schedule import Sweep
 from broker.telemetry import Telemetry
 from broker.values import State
@@ -55,6 +56,7 @@ class House:
     telemetry: Telemetry
     clock: Clock = lambda: datetime.now(UTC)
     handed: list[Work] = field(default_factory=list)
+    on_conflict: OnConflict = "accept"
 
     def receive(self, *bodies: bytes) -> list[Receipt]:
         """Take messages in, all at the same moment, and hand their work to the queue."""
@@ -66,7 +68,7 @@ class House:
                 writer="gateway-0",
                 zone=self.given.site.zone,
                 key=installation.digest_key(self.given),
-                on_conflict=lambda _: "accept",
+                on_conflict=lambda _: self.on_conflict,
                 hand_over=handed.extend,
                 telemetry=self.telemetry,
                 clock=self.clock,
@@ -134,19 +136,25 @@ class House:
 
 @contextmanager
 def opened(
-    database_url: str, folder: Path, more: str = "", clock: Clock | None = None
+    database_url: str,
+    folder: Path,
+    more: str = "",
+    clock: Clock | None = None,
+    queue_url: str = "",
+    queue_prefix: str = "carnet",
 ) -> Iterator[House]:
-    """A house on an empty database, with the embedded queue."""
+    """A house on an empty database; with the embedded queue, where no other is named."""
     config = folder / "carnet.toml"
     config.write_text(
         f'[site]\ndata_folder = "{folder}"\n[database]\nurl = {{ env = "HOUSE" }}\n[telemetry]\nlisten = ""\n'
+        f'[queue]\nurl = {{ env = "QUEUE" }}\nprefix = "{queue_prefix}"\n'
         f'[source.ward]\nadapter = "mllp"\nport = 0\n{more}'
     )
     given = settings.load(
         config,
         adapters=plugins.adapters(),
         queues=plugins.queues(),
-        environ={"HOUSE": database_url},
+        environ={"HOUSE": database_url, "QUEUE": queue_url or "embedded"},
     )
     engine = open_engine(given.database.url)
     migrate.upgrade(engine, (clock or app.utc_now)())
