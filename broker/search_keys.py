@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from broker.document import Document, Identifier, Patient
 from broker.records.messages import KEY_KINDS, Key
 from broker.values import Seq, digest64
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "patient": ("ins", "local"),
+    "order": ("placer", "filler", "accession"),
+    **{kind: (kind,) for kind in KEY_KINDS},
+}
+"""What people ask for, and the kinds of keys that may hold it."""
+
+
+def digests_of(asked: str, value: str, secret: bytes) -> list[int]:
+    """The digests under which messages hold a value that was typed; `asked` is one of `GROUPS`."""
+    return [key(kind, value, Seq(0), secret).digest for kind in GROUPS[asked]]
 
 
 def keys_of(document: Document, seq: Seq, secret: bytes) -> list[Key]:

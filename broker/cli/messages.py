@@ -14,9 +14,9 @@ from broker.audit import trail
 from broker.cli import output, setup
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
+from broker.events import REASONS
 from broker.records import lane_names, message_detail, messages_reading
-from broker.records.messages import KEY_KINDS
-from broker.values import Seq, State
+from broker.values import State
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -113,7 +113,9 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
 
         carnet messages timeline MSG00001
 
-    JSON, one line a step: {"at", "step", "microseconds", "outcome"}.
+    Each step with its reason, in words where it has one: from the bytes to every answer of every partner.
+
+    JSON, one line a step: {"at", "step", "microseconds", "outcome", "words"}.
 
     Exit codes: 0 shown, 1 no such message, 2 usage or set-up.
     """
@@ -134,55 +136,72 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
         why = f"parked: {delivery.reason}" if stuck else ""
         steps.append((delivery.created_at, f"owed to {delivery.destination}", None, why))
         for number, started, _, outcome, code in delivery.attempts:
-            steps.append(
-                (
-                    started,
-                    f"attempt {number} to {delivery.destination}",
-                    None,
-                    outcome or code or "begun",
-                )
-            )
+            ended = " ".join(filter(None, (outcome, code))) or "begun"
+            steps.append((started, f"attempt {number} to {delivery.destination}", None, ended))
     steps.sort(key=lambda step: step[0])
     if json:
         for at, name, took, outcome in steps:
-            output.tell({"at": at, "step": name, "microseconds": took, "outcome": outcome})
+            step = {"at": at, "step": name, "microseconds": took, "outcome": outcome}
+            output.tell(step | {"words": _words(outcome)})
         return
     rows = [
-        (at.isoformat(timespec="milliseconds"), name, "" if took is None else took, outcome)
+        (
+            at.isoformat(timespec="milliseconds"),
+            name,
+            "" if took is None else took,
+            f"{outcome}: {words}" if (words := _words(outcome)) else outcome,
+        )
         for at, name, took, outcome in steps
     ]
     output.table(f"message {found.line.id}", ("at", "step", "#µs", "outcome"), rows)
 
 
+def _words(outcome: str) -> str:
+    """What an outcome says to people, where it ends in a reason code (`CON-07 deny account.opposed`)."""
+    code = outcome.rpartition(" ")[2]
+    return REASONS[code].en if code in REASONS else ""
+
+
 @group.command()
-def keys(
-    kind: Annotated[str, typer.Argument(help=f"One of: {', '.join(KEY_KINDS)}.")],
+def find(
+    kinds: Annotated[
+        list[str], typer.Argument(metavar="KIND…", help=f"Of: {', '.join(search_keys.GROUPS)}.")
+    ],
     config: setup.Config = None,
     before: Before = None,
     limit: Limit = 50,
     json: setup.AsJson = False,
 ) -> None:
-    """Find messages by what they are about: a patient, a stay, an order, a document.
+    """Find messages by what they are about: a patient, a stay, an order, a document. Whatever format they came in.
 
-    The value is read from standard input, so that it stands in no shell history and no process list. A patient by
-    name and birth date is `NAME|1954-02-01`.
+    The values are read from standard input, one line a KIND, so that they stand in no shell history and no process
+    list. `order` is whoever's number it is, placer's, filler's or accession; `patient` an INS or a local number; a
+    patient by name and birth date (name_birth) is `NAME|1954-02-01`. Of several KINDs a message has to have each.
 
-        echo 279035121518989 | carnet messages keys ins
-        carnet messages keys stay < stay.txt
+        echo 4711 | carnet messages find order
+        printf '279035121518989\\nMATER\\n' | carnet messages find patient ward
+        carnet messages find stay < stay.txt
 
     Exit codes: 0 found, 1 nothing found, 2 usage or set-up.
     """
-    if kind not in KEY_KINDS:
-        raise SetupError(
-            "usage.kind", where="KIND", reason="no such kind of key", hint=", ".join(KEY_KINDS)
-        )
+    for kind in kinds:
+        if kind not in search_keys.GROUPS:
+            raise SetupError(
+                "usage.kind",
+                where="KIND",
+                reason="no such kind of key",
+                hint=", ".join(search_keys.GROUPS),
+            )
     ledger = setup.open_ledger(config)
-    if sys.stdin.isatty():
-        output.aside().print(f"value of {kind}, then Enter:")
-    value = sys.stdin.readline().strip()
-    digest = search_keys.key(kind, value, Seq(0), installation.digest_key(ledger.settings)).digest
+    secret = installation.digest_key(ledger.settings)
+    wanted = []
+    for kind in kinds:
+        if sys.stdin.isatty():
+            output.aside().print(f"value of {kind}, then Enter:")
+        value = sys.stdin.readline().strip()
+        wanted.append(search_keys.digests_of(kind, value, secret))
     with reading(ledger.engine) as connection:
-        page = messages_reading.by_keys(connection, [digest], before=before, limit=limit)
+        page = messages_reading.by_keys(connection, wanted, before=before, limit=limit)
     _page(page, json)
     if not page.lines:
         raise typer.Exit(output.FOUND)

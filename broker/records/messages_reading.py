@@ -215,27 +215,34 @@ def by_control_id(
 
 
 def by_keys(
-    connection: Connection, digests: Sequence[int], *, before: int | None = None, limit: int = PAGE
+    connection: Connection,
+    wanted: Sequence[Sequence[int]],
+    *,
+    before: int | None = None,
+    limit: int = PAGE,
 ) -> Page:
-    """Messages that hold every one of these business keys (digests, see `messages.add_keys`), newest first."""
-    if not digests:
+    """Messages that hold one of each of these sets of business keys (digests, see `messages.add_keys`), newest first.
+
+    One walk a digest of the first set, each of the others a probe: put the rarest first.
+    """
+    if not wanted or not all(wanted):
         return Page((), None)
-    others = "".join(
-        f" AND EXISTS (SELECT 1 FROM business_key o{n} WHERE o{n}.digest = :d{n} AND o{n}.seq = k.seq)"  # noqa: S608
-        for n in range(1, len(digests))
-    )
-    found = connection.execute(
-        text(
-            "SELECT k.seq FROM business_key k WHERE k.digest = :d0 AND k.seq < :before"  # noqa: S608
-            f"{others} ORDER BY k.seq DESC LIMIT :k"
-        ),
-        {
-            **{f"d{n}": digest for n, digest in enumerate(digests)},
-            "before": _NEWEST if before is None else before,
-            "k": limit,
-        },
-    )
-    seqs = [int(row.seq) for row in found]
+    given: dict[str, Any] = {"before": _NEWEST if before is None else before, "k": limit}
+    others = ""
+    for n, digests in enumerate(wanted[1:]):
+        names = [f"o{n}_{m}" for m in range(len(digests))]
+        given |= dict(zip(names, digests, strict=True))
+        marks = ", ".join(f":{name}" for name in names)
+        others += f" AND EXISTS (SELECT 1 FROM business_key o{n} WHERE o{n}.digest IN ({marks}) AND o{n}.seq = k.seq)"  # noqa: S608
+    parts = []
+    for n, digest in enumerate(wanted[0]):
+        given[f"d{n}"] = digest
+        parts.append(
+            f"SELECT * FROM (SELECT k.seq FROM business_key k WHERE k.digest = :d{n} AND k.seq < :before"  # noqa: S608
+            f"{others} ORDER BY k.seq DESC LIMIT :k) AS q{n}"
+        )
+    rows = connection.execute(text(" UNION ".join(parts)), given)
+    seqs = sorted((int(row.seq) for row in rows), reverse=True)[:limit]
     lines = sorted(by_seq(connection, seqs), key=lambda line: -line.seq)
     return Page(lines, seqs[-1] if len(seqs) == limit else None)
 

@@ -64,7 +64,7 @@ PAGES: dict[str, Reader] = {
     "its deliveries": lambda c, r: message_detail.owed(c, r.seq),
     "by control id": lambda c, r: messages_reading.by_control_id(c, r.control_id),
     "by number": lambda c, r: message_detail.find(c, str(r.seq)),
-    "by a key": lambda c, _: messages_reading.by_keys(c, [7]),
+    "by a key": lambda c, _: messages_reading.by_keys(c, [[7]]),
     "lanes": lambda c, _: lane_reading.listing(c),
     "lanes of deliveries": lambda c, _: lane_reading.listing(c, kind="outbound"),
     "held lanes of filing, later": lambda c, _: lane_reading.listing(
@@ -87,7 +87,10 @@ PAGES: dict[str, Reader] = {
     "its attempts": lambda c, _: parked.attempts(c, _MIDDLE),
     "without a form": lambda c, _: parked.never_rendered(c, [_MIDDLE]),
     "heads of lanes": lambda c, _: lanes.unsettled_heads(c, {7: 2, 8: 1}),
-    "by two keys": lambda c, _: messages_reading.by_keys(c, [7, 8]),
+    "by two keys": lambda c, _: messages_reading.by_keys(c, [[7], [8]]),
+    "by either of three keys and one more": lambda c, _: messages_reading.by_keys(
+        c, [[7, 8, 9], [5]]
+    ),
 }
 
 _SPAN = balance_check.span(_DAY, ledger.PARIS)

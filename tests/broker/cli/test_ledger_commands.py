@@ -105,7 +105,7 @@ def test_the_timeline_begins_with_the_reception(place: Place) -> None:
 
 
 def test_a_search_reads_its_value_from_standard_input(place: Place) -> None:
-    result = carnet("messages", "keys", "ins", *place.config, stdin="000000000000000\n")
+    result = carnet("messages", "find", "ins", *place.config, stdin="000000000000000\n")
 
     assert result.code == 1
 

@@ -126,11 +126,19 @@ def test_messages_are_found_by_all_of_their_keys(empty_ledger: Engine) -> None:
     digests = [row.seq % 5_000 + 1 for row in rows]
 
     with reading(empty_ledger) as connection:
-        page = messages_reading.by_keys(connection, digests[:1])
-        both = messages_reading.by_keys(connection, digests[:2])
+        page = messages_reading.by_keys(connection, [digests[:1]])
+        both = messages_reading.by_keys(connection, [[one] for one in digests[:2]])
+
+        either = messages_reading.by_keys(connection, [digests[:2]])
+        first = messages_reading.by_keys(connection, [digests], limit=2)
+        rest = messages_reading.by_keys(connection, [digests], before=first.before, limit=2)
+        narrowed = messages_reading.by_keys(connection, [digests, digests[1:2]])
 
     assert [line.seq for line in page.lines] == [rows[0].seq]
     assert list(both.lines) == []
+    assert [line.seq for line in either.lines] == [rows[1].seq, rows[0].seq]
+    assert [line.seq for line in (*first.lines, *rest.lines)] == [r.seq for r in rows[::-1]]
+    assert [line.seq for line in narrowed.lines] == [rows[1].seq]
 
 
 def test_the_message_that_waits_longest_is_named_by_state(empty_ledger: Engine) -> None:
