@@ -2,172 +2,33 @@
 
 from __future__ import annotations
 
-import io
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from adapters.mllp_client import MllpDestination, MllpDestinationSettings
-from broker import plugins, retry
-from broker.circuit import Circuit, CircuitPolicy
-from broker.contracts import Destination, Queue, QueueOptions, Work
-from broker.courier_journal import Journal
+from broker.circuit import CircuitPolicy
+from broker.contracts import Work
 from broker.database.engine import reading, writing
-from broker.delivery import Courier, Manner
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, TransientError
-from broker.records import outbox, patients
-from broker.records.patients import PatientRow
-from broker.telemetry import Telemetry
+from broker.records import patients
 from broker.values import Lane
 from tests.broker.partner import Partner
+from tests.broker.post import DEADLINE, Killed, Post, mllp, opened, queue_of
 from tests.broker.records import record
-
-QUICK = retry.Policy(base=timedelta(milliseconds=20), max_delay=timedelta(milliseconds=50))
-NEVER = CircuitPolicy(failures=0)
-DEADLINE = 30.0
-
-
-def message(control_id: str, patient: str = "1") -> bytes:
-    return f"MSH|^~\\&|A|B|C|D|20261125||ADT^A08|{control_id}|P|2.5\rPID|1||{patient}\r".encode()
-
-
-class Killed(BaseException):
-    """What ends a courier as SIGKILL does: nothing is told to anybody."""
-
-
-@dataclass
-class Post:
-    """A ledger with deliveries owed to one destination, and couriers to send them."""
-
-    engine: Engine
-    queue: Queue
-    folder: Path
-    telemetry: Telemetry
-    log: io.StringIO
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    name: str = "dmp"
-    numbers: dict[str, int] = field(default_factory=dict)
-
-    def owe(self, control_ids: list[str], lanes: list[int]) -> None:
-        """Owe one message a control id; each in the lane beside it."""
-        now = self.clock()
-        rows = []
-        for control_id, lane in zip(control_ids, lanes, strict=True):
-            body = message(control_id, str(lane))
-            (seq,) = record.received(self.engine, 1, body, now)
-            media = "x-application/hl7-v2+er7"
-            rows.append(outbox.Owed(seq, None, self.name, Lane(lane), "new", media))
-        with writing(self.engine) as connection:
-            numbers = outbox.owe(connection, rows, now)
-        self.numbers |= dict(zip(control_ids, numbers, strict=True))
-        work = [Work(n, Lane(lane)) for n, lane in zip(numbers, lanes, strict=True)]
-        self.queue.put(f"outbound.{self.name}", work)
-
-    def reopen(self) -> None:
-        """As after the end of a process: its connection to the queue is gone, and what it had leased comes back."""
-        self.queue.close()
-        self.queue = _queue(self.engine)
-
-    def courier(
-        self,
-        destination: Destination,
-        *,
-        circuit: CircuitPolicy = NEVER,
-        boot: str = "boot",
-        **manner: Any,
-    ) -> Courier:
-        return Courier(
-            self.name,
-            destination,
-            Manner(**{"retry": QUICK} | manner),
-            Circuit(circuit, Random(1).random),
-            Journal(self.folder / f"{self.name}.journal", boot),
-            engine=self.engine,
-            queue=self.queue,
-            refusal=_refusal,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            random=Random(1),
-        )
-
-    @contextmanager
-    def running(self, courier: Courier) -> Iterator[None]:
-        """The courier at work on a thread of its own; stopped, and its end awaited."""
-        stop = threading.Event()
-        thread = threading.Thread(target=_until_killed, args=(courier, stop))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(DEADLINE)
-            assert not thread.is_alive()
-
-    def states(self) -> dict[str, str]:
-        """Control id -> state of its delivery."""
-        with reading(self.engine) as connection:
-            rows = connection.execute(text("SELECT id, state FROM delivery")).all()
-        found = {row.id: row.state for row in rows}
-        return {control_id: found[number] for control_id, number in self.numbers.items()}
-
-    def attempts(self) -> dict[str, list[str]]:
-        """Control id -> outcomes of its attempts, in order."""
-        with reading(self.engine) as connection:
-            rows = connection.execute(
-                text("SELECT delivery_id, outcome FROM attempt ORDER BY delivery_id, number")
-            ).all()
-        return {
-            control_id: [row.outcome for row in rows if row.delivery_id == number]
-            for control_id, number in self.numbers.items()
-        }
-
-    def until(self, is_so: Callable[[], bool]) -> None:
-        """Wait until something holds."""
-        deadline = time.monotonic() + DEADLINE
-        while not is_so():
-            assert time.monotonic() < deadline, (self.states(), self.attempts())
-            time.sleep(0.01)
-
-    def until_settled(self) -> None:
-        self.until(lambda: not any(s == "owed" for s in self.states().values()))
-
-
-def _refusal(patient: PatientRow) -> str | None:
-    decision = record.RULES.filing(patient)
-    return None if decision.allowed else decision.reason
-
-
-def _until_killed(courier: Courier, stop: threading.Event) -> None:
-    try:
-        courier.run(stop)
-    except Killed:
-        stop.wait(DEADLINE)
-
-
-def _queue(engine: Engine) -> Queue:
-    url = f"embedded+{engine.url.render_as_string(hide_password=False)}"
-    return plugins.queue_for(url, plugins.queues()).open(url, QueueOptions(partitions=1))
 
 
 @pytest.fixture
 def post(empty_ledger: Engine, tmp_path: Path) -> Iterator[Post]:
-    log = io.StringIO()
-    telemetry = Telemetry("courier", strict=True, stream=log)
-    made = Post(empty_ledger, _queue(empty_ledger), tmp_path / "couriers", telemetry, log)
-    yield made
-    made.queue.close()
+    with opened(empty_ledger, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -175,13 +36,6 @@ def partner() -> Iterator[Partner]:
     there = Partner()
     yield there
     there.close()
-
-
-def mllp(port: int, **settings: Any) -> MllpDestination:
-    quick = {"connect_timeout": timedelta(seconds=2), "answer_timeout": timedelta(seconds=5)}
-    return MllpDestination(
-        "dmp", MllpDestinationSettings(host="127.0.0.1", port=port, **quick | settings)
-    )
 
 
 def test_each_lane_arrives_in_order_over_one_connection(post: Post, partner: Partner) -> None:
@@ -473,7 +327,7 @@ def test_f8_a_database_that_goes_away_while_sending_is_told_later_and_once(
     there = Interrupting(partner.port, post.engine)
     with post.running(post.courier(there)):
         assert there.is_over.wait(DEADLINE)
-        sweep = _queue(post.engine)  # the lease may have got lost with its connection
+        sweep = queue_of(post.engine)  # the lease may have got lost with its connection
         sweep.put("outbound.dmp", [Work(n, Lane(0)) for n in post.numbers.values()])
         post.until_settled()
         sweep.close()

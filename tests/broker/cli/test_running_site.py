@@ -49,8 +49,9 @@ def test_a_site_at_work_from_the_first_message_to_the_proof(running: Running) ->
 
 def test_the_record_differs_by_profession_and_says_nothing_of_it(running: Running) -> None:
     site, place = running
-    carnet("send", str(SAMPLES / "08-mdm-t02-discharge.hl7"), "--to", site.address_of("mllp"))
-    rest(running, 1)
+    for sample in ("01-adt-a01.hl7", "08-mdm-t02-discharge.hl7"):
+        carnet("send", str(SAMPLES / sample), "--to", site.address_of("mllp"))
+    rest(running, 2)
     ins = demo_ins()
 
     lists = {
