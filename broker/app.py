@@ -198,6 +198,7 @@ def _courier(
 ) -> None:
     installed = plugins.adapters()
     threads = []
+    failures: list[Exception] = []
     boot = courier_journal.this_boot()
     rules = decide.load(settings.rules.folder)
 
@@ -228,12 +229,16 @@ def _courier(
             clock=utc_now,
             random=random,
         )
-        threads.append(threading.Thread(target=_serve_one, args=(courier, queue, stop), name=name))
+        threads.append(
+            threading.Thread(target=_serve_one, args=(courier, queue, stop, failures), name=name)
+        )
     for thread in threads:
         thread.start()
     ready({})
     for thread in threads:
         thread.join()
+    if failures:
+        raise failures[0]
 
 
 def _destination(
@@ -253,9 +258,15 @@ def _destination(
     return made
 
 
-def _serve_one(courier: Courier, queue: Queue, stop: threading.Event) -> None:
+def _serve_one(
+    courier: Courier, queue: Queue, stop: threading.Event, failures: list[Exception]
+) -> None:
+    """One destination. What it cannot go on after ends the role, which is started again: no destination falls silent."""
     try:
         courier.run(stop)
+    except Exception as error:  # noqa: BLE001 - the top of a thread
+        failures.append(error)
+        stop.set()
     finally:
         queue.close()
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
@@ -128,8 +129,14 @@ class Courier:
             stop.wait(min(alone, _WAIT).total_seconds())
             return
         lease = self._queue.take(self._topic, self._most, _WAIT)
-        if lease is not None:
+        if lease is None:
+            return
+        try:
             self.serve(lease, stop)
+        except TransientError:
+            with suppress(TransientError):
+                lease.again([work.id for work in lease.work], _AWAY)
+            raise
 
     @property
     def _most(self) -> int:
