@@ -317,7 +317,6 @@ class Courier:
             outcome="sent",
             code=code,
             answer=receipt.answer,
-            keys=dict(receipt.keys),
         )
 
     def _later(self, due: Due, started: datetime, outcome: str, error: CarnetError) -> Ended:

@@ -304,15 +304,6 @@ attempt = Table(
     ),
 )
 
-# By what a late answer names the delivery it is about: a control id, a mail's Message-ID, a submission's id.
-correlation = Table(
-    "correlation",
-    metadata,
-    Column("kind", String, primary_key=True),
-    Column("value", String, primary_key=True),
-    Column("delivery_id", Big, primary_key=True, autoincrement=False),
-)
-
 # --- mappings ---------------------------------------------------------------------------------------------------
 
 # Sets that were proved and used, as they were: what a document names can be looked at and run again.

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from broker.contracts import Work
 from broker.database import bulk, sequences
-from broker.database.schema import attempt, correlation, delivery, prepared
+from broker.database.schema import attempt, delivery, prepared
 from broker.database.types import from_micros, to_micros
 from broker.errors import TransientError
 from broker.records.lookups import any_of
@@ -117,7 +117,7 @@ class Ended:
     """The end of one attempt. `outcome` is sent, failed, refused, expired, unknown or withheld (not sent: consent).
 
     With `next_try_at` the delivery is owed again from then on, whatever the outcome was; `answer_code` is the
-    receiver's own (`AA`), `code` ours; `keys` are what a later answer may name the delivery by.
+    receiver's own (`AA`), `code` ours.
     """
 
     delivery_id: int
@@ -134,7 +134,6 @@ class Ended:
     peer: str = ""
     sent_digest: int | None = None
     next_try_at: datetime | None = None
-    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +398,6 @@ def note(connection: Connection, rows: Sequence[Ended]) -> None:
         )
     in_hand = "t.claimed_by IS NOT NULL"
     bulk.update_rows(connection, delivery, "id", _STANDS, deliveries, where=in_hand)
-    _correlate(connection, rows)
 
 
 def _attempt_row(row: Ended) -> tuple[Any, ...]:
@@ -416,15 +414,6 @@ def _attempt_row(row: Ended) -> tuple[Any, ...]:
         row.sent_digest,
         row.answer or None,
     )
-
-
-def _correlate(connection: Connection, rows: Sequence[Ended]) -> None:
-    """Keep the keys by which a later answer names these deliveries."""
-    keys = sorted(
-        (kind, value, row.delivery_id) for row in rows for kind, value in row.keys.items() if value
-    )
-    columns = ("kind", "value", "delivery_id")
-    bulk.insert_missing(connection, correlation, columns, keys)
 
 
 def backlog(connection: Connection) -> dict[str, Backlog]:

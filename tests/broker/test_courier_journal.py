@@ -28,7 +28,6 @@ def ended(delivery: int, number: int = 1, outcome: str = "sent") -> Ended:
         code="AA",
         answer=b"MSA|AA|1",
         next_try_at=NOW if outcome == "failed" else None,
-        keys={"control_id": "1"},
     )
 
 

@@ -1,11 +1,11 @@
-"""Who has a delivery in hand, and by which keys a late answer finds its delivery."""
+"""Who has a delivery in hand, and by what a message that was sent on is known again."""
 
 from __future__ import annotations
 
 from alembic import op
 from sqlalchemy import Column, String, text
 
-from broker.database.types import Big, Instant
+from broker.database.types import Instant
 
 revision = "0004"
 down_revision = "0003"
@@ -17,12 +17,6 @@ def upgrade() -> None:
     with op.batch_alter_table("delivery") as table:
         table.add_column(Column("claimed_by", String))
         table.add_column(Column("claimed_at", Instant))
-    op.create_table(
-        "correlation",
-        Column("kind", String, primary_key=True),
-        Column("value", String, primary_key=True),
-        Column("delivery_id", Big, primary_key=True, autoincrement=False),
-    )
     is_there = text("sent_digest IS NOT NULL")
     op.create_index(
         "ix_attempt_sent",
@@ -35,7 +29,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_attempt_sent", "attempt")
-    op.drop_table("correlation")
     with op.batch_alter_table("delivery") as table:
         table.drop_column("claimed_at")
         table.drop_column("claimed_by")
