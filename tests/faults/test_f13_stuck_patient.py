@@ -73,5 +73,5 @@ def test_f13_the_others_p99_is_within_half_as_much_again(
     partner.close()
 
     print(f"p99 {without:.2f} s without, {beside:.2f} s beside a stuck patient tried {tries} times")
-    assert tries > 3
+    assert tries > 1, "it is tried again while the others flow"
     assert beside < without * MOST
