@@ -30,6 +30,10 @@ def prepared_on(connection: Connection) -> Prepared:
 
 
 def forget_prepared(connection: Connection) -> None:
-    """After a rollback: psycopg then throws away whatever was prepared on its connection (`DEALLOCATE ALL`)."""
+    """After a rollback: psycopg then throws away whatever was prepared on its connection (`DEALLOCATE ALL`).
+
+    It does so after a DROP too; nothing of ours drops anything on a connection that goes back to the pool, but for
+    migrations, which are over before the first statement is prepared.
+    """
     if not connection.invalidated:
         prepared_on(connection).names.clear()

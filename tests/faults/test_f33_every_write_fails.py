@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.pool import NullPool
 
 from broker import operating
 from broker.acts import Act
@@ -79,9 +80,12 @@ def refusing(engine: Engine, table: str) -> Iterator[None]:
 
 
 def _run(engine: Engine, statements: list[str]) -> None:
-    with engine.begin() as connection:
+    """On a connection of its own: psycopg forgets what is prepared on one that dropped something."""
+    beside = create_engine(engine.url, poolclass=NullPool)
+    with beside.begin() as connection:
         for statement in statements:
             connection.execute(text(statement))
+    beside.dispose()
 
 
 def until(is_so: Callable[[], bool], what: Callable[[], object]) -> None:
