@@ -1,8 +1,8 @@
 """The outbox: what is owed to whom, in which order, every attempt, and what came back.
 
 Owed in the transaction that files; sent by couriers. A lane is (destination, patient): a later delivery of a lane
-is not due while an earlier one is unsettled. An attempt that began and was never ended (the courier died) has an
-unknown outcome, and is shown as unknown.
+never goes before an earlier one that is unsettled. A delivery in a courier's hands is marked with its journal
+(`claimed_by`); of one whose courier died, `broker.delivery` says what is known. An unknown outcome is shown as unknown.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ _LEASED = (
 )
 
 A_DAY = timedelta(days=1)
+"""The longest wait for another try, where a destination's own is not given."""
 CLAIM_BYTES = 16 * 1024 * 1024
 """A courier takes deliveries in hand up to so many bytes, and one at least."""
 
