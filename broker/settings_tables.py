@@ -70,7 +70,7 @@ class Queue(Table, frozen=True, kw_only=True):
     """What carries the claim checks.
 
     Fields:
-        url: "embedded" (a table of the database) or amqp://host/vhost, amqps://host/vhost
+        url: "embedded" (a table of the database) or amqp://host/vhost, amqps://host/vhost; the nodes of a cluster as amqp://host:5672,host:5672/vhost
         prefix: keeps several installations apart on one RabbitMQ
         partitions: over how many queues the lanes are spread; change it only when drained
     """

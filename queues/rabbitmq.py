@@ -17,7 +17,7 @@ from broker.errors import CarnetError, PermanentError, SetupError, TransientErro
 from queues import topology
 from queues.holding import Holding, Message, Taken
 from queues.packing import MAX_WORK, pack
-from queues.rabbitmq_link import Loop, parameters_of
+from queues.rabbitmq_link import Loop, nodes_of
 from queues.rabbitmq_publisher import Publisher, Send
 from queues.rabbitmq_reader import Event, Reader
 
@@ -30,9 +30,9 @@ class RabbitQueue:
 
     def __init__(self, url: str, options: QueueOptions) -> None:
         self._options = options
-        self._parameters = parameters_of(url, options)
+        self._nodes = nodes_of(url, options)
         self._loop = Loop()
-        self._publisher = Publisher(self._loop, self._parameters, options)
+        self._publisher = Publisher(self._loop, self._nodes, options)
         self._topics: dict[str, _Topic] = {}
 
     def put(self, topic: str, work: Sequence[Work]) -> None:
@@ -45,7 +45,7 @@ class RabbitQueue:
         known = self._topics.get(topic)
         if known is None:
             known = self._topics[topic] = _Topic(
-                Reader(self._loop, self._parameters, self._options, topic), self._loop
+                Reader(self._loop, self._nodes, self._options, topic), self._loop
             )
         taken = known.take(limit, wait)
         return RabbitLease(self, topic, known, taken) if taken else None

@@ -81,19 +81,23 @@ def _guarded(action: Callable[[], None]) -> None:
 
 
 class Link:
-    """One connection and its one channel; opened when asked, and not again before a pause has passed."""
+    """One connection and its one channel; opened when asked, and not again before a pause has passed.
+
+    nodes: how to reach each node of the cluster; after a loss the next of them is tried
+    """
 
     def __init__(
         self,
         loop: Loop,
-        parameters: pika.ConnectionParameters,
+        nodes: Sequence[pika.ConnectionParameters],
         on_open: Callable[[Any], None],
         on_lost: Callable[[CarnetError], None],
     ) -> None:
         self.connection: Any = None
         self.error: CarnetError | None = None
         self._loop = loop
-        self._parameters = parameters
+        self._nodes = nodes
+        self._node = 0
         self._on_open = on_open
         self._on_lost = on_lost
         self._failures = 0
@@ -109,7 +113,7 @@ class Link:
         """Whether it is open, or being opened."""
         if self.connection is None and not self._is_ended and time.monotonic() >= self._retry_at:
             self.connection = SelectConnection(
-                self._parameters,
+                self._nodes[self._node],
                 on_open_callback=self._on_connected,
                 on_open_error_callback=self._on_closed,
                 on_close_callback=self._on_closed,
@@ -130,8 +134,10 @@ class Link:
         connection, self.connection = self.connection, None
         self.error = error
         shortest, longest = PAUSES
-        pause = min(longest, shortest * 2**self._failures) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-        self._failures = min(self._failures + 1, 10)
+        rounds = self._failures // len(self._nodes)
+        pause = min(longest, shortest * 2**rounds) * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        self._failures = min(self._failures + 1, 10 * len(self._nodes))
+        self._node = (self._node + 1) % len(self._nodes)
         self._retry_at = time.monotonic() + pause
         if connection.is_open:
             connection.close()
@@ -163,16 +169,35 @@ class Link:
             self.drop(_fate(reason))
 
 
-def parameters_of(url: str, options: QueueOptions) -> pika.ConnectionParameters:
+def nodes_of(url: str, options: QueueOptions) -> list[pika.ConnectionParameters]:
+    """How to reach each node of `amqp://user:password@host:port,host:port/vhost`.
+
+    Each consumer begins with another node, so that a cluster's nodes share the connections.
+    Raises: SetupError when it is not such an address.
+    """
     try:
-        parameters = pika.URLParameters(url)
+        nodes = [_parameters(one, options) for one in _addresses(url)]
     except (ValueError, TypeError, AMQPError) as error:
         raise SetupError(
             "queue.url",
             where="queue.url",
             reason="not an AMQP address",
-            hint="amqp://user:password@host:5672/%2F",
+            hint="amqp://user:password@host:5672/%2F, or host:5672,host:5672 for the nodes of a cluster",
         ) from error
+    first = options.consumer % len(nodes)
+    return nodes[first:] + nodes[:first]
+
+
+def _addresses(url: str) -> list[str]:
+    """One address a node; what stands before and after the hosts belongs to each."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, hosts = authority.rpartition("@")
+    return [f"{scheme}://{user}{at}{host}{slash}{path}" for host in hosts.split(",")]
+
+
+def _parameters(url: str, options: QueueOptions) -> pika.ConnectionParameters:
+    parameters = pika.URLParameters(url)
     parameters.heartbeat = HEARTBEAT_SECONDS
     parameters.socket_timeout = 5
     parameters.stack_timeout = 10

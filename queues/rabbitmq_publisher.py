@@ -38,9 +38,9 @@ class Publisher:
     """Publishes and asks. `publish` and `ask` are for the owner; all else happens on the loop's thread."""
 
     def __init__(
-        self, loop: Loop, parameters: pika.ConnectionParameters, options: QueueOptions
+        self, loop: Loop, nodes: Sequence[pika.ConnectionParameters], options: QueueOptions
     ) -> None:
-        self.link = Link(loop, parameters, self._on_open, self._on_lost)
+        self.link = Link(loop, nodes, self._on_open, self._on_lost)
         self._loop = loop
         self._options = options
         self._channel: Any = None

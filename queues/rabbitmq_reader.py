@@ -41,9 +41,13 @@ class Reader:
     read by the owner."""
 
     def __init__(
-        self, loop: Loop, parameters: pika.ConnectionParameters, options: QueueOptions, topic: str
+        self,
+        loop: Loop,
+        nodes: Sequence[pika.ConnectionParameters],
+        options: QueueOptions,
+        topic: str,
     ) -> None:
-        self.link = Link(loop, parameters, self._on_open, self._on_lost)
+        self.link = Link(loop, nodes, self._on_open, self._on_lost)
         self.events: SimpleQueue[Event] = SimpleQueue()
         self._loop = loop
         self._options = options
