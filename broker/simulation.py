@@ -75,8 +75,12 @@ def messages(
     patients: int = 5_000,
     run: str = "S",
     start: datetime = START,
+    document_bytes: int = 0,
 ) -> Iterator[Sample]:
-    """Traffic without end. `mix` gives the shares of kinds; they need not add up to one."""
+    """Traffic without end. `mix` gives the shares of kinds; they need not add up to one.
+
+    document_bytes: about how large letters and imaging reports are (CDA, before base64); a few KB when 0
+    """
     chance = random.Random(seed)  # noqa: S311 synthetic traffic is no secret
     kinds, weights = list(mix), list(mix.values())
     at, number = start, 0
@@ -86,7 +90,8 @@ def messages(
         kind = chance.choices(kinds, weights)[0]
         index = chance.randrange(patients)
         control = f"{run}{number:09d}"
-        yield _sample(kind, index, control, number, at.replace(microsecond=0), chance, run)
+        second = at.replace(microsecond=0)
+        yield _sample(kind, index, control, number, second, chance, run, document_bytes)
 
 
 def adt(
@@ -135,7 +140,14 @@ def analyses(chance: random.Random, count: int = 20) -> list[Analysis]:
 
 
 def _sample(
-    kind: str, index: int, control: str, number: int, at: datetime, chance: random.Random, run: str
+    kind: str,
+    index: int,
+    control: str,
+    number: int,
+    at: datetime,
+    chance: random.Random,
+    run: str,
+    document_bytes: int,
 ) -> Sample:
     who = person(index)
     stay = Stay(
@@ -153,11 +165,14 @@ def _sample(
         text = hl7v2.oru(who, header, stay, analyses(chance))
         return Sample(kind, HL7V2, text.encode(), control, index)
     if kind == "mdm":
-        return Sample(kind, HL7V2, _mdm(who, control, at, stay, title).encode(), control, index)
+        text = _mdm(who, control, at, stay, title, document_bytes)
+        return Sample(kind, HL7V2, text.encode(), control, index)
     if kind == "cda":
         named = Title(title.id, title.set_id, "Radiographie du thorax", at)
         done = at - timedelta(hours=1)
-        text = cda.imaging(who, RADIOLOGIST, named, done, _imaging_lines(who))
+        # The report is a PDF in base64: four characters for three bytes.
+        lines = _imaging_lines(who) + _told(document_bytes * 3 // 4)
+        text = cda.imaging(who, RADIOLOGIST, named, done, lines)
         return Sample(kind, CDA, text.encode(), control, index)
     if kind == "fhir":
         named = Title(title.id, title.set_id, "Consultation de suivi", at)
@@ -166,14 +181,23 @@ def _sample(
     raise ValueError(f"unknown kind of traffic: {kind}")
 
 
-def _mdm(who: Person, control: str, at: datetime, stay: Stay, title: Title) -> str:
+def _mdm(
+    who: Person, control: str, at: datetime, stay: Stay, title: Title, document_bytes: int
+) -> str:
     named = Title(title.id, title.set_id, "Lettre de liaison à la sortie", at)
-    text = cda.discharge(who, PHYSICIAN, named, (stay.at, at), "Suites simples. Retour à domicile.")
+    words = " ".join(["Suites simples. Retour à domicile.", *_told(document_bytes)])
+    text = cda.discharge(who, PHYSICIAN, named, (stay.at, at), words)
     orders = hl7v2.document_orders(
         cda.DISCHARGE, text, PHYSICIAN, who, obx_type="CWE", media="text"
     )
     header = Header(control, at, application="DPI")
     return hl7v2.mdm("T02", who, header, stay, cda.DISCHARGE, title.id, orders)
+
+
+def _told(size: int) -> list[str]:
+    """Sentences of about so many bytes in all: what makes a report as long as those of hospitals are."""
+    sentence = "Examen comparé aux précédents, sans modification notable."
+    return [sentence] * (size // (len(sentence) + 1))
 
 
 def _imaging_lines(who: Person) -> list[str]:

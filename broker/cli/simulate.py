@@ -32,6 +32,9 @@ def simulate(
     connections: Annotated[int, typer.Option(min=1, max=256, help="Connections at once.")] = 4,
     patients: Annotated[int, typer.Option(min=1, help="How many invented patients.")] = 5_000,
     seed: Annotated[int, typer.Option(help="The same seed sends the same content.")] = 0,
+    document_kb: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Size of letters and reports; 0: a few KB.")
+    ] = 0,
     token: Token = "",
     json: setup.AsJson = False,
 ) -> None:
@@ -47,7 +50,13 @@ def simulate(
     Exit codes: 0 everything accepted, 1 something was not, 2 usage or set-up.
     """
     mix = shares(kinds, hl7v2_only=to.startswith("mllp"))
-    traffic = simulation.messages(seed, mix, patients=patients, run=f"S{secrets.token_hex(3)}")
+    traffic = simulation.messages(
+        seed,
+        mix,
+        patients=patients,
+        run=f"S{secrets.token_hex(3)}",
+        document_bytes=document_kb * 1000,
+    )
     total = max(1, round(rate * seconds))
     clients = [
         sending.destination(to, plugins.adapters(), token) for _ in range(min(connections, total))

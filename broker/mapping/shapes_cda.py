@@ -87,13 +87,18 @@ def verbatim(element: Any) -> Any:
     return element.verbatim() if isinstance(element, Traced) else element
 
 
+_LONG = 500
+"""Characters from which looking for what is to be collapsed costs less than taking the text apart."""
+
+
 def words(element: Any) -> str:
     """The text of an element with blanks collapsed; empty for None."""
     if element is None:
         return ""
-    if not len(element):
-        return " ".join((element.text or "").split())
-    return " ".join("".join(element.itertext()).split())
+    said = "".join(element.itertext()) if len(element) else element.text or ""
+    if len(said) > _LONG and "  " not in said and said.isprintable():
+        return said.strip()  # no blank but single spaces: nothing to collapse
+    return " ".join(said.split())
 
 
 def identifier(run: Any, element: Any) -> Any:
@@ -626,7 +631,7 @@ def text(run: Any, element: Any) -> Any:
         if element.getparent().tag != q("section"):
             return _said(run, element) or None
         fragment = etree.tostring(verbatim(element), encoding="unicode", with_tail=False)
-        return fragment if words(element) or len(element) else None
+        return fragment if len(element) or words(element) else None
     if element.get(_TYPE, "").rpartition(":")[2] in _REPEATED:
         return _timing(run, element) or None
     return (

@@ -10,10 +10,11 @@ import json
 import os
 import secrets
 import select
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from sqlalchemy.engine import make_url
 
 from broker.contracts import QueueOptions
 from broker.database.engine import open_engine, reading
-from broker.records import tallies
+from broker.records import outbox, tallies
 from broker.unpacking import unpack
 from tests.queues.place import delete_all
 
@@ -91,6 +92,15 @@ class Deployment:
             )
             return int(counted.scalar() or 0)
 
+    def owed(self) -> int:
+        """How many deliveries are still open."""
+        with reading(self._engine) as connection:
+            return sum(one.owed + one.unknown for one in outbox.backlog(connection).values())
+
+    def drain(self) -> None:
+        """Wait until no delivery is open. Raises: BenchError as `deliver`."""
+        self._await(lambda: -self.owed(), 0, "deliveries stay open")
+
     def deliver(self, deliveries: int) -> float:
         """Wait until so many deliveries were made in all; returns the instant at which they were seen to be.
 
@@ -112,7 +122,7 @@ class Deployment:
         return self._await(lambda: settled(self.fates()), messages, "messages stay unsettled")
 
     def _await(self, count: Callable[[], int], wanted: int, what: str) -> float:
-        most, moved = -1, time.monotonic()
+        most, moved = -sys.maxsize, time.monotonic()
         while True:
             asked = time.monotonic()
             done = count()
@@ -159,18 +169,65 @@ def settled(fates: dict[str, int]) -> int:
     return sum(fates.get(fate, 0) for fate in SETTLED)
 
 
+def processor_seconds(carnet: Deployment) -> dict[str, float]:
+    """Processor time so far of each role, and of PostgreSQL and RabbitMQ where scripts/services runs them."""
+    used: dict[str, float] = {}
+    for one in [*carnet.usage(), *_service_usage()]:
+        used[one.name] = used.get(one.name, 0.0) + one.cpu_seconds
+    return used
+
+
+def _service_usage() -> Iterator[Usage]:
+    home = os.environ.get("CARNET_TEST_SERVICES")
+    for name, pidfile in (("postgres", "postgres/pid"), ("rabbitmq", "rabbitmq/pid")):
+        path = Path(home or "/nowhere") / pidfile
+        if path.exists():
+            for pid in tree(int(path.read_text())):
+                if (used := usage_of(pid, name)) is not None:
+                    yield used
+
+
+def set_ups(wanted: Sequence[str], environ: Mapping[str, str]) -> list[SetUp]:
+    """The set-ups asked for. Raises: BenchError when one needs services that nobody named."""
+    database, amqp = environ.get("CARNET_TEST_DATABASE_URL"), environ.get("CARNET_TEST_AMQP_URL")
+    found = []
+    for name in wanted:
+        if name == "sqlite":
+            found.append(SetUp(name))
+        elif database and amqp:
+            found.append(SetUp(name, database, amqp))
+        else:
+            raise BenchError(
+                "CARNET_TEST_DATABASE_URL and CARNET_TEST_AMQP_URL are not set (scripts/bench sets them)"
+            )
+    return found
+
+
+def free_port() -> int:
+    """A port of loopback that nobody uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 @contextmanager
-def deployed(set_up: SetUp, folder: Path, command: str, partner: str = "") -> Iterator[Deployment]:
+def deployed(
+    set_up: SetUp,
+    folder: Path,
+    command: str,
+    more: str = "",
+    destinations: Sequence[str] = (),
+) -> Iterator[Deployment]:
     """Run `carnet gateway` or `carnet serve` on a fresh database; drained, stopped and removed afterwards.
 
-    partner: `mllp://host:port` to which every message is sent on
+    more: settings beside those of the database, the queue and the one MLLP source; it names `destinations`
     """
     name = f"bench_{secrets.token_hex(4)}"
     home = folder / name
     home.mkdir()
     with _database(set_up, name, home) as database_url:
         settings = home / "carnet.toml"
-        settings.write_text(_settings(set_up, name) + _sent_on(partner))
+        settings.write_text(_settings(set_up, name) + more)
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "broker", command, "--json", "--config", str(settings)],
@@ -193,7 +250,7 @@ def deployed(set_up: SetUp, folder: Path, command: str, partner: str = "") -> It
             engine.dispose()
             _stop(process)
             if set_up.amqp_url:
-                topics = ("inbound", "outbound.partner") if partner else ("inbound",)
+                topics = ["inbound", *(f"outbound.{one}" for one in destinations)]
                 delete_all(set_up.amqp_url, QueueOptions(prefix=name), topics=topics)
 
 
@@ -251,9 +308,8 @@ port = 0
 """
 
 
-def _sent_on(partner: str) -> str:
-    if not partner:
-        return ""
+def sent_on(partner: str) -> str:
+    """Settings that send every message on to `mllp://host:port`, as the destination `partner`."""
     host, _, port = partner.removeprefix("mllp://").rpartition(":")
     return f"""
 [destination.partner]

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,11 @@ from tests.benchmarks.deployment import (
     BenchError,
     Deployment,
     SetUp,
-    Usage,
     deployed,
+    processor_seconds,
+    sent_on,
+    set_ups,
     settled,
-    tree,
-    usage_of,
 )
 
 _COMMANDS = {"intake": "gateway", "end-to-end": "serve", "delivery": "serve"}
@@ -61,8 +61,14 @@ class Bench:
 
     def measure(self, set_up: SetUp, figure: str) -> None:
         """All kinds and connections on one fresh deployment, in rounds, so that a slow minute meets every cell."""
-        partner = self._partner if figure == "delivery" else ""
-        with deployed(set_up, self.folder, _COMMANDS[figure], partner) as carnet:
+        is_sent_on = figure == "delivery"
+        with deployed(
+            set_up,
+            self.folder,
+            _COMMANDS[figure],
+            sent_on(self._partner) if is_sent_on else "",
+            ["partner"] if is_sent_on else [],
+        ) as carnet:
             for number in range(self.options.repeats):
                 for kind in self.options.kinds:
                     for connections in self.options.connections:
@@ -162,24 +168,6 @@ class Bench:
                 )
 
 
-def processor_seconds(carnet: Deployment) -> dict[str, float]:
-    """Processor time so far of each role, and of PostgreSQL and RabbitMQ where scripts/services runs them."""
-    used: dict[str, float] = {}
-    for one in [*carnet.usage(), *_service_usage()]:
-        used[one.name] = used.get(one.name, 0.0) + one.cpu_seconds
-    return used
-
-
-def _service_usage() -> Iterator[Usage]:
-    home = os.environ.get("CARNET_TEST_SERVICES")
-    for name, pidfile in (("postgres", "postgres/pid"), ("rabbitmq", "rabbitmq/pid")):
-        path = Path(home or "/nowhere") / pidfile
-        if path.exists():
-            for pid in tree(int(path.read_text())):
-                if (used := usage_of(pid, name)) is not None:
-                    yield used
-
-
 @contextmanager
 def answering() -> Iterator[str]:
     """A yardstick server; yields its address."""
@@ -195,22 +183,6 @@ def answering() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
-
-
-def set_ups(wanted: Sequence[str], environ: Mapping[str, str]) -> list[SetUp]:
-    """The set-ups asked for. Raises: BenchError when one needs services that nobody named."""
-    database, amqp = environ.get("CARNET_TEST_DATABASE_URL"), environ.get("CARNET_TEST_AMQP_URL")
-    found = []
-    for name in wanted:
-        if name == "sqlite":
-            found.append(SetUp(name))
-        elif database and amqp:
-            found.append(SetUp(name, database, amqp))
-        else:
-            raise BenchError(
-                "CARNET_TEST_DATABASE_URL and CARNET_TEST_AMQP_URL are not set (scripts/bench sets them)"
-            )
-    return found
 
 
 def run(bench: Bench, chosen: Sequence[SetUp]) -> None:
