@@ -29,6 +29,9 @@ _GROWTH_FACTOR, _GROWTH_MIB = 1.03, 4.0
 """Memory has grown when a role's median of the last three samples exceeds that of the third to fifth by more than this:
 the first fifth fills caches and pools."""
 
+_STORE_FACTOR = 1.2
+"""How much slower a store of a million messages may be than an empty one."""
+
 TARGETS = (
     ("intake", "postgres", "adt", 64, "accepted_ratio", ">=", 0.10),
     ("intake", "postgres", "oru", 64, "accepted_ratio", ">=", 0.10),
@@ -78,7 +81,7 @@ def summary(rows: Sequence[Row]) -> list[Row]:
 
 def _summed(key: tuple[str, str, str, int], rounds: Sequence[Row]) -> Row:
     figure, set_up, kind, connections = key
-    main = "filed_per_second" if figure in ("end-to-end", "delivery") else "answers_per_second"
+    main = "filed_per_second" if "filed_per_second" in rounds[0] else "answers_per_second"
     rates = [row[main] for row in rounds]
     names = sorted({name for row in rounds for name in row.get("cpu_us", {})})
     return {
@@ -107,11 +110,11 @@ def show(
     """Print everything for a person."""
     if floors:
         _OUT.print(_floors_table(floors))
-    for figure in ("yardstick", "intake", "end-to-end", "delivery"):
+    for figure in ("yardstick", "intake", "end-to-end", "delivery", "empty", "stored"):
         chosen = [cell for cell in cells if cell["figure"] == figure]
         if chosen:
             _OUT.print(_cells_table(figure, chosen, floors))
-    for figure in ("intake", "end-to-end", "delivery"):
+    for figure in ("intake", "end-to-end", "delivery", "empty", "stored"):
         chosen = [cell for cell in cells if cell["figure"] == figure]
         if chosen:
             _OUT.print(_cpu_table(figure, chosen))
@@ -138,6 +141,25 @@ def verdicts(cells: Sequence[Row]) -> list[str]:
             what = f"{figure} {set_up} {kind} at {connections}: {name}"
             lines.append(
                 f"{'met   ' if is_met else 'MISSED'} {what} {value:.4g} {sense} {wanted:g}"
+            )
+    return lines + grown_with_store(cells)
+
+
+def grown_with_store(cells: Sequence[Row]) -> list[str]:
+    """Whether what a message costs grows with what is stored: rate and latency beside those of an empty store."""
+    by_cell = {(cell["figure"], cell["set_up"], cell["connections"]): cell for cell in cells}
+    lines = []
+    for (figure, set_up, connections), stored in by_cell.items():
+        if figure != "stored":
+            continue
+        empty = by_cell["empty", set_up, connections]
+        for what, factor in (
+            ("filed per second, empty by stored", empty["filed_per_second"] / stored["filed_per_second"]),
+            ("99th percentile, stored by empty", stored["p99_ms"] / empty["p99_ms"]),
+        ):  # fmt: skip
+            verdict = "met   " if factor <= _STORE_FACTOR else "MISSED"
+            lines.append(
+                f"{verdict} {set_up} at {connections}: {what} {factor:.2f} <= {_STORE_FACTOR}"
             )
     return lines
 

@@ -1,6 +1,6 @@
 """The benchmark: messages accepted durably and filed per second, beside what the machine can do at all.
 
-    python -m tests.benchmarks.run intake|end-to-end|delivery|quick|memory|yardstick|floors   (by scripts/bench)
+    python -m tests.benchmarks.run intake|end-to-end|delivery|quick|memory|stored|yardstick|floors   (by scripts/bench)
 
 `intake` runs the gateway alone: accepted durably per second. `end-to-end` runs every role: filed per second is the
 messages settled over the time from the first one sent to the last one filed. `delivery` does so with a partner to which
@@ -42,6 +42,7 @@ from tests.benchmarks.deployment import (
 _COMMANDS = {"intake": "gateway", "end-to-end": "serve", "delivery": "serve"}
 _FILED = ("end-to-end", "delivery")
 _MEMORY_STEPS = 10
+_FILL_STEPS = 40
 
 
 class Bench:
@@ -78,6 +79,30 @@ class Bench:
                         )
                         row = self._cell(carnet, figure, kind, connections)
                         self.rows.append({"set_up": set_up.name, "figure": figure, **row})
+
+    def compare_stored(self, set_up: SetUp) -> None:
+        """The same load on an empty store and on one of `--messages`, round by round in turn."""
+        with (
+            deployed(set_up, self.folder, "serve") as full,
+            deployed(set_up, self.folder, "serve") as empty,
+        ):
+            self._fill(full)
+            for number in range(self.options.repeats):
+                for connections in self.options.connections:
+                    for figure, carnet in (("empty", empty), ("stored", full)):
+                        report.progress(
+                            f"{figure}, {set_up.name}, {connections} connections, "
+                            f"round {number + 1} of {self.options.repeats}"
+                        )
+                        row = self._cell(carnet, "end-to-end", "adt", connections)
+                        self.rows.append({"set_up": set_up.name, "figure": figure, **row})
+
+    def _fill(self, carnet: Deployment) -> None:
+        step = max(1, self.options.messages // _FILL_STEPS)
+        while (stored := settled(carnet.fates())) < self.options.messages:
+            report.progress(f"{stored:,} of {self.options.messages:,} stored")
+            answers = self._load(carnet.address, "adt", 64, 0, step)["answers"]
+            carnet.settle(stored + answers)
 
     def yardstick(self, kind: str, connections: int) -> dict[str, Any]:
         """The bare answerer, asked by the same client."""
@@ -193,6 +218,10 @@ def run(bench: Bench, chosen: Sequence[SetUp]) -> None:
             bench.watch_memory(set_up)
         bench.faults += report.grown(bench.memory)
         return
+    if figure == "stored":
+        for set_up in chosen:
+            bench.compare_stored(set_up)
+        return
     report.progress("floors of this machine")
     services = next((one for one in chosen if one.amqp_url), SetUp("sqlite"))
     bench.floors = floors.measure(bench.folder, services.database_url, services.amqp_url)
@@ -211,7 +240,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.split("\n")[0])
     parser.add_argument(
         "figure",
-        choices=("intake", "end-to-end", "delivery", "quick", "memory", "yardstick", "floors"),
+        choices=(
+            "intake",
+            "end-to-end",
+            "delivery",
+            "quick",
+            "memory",
+            "stored",
+            "yardstick",
+            "floors",
+        ),
     )
     parser.add_argument("--set-ups", nargs="+", choices=("sqlite", "postgres"))
     parser.add_argument("--kinds", nargs="+", choices=("adt", "oru"), default=["adt", "oru"])
@@ -220,14 +258,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of load in each measurement")
     parser.add_argument("--warm-up", type=float, default=1.5, help="seconds of load before each")
     parser.add_argument("--yardstick-seconds", type=float, default=2.0)
-    parser.add_argument("--messages", type=int, default=100_000, help="of the memory run")
+    parser.add_argument(
+        "--messages", type=int, help="of the memory run (100,000), or stored (10^6)"
+    )
     parser.add_argument("--folder", type=Path, help="on the disk to measure; default: TMPDIR")
     parser.add_argument("--json", type=Path, help="write everything measured to this file")
     options = parser.parse_args(arguments)
-    is_quick = options.figure == "quick"
-    options.connections = options.connections or ([64] if is_quick else [1, 8, 64])
+    is_quick, is_stored = options.figure == "quick", options.figure == "stored"
+    options.messages = options.messages or (1_000_000 if is_stored else 100_000)
+    few = {"quick": [64], "stored": [8, 64]}
+    options.connections = options.connections or few.get(options.figure, [1, 8, 64])
     options.repeats = options.repeats or (1 if is_quick else 3)
-    alone = ["postgres"] if is_quick or options.figure == "memory" else ["sqlite", "postgres"]
+    is_alone = is_quick or is_stored or options.figure == "memory"
+    alone = ["postgres"] if is_alone else ["sqlite", "postgres"]
     options.set_ups = options.set_ups or alone
     return options
 
