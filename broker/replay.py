@@ -35,13 +35,6 @@ AT_ONCE = 200
 MOST_IDS = 10_000
 _WAIT_SECONDS = 0.5
 
-NO_RANGE = SetupError(
-    "usage.replay",
-    where="--since",
-    reason="from when on, or which messages",
-    hint="add --since 2026-11-23T08:00, --day 2026-11-23, or message ids",
-)
-
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is chosen: a range of time narrowed by filters, or ids. `type` is MSH-9 or its beginning (`ORU`)."""
@@ -113,9 +106,19 @@ def walk(engine: Engine, selection: Selection, now: datetime) -> Walk:
             missing = tuple(name for name in selection.ids if name not in found)
             return Walk(seqs[0] if seqs else 1, seqs[-1] if seqs else 0, seqs, missing)
         if selection.since is None:
-            raise NO_RANGE
+            raise no_range()
         of = replaying.span(connection, selection.since, selection.until or now)
     return Walk(of.low, of.top)
+
+
+def no_range() -> SetupError:
+    """That a selection names neither a time nor ids: nobody means the whole ledger."""
+    return SetupError(
+        "usage.replay",
+        where="--since",
+        reason="from when on, or which messages",
+        hint="add --since 2026-11-23T08:00, --day 2026-11-23, or message ids",
+    )
 
 
 def pages(engine: Engine, selection: Selection, over: Walk, after: int) -> Iterator[Page]:

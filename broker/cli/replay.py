@@ -171,7 +171,7 @@ def _selection(
     if ids and len(ids) > runs.MOST_IDS:
         raise _usage("ID", f"more than {runs.MOST_IDS} ids", "name a range of time")
     if not (ids or since or day):
-        raise runs.NO_RANGE
+        raise runs.no_range()
     acting.expect(state, [one.name.lower() for one in State], "--state")
     low, high = _instant(ledger, since, "--since"), _instant(ledger, until, "--until")
     if day is not None:
