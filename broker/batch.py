@@ -12,6 +12,7 @@ from broker.mapper import Reading
 from broker.records.filing import Filing
 from broker.records.messages import Open
 from broker.records.outbox import Owed
+from broker.records.replays import Origin
 from broker.values import State
 
 
@@ -19,12 +20,13 @@ from broker.values import State
 class InHand:
     """One message on its way: what was read, whose it is, what became of it.
 
-    `verdict` is None while nothing has been decided against it; once set, later steps leave the message alone.
+    `origin` is what it is a replay of. `verdict` is None while nothing has been decided against it; once set, later steps leave the message alone.
     """
 
     message: Open
     reading: Reading
     started: datetime
+    origin: Origin | None = None
     person: int | None = None
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
@@ -45,6 +47,13 @@ class InHand:
     def is_open(self) -> bool:
         """Whether the message is still on its way to being filed."""
         return self.verdict is None
+
+    @property
+    def to_deliver(self) -> list[Document]:
+        """The documents that are owed to whom routes lead to; what a replay changes, only where it is to be."""
+        if self.origin is not None:
+            return [one.document for one in self.filings] if self.origin.delivers else []
+        return self.documents if self.filings or self.not_filed else []
 
     def end(self, state: State, reason: str, place: str = "") -> None:
         """Settle (or hold) the message here, for a reason; nothing of it is filed."""

@@ -211,6 +211,19 @@ REASONS: dict[str, Words] = {
         "The same document (identifier and content) is already in the record.",
         "Le même document (identifiant et contenu) est déjà dans le dossier.",
     ),
+    "replay.unchanged": Words(
+        "It was read again, and says what is in the record already.",
+        "Il a été relu, et dit ce qui est déjà dans le dossier.",
+    ),
+    "replay.superseded": Words(
+        "It was read again, and the content of a later message stands there by now: that stays.",
+        "Il a été relu, mais le contenu d'un message plus récent l'a remplacé : celui-ci reste.",
+    ),
+    "replay.other_patient": Words(
+        "Read again, it names another patient than the one its document was filed for.",
+        "Relu, il désigne un autre patient que celui pour qui son document a été classé.",
+        "Find out which of the two is right before anything is moved; `carnet parked discard` leaves the record as it is.",
+    ),
     "intake.busy": Words(
         "More is waiting to be stored than this broker takes in; the sender was asked to come back.",
         "Trop de messages attendent d'être enregistrés ; l'émetteur est invité à réessayer.",

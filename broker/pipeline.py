@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from broker import fault_points, search_keys
+from broker import fault_points, replayed, search_keys
 from broker.audit import trail
 from broker.batch import InHand
 from broker.contracts import Work
@@ -31,7 +31,17 @@ from broker.mapper import Given, Mapper, Reading, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
-from broker.records import content, coverage, filing, lanes, messages, outbox, patients, tallies
+from broker.records import (
+    content,
+    coverage,
+    filing,
+    lanes,
+    messages,
+    outbox,
+    patients,
+    replays,
+    tallies,
+)
 from broker.rules import decide
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
@@ -134,11 +144,12 @@ class Pipeline:
         self._unpacker.up_to(max(seqs, default=0))
         with reading(self._engine) as connection:
             opened = messages.claim(connection, seqs)
+            origins = replays.origins(connection, opened)
         going = [message for message in opened if message.state != State.HELD]
-        hands = [self._read(message) for message in going]
+        hands = [self._read(message, origins.get(message.seq)) for message in going]
         if any(hand.reason == CODE_HELD for hand in hands) and self.renew(at_once=True):
             # Whoever translated the code released this message: it is the new set that has to read it.
-            hands = [self._read(message) for message in going]
+            hands = [self._read(message, origins.get(message.seq)) for message in going]
         fault_points.reach("filing.mapped")
         begun = perf_counter()
         with writing(self._engine) as connection:
@@ -167,18 +178,19 @@ class Pipeline:
 
     # --- parse, map: pure ---------------------------------------------------------------------------------------
 
-    def _read(self, message: messages.Open) -> InHand:
+    def _read(self, message: messages.Open, origin: replays.Origin | None) -> InHand:
         begun = perf_counter_ns()
+        received_at = message.received_at if origin is None else origin.received_at
         given = Given(
             message_id=message.id,
             source=message.source,
             media=message.media,
             charset=message.charset_declared,
-            received_at=message.received_at.isoformat(),
+            received_at=received_at.isoformat(),
             sha256=message.sha256.hex(),
         )
         reading = self._mapper.read(message.body, given, coverage=_coverage(message))
-        hand = InHand(message, reading, self._clock())
+        hand = InHand(message, reading, self._clock(), origin)
         failure = reading.failure
         if failure is not None:
             hand.end(State.PARKED, failure.code, failure.where)
@@ -194,8 +206,11 @@ class Pipeline:
     def _count(self, hand: InHand) -> None:
         """What a message says and no rule reads, and codes no table has: for the engineer's lists.
 
-        A message that waits is read more than once. Its codes count when it comes, its places when it goes on.
+        A message that waits is read more than once. Its codes count when it comes, its places when it goes on; of one
+        that is replayed they were counted long ago.
         """
+        if hand.origin is not None:
+            return
         reading, source = hand.reading, hand.message.source
         is_going = hand.verdict not in (State.WAITING, State.HELD)
         if is_going and reading.mapping and _coverage(hand.message):
@@ -344,8 +359,12 @@ class Pipeline:
         willing = [hand for hand in hands if hand.is_open and hand.not_filed is None]
         documents = [document for hand in willing for document in hand.documents]
         record = filing.existing(connection, documents)
+        versions = replayed.Versions(connection, record, willing)
         for hand in willing:
-            self._plan(hand, record, now)
+            if hand.origin is None:
+                self._plan(hand, record, now)
+            else:
+                self._plan_again(hand, record, versions, now)
         filings = [one for hand in willing for one in hand.filings]
         filing.file(connection, filings, now)
         content.store(
@@ -387,12 +406,42 @@ class Pipeline:
             hand.filings.append(made)
             record.add(made)
 
+    def _plan_again(
+        self, hand: InHand, record: filing.Existing, versions: replayed.Versions, now: datetime
+    ) -> None:
+        """A replay's documents: new versions of what its original filed, see `replayed`."""
+        planned = versions.plans(hand)
+        for one in planned:
+            if one.plan.refusal is not None:
+                hand.end(State.PARKED, one.plan.refusal, one.plan.place)
+                return
+        for one in planned:
+            if one.plan.action == "duplicate":
+                if hand.known_already != replayed.SUPERSEDED:
+                    hand.known_already = one.plan.reason
+                continue
+            shown = _with_issues(one.document, one.plan.issues)
+            made = filing.Filing.of(
+                shown,
+                encode(shown),
+                one.plan,
+                patient=hand.person or 0,
+                message_seq=hand.message.seq,
+                now=now,
+            )
+            made = versions.filed(made, one)
+            hand.filings.append(made)
+            record.add(made)
+
     def _consents(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
-        """What the messages say of traits and consent: the newest administrative word is kept."""
+        """What the messages say of traits and consent: the newest administrative word is kept.
+
+        A replay's word on traits is an old one, and not kept; on consent it counts where nothing as new is known.
+        """
         traits = {}
         for hand in hands:
             for document in hand.documents:
-                if hand.person is None or document.patient is None:
+                if hand.person is None or document.patient is None or hand.origin is not None:
                     continue
                 if document.kind in ("encounter_event", "patient_event"):
                     traits[hand.person] = document.patient
@@ -402,9 +451,12 @@ class Pipeline:
     def _owe(
         self, connection: Connection, hands: Sequence[InHand], now: datetime
     ) -> dict[str, list[Work]]:
-        """Write what is owed to destinations. A message that may not be filed is still delivered."""
+        """Write what is owed to destinations. A message that may not be filed is still delivered.
+
+        Of a replay nothing is, or where its run asks for it, what changed.
+        """
         for hand in hands:
-            if hand.is_open and (hand.filings or hand.not_filed):
+            if hand.is_open:
                 hand.owed = self._deliveries(hand)
         rows = [row for hand in hands for row in hand.owed]
         owed: dict[str, list[Work]] = defaultdict(list)
@@ -420,7 +472,7 @@ class Pipeline:
         """The deliveries of one message: once a destination for its own bytes, once a document for rendered ones."""
         owed: list[outbox.Owed] = []
         sent: set[str] = set()
-        for document in hand.documents:
+        for document in hand.to_deliver:
             for destination, route in self._routing.route(
                 document, hand.message.source, hand.message.media
             ):
@@ -626,7 +678,13 @@ def _said(hand: InHand) -> list[patients.ConsentSaid]:
     if hand.person is None:
         return []
     return [
-        patients.ConsentSaid(hand.person, consent, hand.message.source, hand.message.seq)
+        patients.ConsentSaid(
+            hand.person,
+            consent,
+            hand.message.source,
+            hand.message.seq,
+            first_said=None if hand.origin is None else hand.origin.received_at,
+        )
         for document in hand.documents
         for consent in document.consents
     ]

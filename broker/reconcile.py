@@ -36,6 +36,7 @@ CHECKS = (
     "delivery.fate",
     "delivery.message",
     "delivery.gone",
+    "replay",
     "overdue",
 )
 
@@ -194,6 +195,16 @@ def _beside(
         "document",
         "documents are in the record whose message is not filed",
         check.document_without_filing(connection, of),
+    )
+    yield (
+        "replay",
+        "messages are replays of messages that are not there",
+        check.replay_of_nothing(connection, of),
+    )
+    yield (
+        "replay",
+        "messages are replays and have no audit entry 'replayed'",
+        check.replay_without_entry(connection, of),
     )
     yield "overdue", "unsettled messages were not touched in time", check.overdue(connection, cut)
 

@@ -20,7 +20,9 @@ import pytest
 from tests.broker.cli.command import carnet
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/tutorial/first-mapping.md", "docs/how-to/new-laboratory.md")
+PAGES = (
+    "docs/tutorial/first-mapping.md", "docs/how-to/new-laboratory.md", "docs/how-to/replay-messages.md",
+)  # fmt: skip
 BLOCK = re.compile(r"([^\n]*)\n\n```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"Write `([^`]+)`.*:$")
 UNLIKE = (
@@ -111,7 +113,8 @@ class Reader:
         (self.folder / step.name).write_text(self._here(text), encoding="utf-8")
 
     def _here(self, text: str) -> str:
-        """The page's ports as ports that are free here."""
+        """The page's ports as ports that are free here, and its folder of Carnet as this one."""
+        text = text.replace("/opt/carnet", str(PROJECT))
         for port in re.findall(r"(?:port = |127\.0\.0\.1:)(\d+)", text):
             text = text.replace(port, self.ports.setdefault(port, _free_port()))
         return text

@@ -11,17 +11,18 @@ import typer
 
 from broker import installation, search_keys
 from broker.audit import trail
-from broker.cli import output, setup
+from broker.cli import output, replay, setup
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
 from broker.events import REASONS
-from broker.records import lane_names, message_detail, messages_reading
+from broker.records import lane_names, message_detail, messages_reading, replays
 from broker.values import State
 
 group = typer.Typer(
     no_args_is_help=True,
-    help="Look at received messages: list, show, timeline, and search by what they are about.",
+    help="Look at received messages: list, show, timeline, search by what they are about; and read them again.",
 )
+group.command("replay")(replay.replay)
 
 Id = Annotated[
     str, typer.Argument(metavar="ID", help="A message id, its number, or the sender's control id.")
@@ -113,7 +114,8 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
 
         carnet messages timeline MSG00001
 
-    Each step with its reason, in words where it has one: from the bytes to every answer of every partner.
+    Each step with its reason, in words where it has one: from the bytes to every answer of every partner. A replay names
+    the message it was read again from, and that one each of its replays.
 
     JSON, one line a step: {"at", "step", "microseconds", "outcome", "words"}.
 
@@ -123,9 +125,16 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
     found = _one(ledger, message)
     with reading(ledger.engine) as connection:
         owed = message_detail.owed(connection, found.line.seq)
-    steps: list[tuple[datetime, str, int | None, str]] = [
-        (found.line.received_at, "received", None, "")
-    ]
+        origin = replays.origin_of(connection, found.line.seq) if found.replay_of else None
+        again = replays.replays_of(connection, found.line.seq)
+    steps: list[tuple[datetime, str, int | None, str]] = []
+    if origin is None:
+        steps.append((found.line.received_at, "received", None, ""))
+    else:
+        first = f"{origin.received_at:%Y-%m-%d %H:%M} UTC, run {origin.run}"
+        named = f"received again: a replay of {origin.id}"
+        steps.append((found.line.received_at, named, None, f"first received {first}"))
+    steps += [(one.received_at, f"replayed as {one.id}", None, f"run {one.run}") for one in again]
     if found.answered_at is not None:
         steps.append((found.answered_at, "answered", None, found.answer_code))
     steps += [
@@ -299,6 +308,7 @@ def _detail(found: message_detail.Detail) -> None:
         ("place", line.place or ""),
         ("lane", lane_names.filing(found.lane) if found.lane else ""),
         ("edited from", found.edited_from or ""),
+        ("replay of", found.replay_of or ""),
         ("mapping set", found.mapping_set or ""),
         ("sha-256", found.sha256),
     ]

@@ -83,6 +83,8 @@ message = Table(
     Column("replay_of", Big),
     Column("answers", Big),
     Column("trail", Text),
+    # The run of replay it came with (`replay_run`), beside `replay_of`: the message it is read again from.
+    Column("replay_run", Integer),
     Index("ix_message_id", "id"),
     Index("ix_message_source", "source", "seq"),
     Index(
@@ -101,6 +103,29 @@ message = Table(
         postgresql_where=text("reason IS NOT NULL"),
         sqlite_where=text("reason IS NOT NULL"),
     ),
+    Index(
+        "ix_message_replay",
+        "replay_of",
+        "seq",
+        postgresql_where=text("replay_of IS NOT NULL"),
+        sqlite_where=text("replay_of IS NOT NULL"),
+    ),
+)
+
+# One run of `carnet messages replay`: what was chosen, how far it got (`position`, of `top`), what it did.
+replay_run = Table(
+    "replay_run",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", Instant, nullable=False),
+    Column("started_by", String, nullable=False),
+    Column("selection", Text, nullable=False),
+    Column("delivers", Boolean, nullable=False),
+    Column("low", Big, nullable=False),
+    Column("top", Big, nullable=False),
+    Column("position", Big, nullable=False),
+    Column("replayed", Big, nullable=False, server_default="0"),
+    Column("ended_at", Instant),
 )
 
 # What one commit of intake received, packed (see `records.receptions`), until somebody needs its messages. Only on

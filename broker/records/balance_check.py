@@ -159,6 +159,24 @@ def document_without_filing(connection: Connection, of: Span) -> list[MessageId]
     )
 
 
+def replay_of_nothing(connection: Connection, of: Span) -> list[MessageId]:
+    """Messages of the day that say they are a replay of one that is not there."""
+    return _ids(
+        connection,
+        of,
+        "m.replay_of IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message o WHERE o.seq = m.replay_of)",
+    )
+
+
+def replay_without_entry(connection: Connection, of: Span) -> list[MessageId]:
+    """Replays of the day that the trail does not say anybody asked for."""
+    missing = (
+        "NOT EXISTS (SELECT 1 FROM audit_entry a WHERE a.subject = "  # noqa: S608 - our own words
+        f"{_text_id(connection)} AND a.act = 'replayed')"
+    )
+    return _ids(connection, of, f"m.replay_of IS NOT NULL AND {missing}")
+
+
 def overdue(connection: Connection, before: datetime, limit: int = SHOWN) -> list[MessageId]:
     """Messages that should have gone on by themselves and that nothing touched since `before`, oldest first.
 

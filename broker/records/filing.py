@@ -6,7 +6,7 @@ document does to it, `file` writes. Deletion is logical: the row stays, its avai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,12 +19,13 @@ from broker.database import bulk
 from broker.database import schema as tables
 from broker.database.types import from_micros, to_micros
 from broker.document import Document
-from broker.records.lookups import any_of
+from broker.records.lookups import any_of, any_text
 from broker.records.planning import Action, Existing, FiledRow, Plan, content_hash, key_of, plan
 from broker.values import digest64
 
 __all__ = [
-    "Action", "Existing", "FiledRow", "Filing", "Plan", "content_hash", "existing", "file", "key_of", "plan",
+    "Action", "Existing", "FiledRow", "Filing", "Plan", "content_hash", "existing", "file", "key_of", "of_messages",
+    "payloads", "plan",
 ]  # fmt: skip
 
 _ROW = (
@@ -106,6 +107,24 @@ def existing(connection: Connection, documents: Sequence[Document]) -> Existing:
             for row in connection.execute(statement, given):
                 rows.setdefault(str(row.id), _filed_row(row))
     return Existing(list(rows.values()))
+
+
+def of_messages(connection: Connection, seqs: Collection[int]) -> list[FiledRow]:
+    """The documents that came with these messages."""
+    if not seqs:
+        return []
+    within, given = any_of(connection, "message_seq", sorted(seqs))
+    rows = connection.execute(text(f"{_ROW}{within} ORDER BY filed_at, id"), given)
+    return [_filed_row(row) for row in rows]
+
+
+def payloads(connection: Connection, ids: Collection[str]) -> dict[str, bytes]:
+    """The stored JSON of documents by their id. Health data."""
+    if not ids:
+        return {}
+    within, given = any_text(connection, "id", sorted(ids), kind="uuid")
+    statement = text(f"SELECT id, payload FROM document_payload WHERE {within}")  # noqa: S608 - our own words
+    return {str(row.id): bytes(row.payload) for row in connection.execute(statement, given)}
 
 
 def _filed_row(row: Any) -> FiledRow:

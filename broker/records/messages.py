@@ -44,6 +44,8 @@ class Open:
     sha256: bytes
     trail: str | None
     body: bytes = field(repr=False)
+    replay_of: Seq | None = None
+    replay_run: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
             m.attempts,
             m.sha256,
             m.trail,
+            m.replay_of,
+            m.replay_run,
             message_body.c.body,
         )
         .join(message_body, message_body.c.seq == m.seq)
@@ -152,6 +156,7 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
             Seq(row.seq), MessageId(str(row.id)), row.source, row.received_at, row.day, row.format,
             row.media or "", row.type or "", row.charset_declared or "", row.control_id, Lane(row.lane),
             State(row.state), row.attempts, bytes(row.sha256), row.trail, bytes(row.body),
+            row.replay_of, row.replay_run,
         )
         for row in connection.execute(statement, parameters)
     ]  # fmt: skip

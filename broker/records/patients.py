@@ -85,12 +85,16 @@ class PatientRow:
 
 @dataclass(frozen=True, slots=True)
 class ConsentSaid:
-    """What a message says of consent, as received; `source` is who said it."""
+    """What a message says of consent, as received; `source` is who said it.
+
+    `first_said` is when the message first came, where it is read again: only where nothing as new is known, it counts.
+    """
 
     patient: int
     consent: Consent
     source: str
     message_seq: int
+    first_said: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,7 @@ class NewConsent:
     text_version: str | None = None
     message_seq: int | None = None
     account: str | None = None
+    is_again: bool = False
 
 
 def find(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
@@ -276,7 +281,7 @@ def add_consents(
     for event in news:
         person, said = people[event.patient], last[event.patient]
         before = said.get((event.kind, event.scope))
-        if before is not None and (before[0] == event.value or event.at < before[1]):
+        if before is not None and (before[0] == event.value or _is_older(event, before[1])):
             continue
         said[(event.kind, event.scope)] = (event.value, event.at)
         n, account, since = states.get(
@@ -315,11 +320,16 @@ def after(row: PatientRow, said: Sequence[ConsentSaid], now: datetime) -> Patien
     account = row.account
     for event in (_said(one, now) for one in said):
         before = consents.get((event.kind, event.scope))
-        if event.value in ("", "NA") or (before is not None and event.at < before[1]):
+        if event.value in ("", "NA") or (before is not None and _is_older(event, before[1])):
             continue
         account = event.account or _reopened(event, before, account) or account
         consents[(event.kind, event.scope)] = (event.value, event.at)
     return replace(row, account=account, consents=consents)
+
+
+def _is_older(event: NewConsent, than: datetime) -> bool:
+    """Dates of consent are often whole days: a word that is read again never wins over another of the same day."""
+    return event.at <= than if event.is_again else event.at < than
 
 
 def _reopened(event: NewConsent, before: tuple[str, datetime] | None, account: str) -> str | None:
@@ -334,6 +344,7 @@ def _reopened(event: NewConsent, before: tuple[str, datetime] | None, account: s
 
 def _said(event: ConsentSaid, now: datetime) -> NewConsent:
     consent = event.consent
+    now = event.first_said or now
     return NewConsent(
         patient=event.patient,
         kind=consent.scope,
@@ -343,4 +354,5 @@ def _said(event: ConsentSaid, now: datetime) -> NewConsent:
         at=min(earliest(consent.at) or now, now),
         message_seq=event.message_seq,
         account="closed" if (consent.scope, consent.value) == ("account", "FERME") else None,
+        is_again=event.first_said is not None,
     )

@@ -118,6 +118,15 @@ class Existing:
         """All versions of this set."""
         return [] if key is None else [self._rows[number] for number in self._by_set.get(key, ())]
 
+    def include(self, rows: Sequence[FiledRow]) -> None:
+        """Take in documents that are looked for by something else than an id."""
+        for row in rows:
+            self._insert(row)
+
+    def rows(self) -> list[FiledRow]:
+        """All documents, as far as the batch has been planned."""
+        return list(self._rows.values())
+
     def add(self, filing: Taken) -> None:
         """Take note of a filing of this batch, so that the next document is planned against it."""
         for number in filing.supersedes:

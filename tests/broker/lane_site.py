@@ -79,12 +79,12 @@ class Partner:
 class LaneSite:
     """One installation with a destination `dmp` that is sent every message as it came."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, mappings: Path = MAPPINGS) -> None:
         file = folder / "carnet.toml"
         (folder / "database").write_text(url, encoding="utf-8")
         file.write_text(
             f'[site]\ndata_folder = "{folder}"\n[database]\nurl = {{ file = "{folder / "database"}" }}\n[telemetry]\nlisten = ""\n'
-            f'[mappings]\nfolders = ["{MAPPINGS}"]\n'
+            f'[mappings]\nfolders = ["{mappings}"]\n'
             '[source.ward]\nadapter = "mllp"\nport = 0\n'
             f'[destination.dmp]\nadapter = "file_drop"\nfolder = "{folder / "out"}"\nsends = "original"\n'
             '[[route]]\nname = "all"\nto = ["dmp"]\n',

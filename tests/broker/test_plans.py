@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from broker.database.engine import is_sqlite, reading
 from broker.records import (
     balance_check,
     delivery_check,
+    filing,
     lane_names,
     lane_reading,
     lanes,
     message_detail,
     messages_reading,
     parked,
+    replaying,
+    replays,
 )
 from broker.values import State, first_seq, month_of
 from tests.broker import ledger
@@ -33,6 +36,7 @@ BIG = (
     "message", "message_body", "audit_entry", "document", "business_key", "delivery", "attempt", "prepared",
 )  # fmt: skip
 MOST_ROWS = 2_000
+_NEWEST = first_seq(month_of(ledger.START) + 1)
 _MIDDLE = first_seq(month_of(ledger.START)) + 60_000
 _DAY = 20261110
 
@@ -88,6 +92,21 @@ PAGES: dict[str, Reader] = {
     "without a form": lambda c, _: parked.never_rendered(c, [_MIDDLE]),
     "heads of lanes": lambda c, _: lanes.unsettled_heads(c, {7: 2, 8: 1}),
     "by two keys": lambda c, _: messages_reading.by_keys(c, [[7], [8]]),
+    "next of a replay": lambda c, _: replaying.window(c, _MIDDLE, _NEWEST),
+    "next of a replay of a source": lambda c, r: replaying.window(
+        c, _MIDDLE, _NEWEST, source=r.source
+    ),
+    "chosen for a replay": lambda c, r: replaying.by_seq(c, [r.seq, r.seq + 1]),
+    "named for a replay": lambda c, r: replaying.seqs_of(c, [r.id]),
+    "bytes for a replay": lambda c, r: replaying.stories(c, [r.seq]),
+    "where a range of time lies": lambda c, _: replaying.span(
+        c, ledger.START + timedelta(days=2), ledger.START + timedelta(days=3)
+    ),
+    "families": lambda c, r: replays.family(c, [r.seq]),
+    "what a replay was": lambda c, r: replays.origin_of(c, r.seq),
+    "replays of a message": lambda c, r: replays.replays_of(c, r.seq),
+    "roots": lambda c, r: replays.roots_of(c, [r.seq]),
+    "documents of messages": lambda c, r: filing.of_messages(c, [r.seq]),
     "by either of three keys and one more": lambda c, _: messages_reading.by_keys(
         c, [[7, 8, 9], [5]]
     ),
@@ -105,6 +124,8 @@ JOBS: dict[str, Reader] = {
     "unfiled": lambda c, _: balance_check.document_without_filing(c, _SPAN),
     "overdue": lambda c, _: balance_check.overdue(c, _NOW),
     "sweep": lambda c, _: lanes.overdue(c, _NOW, 50),
+    "replays of nothing": lambda c, _: balance_check.replay_of_nothing(c, _SPAN),
+    "replays nobody asked for": lambda c, _: balance_check.replay_without_entry(c, _SPAN),
     "vanished": lambda c, _: balance_check.vanished(c, _SPAN),
     "no such state": lambda c, _: balance_check.no_such_state(c, _SPAN),
     "taken back": lambda c, _: balance_check.taken_back(c, _SPAN),

@@ -190,6 +190,20 @@ PLANTS: list[Plant] = [
         "delivery last",
     ),
     (
+        "a message is made to look like a replay that nobody asked for",
+        "replay",
+        "UPDATE message SET replay_of = (SELECT min(seq) FROM message) WHERE seq = :n",
+        {"n": lambda day: day.seq("five")},
+        "message five",
+    ),
+    (
+        "what a message is a replay of is not there",
+        "replay",
+        "UPDATE message SET replay_of = 7 WHERE seq = :n",
+        {"n": lambda day: day.seq("six")},
+        "message six",
+    ),
+    (
         "a tally is off by one",
         "tally",
         "UPDATE tally_day SET n = n + 1 WHERE fate = 'filed' AND writer = 'worker-0'",

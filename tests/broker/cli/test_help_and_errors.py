@@ -12,7 +12,7 @@ from tests.broker.cli.command import PROJECT, carnet, same_as_golden
 
 COMMANDS = (
     "demo", "serve", "gateway", "worker", "courier", "scheduler", "status", "reconcile", "drill", "doctor", "send", "simulate",
-    "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages find", "audit tail",
+    "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages find", "messages replay", "audit tail",
     "audit export", "audit verify", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
     "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
     "record list", "record read", "patient show",
@@ -32,7 +32,7 @@ def test_the_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "reconcile", "messages show", "audit verify", "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list",
+        "reconcile", "messages show", "messages replay", "audit verify", "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list",
         "codes map", "codes import", "codes export", "lanes list", "lanes skip", "lanes release", "parked release", "parked edit",
     ],
 )  # fmt: skip
