@@ -20,7 +20,11 @@ import pytest
 from tests.broker.cli.command import carnet
 
 PROJECT = Path(__file__).resolve().parent.parent
-PAGES = ("docs/tutorial/first-mapping.md", "docs/how-to/new-laboratory.md")
+PAGES = (
+    "docs/tutorial/first-mapping.md",
+    "docs/how-to/new-laboratory.md",
+    "docs/how-to/route-documents.md",
+)
 BLOCK = re.compile(r"([^\n]*)\n\n```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE_NAME = re.compile(r"Write `([^`]+)`.*:$")
 UNLIKE = (
@@ -58,6 +62,7 @@ def steps(page: Path) -> Iterator[Step]:
 
 
 def alike(line: str) -> str:
+    line = line.rstrip()
     for pattern, word in UNLIKE:
         line = re.sub(pattern, word, line)
     return " ".join(line.split())
@@ -107,11 +112,12 @@ class Reader:
     def _write(self, step: Step) -> None:
         text = step.text
         if step.name == "carnet.toml":
-            text = text.replace("/opt/carnet", str(PROJECT)) + '\n[telemetry]\nlisten = ""\n'
+            text += '\n[telemetry]\nlisten = ""\n'
         (self.folder / step.name).write_text(self._here(text), encoding="utf-8")
 
     def _here(self, text: str) -> str:
-        """The page's ports as ports that are free here."""
+        """The page's ports as ports that are free here, and Carnet where it is."""
+        text = text.replace("/opt/carnet", str(PROJECT))
         for port in re.findall(r"(?:port = |127\.0\.0\.1:)(\d+)", text):
             text = text.replace(port, self.ports.setdefault(port, _free_port()))
         return text

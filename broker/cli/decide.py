@@ -80,7 +80,7 @@ def decide(
 
     JSON: {"allowed", "rule", "reason", "rules_version", "matrix_version", "consent_version", "en", "fr"}, and for
     --reference also {"at", "subject", "same_today"}. Of routing, one line a document: {"message", "document", "kind",
-    "sent": [{"to", "rule"}], "filtered": [{"to", "rule", "reason"}], "rules": [{"rule", "state", "destinations",
+    "sent": [{"to", "rule"}], "filtered": [{"to", "rule", "reason"}], "withheld": [{"to", "reason"}], "rules": [{"rule", "state", "destinations",
     "failed", "en", "fr", "place"}]}, or {"message", "reason"} of a message without documents.
 
     Exit codes: 0 allowed, or every document goes somewhere; 1 refused, goes nowhere, or not found; 2 usage or set-up.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from broker.records import message_detail, patients
 from broker.records.patients import PatientRow
 from broker.routing import words
 from broker.routing.load import of_site
+from broker.rules import decide as rules_of
 from broker.rules.routing import EVERY, Considered, Routed, Routing, facts_of
 from broker.rules.routing_facts import Facts
 from broker.settings import Settings
@@ -99,6 +100,7 @@ def of_message(given: Settings, name: str, *, then: bool, as_json: bool) -> None
 
 def _decide(given: Settings, mapper: Mapper, asked: Sequence[Asked], *, as_json: bool) -> None:
     routing = of_site(given)(mapper.mapping_set)
+    access = rules_of.load(given.rules.folder)
     now = datetime.now(UTC)
     goes = True
     for one in asked:
@@ -115,12 +117,24 @@ def _decide(given: Settings, mapper: Mapper, asked: Sequence[Asked], *, as_json:
         for number, facts in enumerate(_facts(one, seen.documents, seen.format, now)):
             routed = routing.decide(facts)
             considered = routing.consider(facts)
-            goes = goes and bool(routed.sent)
+            withheld = _withheld(given, access, facts, routed)
+            goes = goes and len(routed.sent) > len(withheld)
             if as_json:
-                output.tell(_plain(one.name, number, facts, routed, considered))
+                output.tell(_plain(one.name, number, facts, routed, considered, withheld))
             else:
-                _show(one.name, number, facts, routing, routed, considered)
+                _show(one.name, number, facts, routing, routed, considered, withheld)
     raise typer.Exit(output.GOOD if goes else output.FOUND)
+
+
+def _withheld(
+    given: Settings, access: rules_of.Rules, facts: Facts, routed: Routed
+) -> dict[str, str]:
+    """Destinations that are the patient's record, to which a rule sends what may not be filed there; and why not."""
+    record = [to for to, _ in routed.sent if given.destinations[to].for_record]
+    if not record or facts.patient is None:
+        return {}
+    filing = access.filing(facts.patient, facts.document, facts.now)
+    return {} if filing.allowed else dict.fromkeys(record, filing.reason)
 
 
 def _given(one: Asked) -> Given:
@@ -143,7 +157,12 @@ def _facts(one: Asked, documents: Sequence[Document], form: str, now: datetime) 
 
 
 def _plain(
-    name: str, number: int, facts: Facts, routed: Routed, considered: Sequence[Considered]
+    name: str,
+    number: int,
+    facts: Facts,
+    routed: Routed,
+    considered: Sequence[Considered],
+    withheld: Mapping[str, str],
 ) -> dict[str, object]:
     return {
         "message": name,
@@ -154,6 +173,7 @@ def _plain(
             {"to": one.destination or None, "rule": one.rule, "reason": one.reason}
             for one in routed.filtered
         ],
+        "withheld": [{"to": to, "reason": reason} for to, reason in withheld.items()],
         "rules": [
             {
                 "rule": one.rule.id,
@@ -176,6 +196,7 @@ def _show(
     routing: Routing,
     routed: Routed,
     considered: Sequence[Considered],
+    withheld: Mapping[str, str],
 ) -> None:
     output.say(f"[bold]{escape(name)}[/], document {number}: {facts.document.kind}")
     sentences = {rule.id: rule.en for rule in routing.rules}
@@ -186,6 +207,8 @@ def _show(
         output.say(
             f"  [bold red]filtered for[/] {escape(to)} by {escape(_said(one.rule, sentences))}"
         )
+    for to, reason in withheld.items():
+        output.say(f"  [bold red]withheld from[/] {escape(to)}: {escape(output.because(reason))}")
     if not routed.sent and not routed.filtered:
         output.say("  no rule sends it anywhere")
     rows = [

@@ -59,6 +59,8 @@ class Somebody:
     """A patient as far as routing looks."""
 
     account: str = "active"
+    id: int = 1
+    consent_version: int = 0
     filing_opposed: bool = False
     consents: Mapping[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
 
