@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.document import (
@@ -287,6 +287,7 @@ def test_without_rules_nothing_is_looked_at() -> None:
 
 # --- what holds for any rules -------------------------------------------------------------------------------------
 
+ON_A_BUSY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 DESTINATIONS = ("archive", "dmp", "ward")
 VALUES = {
     "source": ("lab", "ward", "l*"),
@@ -333,6 +334,7 @@ MESSAGES = st.builds(
 )
 
 
+@ON_A_BUSY_MACHINE
 @given(RULES, MESSAGES, st.randoms(use_true_random=False))
 def test_the_order_of_conditions_and_of_their_values_means_nothing(
     rules: list[Rule], facts: Facts, random: object
@@ -349,6 +351,7 @@ def test_the_order_of_conditions_and_of_their_values_means_nothing(
     assert Routing(rules).decide(facts) == Routing(others).decide(facts)
 
 
+@ON_A_BUSY_MACHINE
 @given(RULES, MESSAGES)
 def test_what_is_decided_is_what_is_explained(rules: list[Rule], facts: Facts) -> None:
     made = Routing(rules)
@@ -366,6 +369,7 @@ def test_what_is_decided_is_what_is_explained(rules: list[Rule], facts: Facts) -
     assert len(considered) == len(rules)
 
 
+@ON_A_BUSY_MACHINE
 @given(RULES, MESSAGES, SOME | st.just(()))
 def test_behind_a_filter_that_holds_nothing_reaches_what_it_takes(
     rules: list[Rule], facts: Facts, to: tuple[str, ...]
@@ -377,6 +381,7 @@ def test_behind_a_filter_that_holds_nothing_reaches_what_it_takes(
     assert not {destination for destination, _ in routed.sent} & set(to or DESTINATIONS)
 
 
+@ON_A_BUSY_MACHINE
 @given(RULES, MESSAGES)
 def test_a_rule_found_unreachable_never_does_anything(rules: list[Rule], facts: Facts) -> None:
     made = Routing(rules)
@@ -386,6 +391,7 @@ def test_a_rule_found_unreachable_never_does_anything(rules: list[Rule], facts: 
     assert not unreached & {one.rule.id for one in made.consider(facts) if one.is_taken}
 
 
+@ON_A_BUSY_MACHINE
 @given(RULES, MESSAGES)
 def test_the_rules_ruled_out_by_source_and_kind_would_not_have_held(
     rules: list[Rule], facts: Facts
@@ -401,6 +407,7 @@ def test_the_rules_ruled_out_by_source_and_kind_would_not_have_held(
     assert again == fresh * 2
 
 
+@ON_A_BUSY_MACHINE
 @given(
     st.lists(
         st.builds(
