@@ -36,7 +36,7 @@ UNLIKE = (
     (r"(\.yaml):\d+:\d+$", r"\1:PLACE"),
 )
 """What differs from one installation, day and version of the mappings to the next."""
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 @dataclass(frozen=True)
