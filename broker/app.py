@@ -30,7 +30,8 @@ from broker.mapping import catalogue
 from broker.pipeline import Pipeline
 from broker.pressure import Bounds, Pressure
 from broker.records.patients import PatientRow
-from broker.rules import decide, routing
+from broker.routing.load import of_site
+from broker.rules import decide
 from broker.schedule import Schedule
 from broker.settings import Destination as DestinationSettings
 from broker.settings import Settings
@@ -311,7 +312,10 @@ def pipeline_of(
     clock: Callable[[], datetime] = utc_now,
 ) -> Pipeline:
     """The pipeline of one worker, with the mapping set and the rules of the settings."""
-    mapper = mapping_sets.at_start(engine, settings.mappings.folders, writer, clock())
+    routing = of_site(settings)
+    mapper = mapping_sets.at_start(
+        engine, settings.mappings.folders, writer, clock(), expect=routing
+    )
     _expect_mappings(settings, mapper.mapping_set)
 
     def render(
@@ -333,7 +337,7 @@ def pipeline_of(
         mapper,
         mapping_sets.Watch(engine, mapping_sets.sets_folder(settings.site.data_folder), clock),
         decide.load(settings.rules.folder),
-        routing.load(settings.routes),
+        routing,
         for_record=frozenset(n for n, d in settings.destinations.items() if d.for_record),
         hop_limit=settings.site.hop_limit,
         writer=writer,

@@ -12,7 +12,9 @@ from broker.mapper import Reading
 from broker.records.filing import Filing
 from broker.records.messages import Open
 from broker.records.outbox import Owed
+from broker.records.patients import PatientRow
 from broker.records.replays import Origin
+from broker.rules.routing import Routed
 from broker.values import State
 
 
@@ -21,6 +23,8 @@ class InHand:
     """One message on its way: what was read, whose it is, what became of it.
 
     `origin` is what it is a replay of. `verdict` is None while nothing has been decided against it; once set, later steps leave the message alone.
+    `patient` is the person as consents stand, `filtered_by` the first routing rule that kept it from a destination,
+    `is_routed` whether a rule sends it anywhere.
     """
 
     message: Open
@@ -28,6 +32,7 @@ class InHand:
     started: datetime
     origin: Origin | None = None
     person: int | None = None
+    patient: PatientRow | None = field(default=None, repr=False)
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
     hops: int = 0
@@ -36,6 +41,8 @@ class InHand:
     reason: str | None = None
     place: str | None = None
     known_already: str | None = None
+    filtered_by: str = ""
+    is_routed: bool = False
     decision: str = ""
     steps: list[tuple[str, int, str]] = field(default_factory=list)
 
@@ -63,6 +70,18 @@ class InHand:
     def step(self, name: str, microseconds: int, outcome: str = "") -> None:
         """Note a step of the trail: its name, how long it took, and how it ended when not well."""
         self.steps.append((name, microseconds, outcome))
+
+    def route(self, routed: Routed) -> None:
+        """Note which rule sends the message where, and which one filtered it and why; of several documents each once."""
+        self.is_routed = self.is_routed or bool(routed.sent)
+        steps = [
+            (f"routed to {destination}", 0, f"rule {rule}") for destination, rule in routed.sent
+        ]
+        for one in routed.filtered:
+            self.filtered_by = self.filtered_by or one.rule
+            name = f"filtered for {one.destination or 'every destination'}"
+            steps.append((name, 0, f"rule {one.rule}: {one.reason}"))
+        self.steps += [step for step in steps if step not in self.steps]
 
     def trail(self, at: datetime) -> str:
         """The steps of this commit as one JSON line: {"at", "steps": [[name, µs, outcome], …]}."""

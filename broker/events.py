@@ -311,6 +311,16 @@ REASONS: dict[str, Words] = {
         "Ce message a été retransmis, est revenu d'un partenaire et a été retransmis trop souvent : deux systèmes se le renvoient.",
         "Look at its timeline for the partners, take the route of one of them away, then discard the message.",
     ),
+    "routing.filtered": Words(
+        "A routing rule keeps this message from its destinations; it is not filed either. The place is the rule.",
+        "Une règle de routage écarte ce message de ses destinataires ; il n'est pas versé non plus. Le lieu est la règle.",
+        "`carnet decide --message ID` says which rules were looked at, and what became of each.",
+    ),
+    "routing.rules_invalid": Words(
+        "A routing rule has an error.",
+        "Une règle de routage comporte une erreur.",
+        "`carnet mapping lint` shows each with its line; nothing was changed.",
+    ),
     "lane.behind": Words(
         "An earlier message of the same patient is not settled yet.",
         "Un message antérieur du même patient n'est pas encore traité.",

@@ -25,7 +25,10 @@ from broker.errors import SetupError
 from broker.mapper import Mapper
 from broker.mapping import catalogue
 from broker.mapping.catalogue import MappingSet
+from broker.mapping.problems import Problems
+from broker.mapping.rule_files import RuleFile, is_rule_file
 from broker.records import mapping_sets
+from broker.routing import language
 
 LOOK_EVERY = timedelta(seconds=2)
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -42,12 +45,21 @@ class Activated:
     changed: bool
 
 
-def prove(folders: Sequence[Path]) -> tuple[MappingSet, int]:
+Expect = Callable[[MappingSet], object]
+"""What else has to hold of a set here, like its routing rules (`routing.load.of_site`). Raises: SetupError."""
+
+
+def _nothing(_mapping_set: MappingSet) -> None:
+    """Nothing else is expected."""
+
+
+def prove(folders: Sequence[Path], expect: Expect = _nothing) -> tuple[MappingSet, int]:
     """Load the set of the folders and run its golden tests; returns it and how many tests it passed.
 
     Raises: SetupError with every problem of lint, or "mapping.tests_failed" with the first that differs.
     """
     mapping_set = catalogue.load(folders)
+    expect(mapping_set)
     count = 0
     for case in golden_tests.cases(folders):
         outcome = golden_tests.run(mapping_set, case)
@@ -62,9 +74,11 @@ def prove(folders: Sequence[Path]) -> tuple[MappingSet, int]:
     return mapping_set, count
 
 
-def activate(engine: Engine, folders: Sequence[Path], by: str, now: datetime) -> Activated:
+def activate(
+    engine: Engine, folders: Sequence[Path], by: str, now: datetime, *, expect: Expect = _nothing
+) -> Activated:
     """Prove the set of the folders and make it the active one, with an entry in the trail. Raises: SetupError."""
-    mapping_set, tests = prove(folders)
+    mapping_set, tests = prove(folders, expect)
     before = _use(engine, mapping_set, folders, by, now)
     return Activated(mapping_set.hash, before, tests, before != mapping_set.hash)
 
@@ -90,12 +104,15 @@ def _use(
     return before
 
 
-def at_start(engine: Engine, folders: Sequence[Path], by: str, now: datetime) -> Mapper:
+def at_start(
+    engine: Engine, folders: Sequence[Path], by: str, now: datetime, *, expect: Expect = _nothing
+) -> Mapper:
     """The mapper a worker begins with: the set of its folders, activated if it is not.
 
     Lint has to hold; golden tests are run by `activate`, so that a start is quick. Raises: SetupError.
     """
     mapping_set = catalogue.load(folders)
+    expect(mapping_set)
     _use(engine, mapping_set, folders, by, now)
     return Mapper(mapping_set)
 
@@ -137,6 +154,22 @@ def kept(connection: Connection, set_hash: str, folder: Path) -> list[Path] | No
     """The folders of a set as the ledger keeps it, unpacked below `folder`; None for a set that was never used."""
     files = mapping_sets.files(connection, set_hash)
     return unpacked(files, folder / set_hash[:16]) if files is not None else None
+
+
+def rule_sentences(engine: Engine, set_hash: str) -> dict[str, str]:
+    """The English sentences of a kept set's routing rules, by the rule; `set_hash` may be the beginning of a hash."""
+    with reading(engine) as connection:
+        files = mapping_sets.files(connection, set_hash)
+    if files is None:
+        return {}
+    problems = Problems()
+    with zipfile.ZipFile(io.BytesIO(files)) as archive:
+        found = [
+            RuleFile(name, archive.read(name))
+            for name in archive.namelist()
+            if is_rule_file(Path(name), Path())
+        ]
+    return {rule.id.value: rule.en for one in found for rule in language.read(one, problems)}
 
 
 def sets_folder(data_folder: Path) -> Path:

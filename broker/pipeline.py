@@ -81,7 +81,7 @@ class Pipeline:
         mapper: Mapper,
         sets: Watch,
         rules: decide.Rules,
-        routing: Routing,
+        routing: Callable[[MappingSet], Routing],
         *,
         for_record: frozenset[str],
         hop_limit: int,
@@ -96,7 +96,8 @@ class Pipeline:
         self._mapper = mapper
         self._sets = sets
         self._rules = rules
-        self._routing = routing
+        self._routing_of = routing
+        self._routing = routing(mapper.mapping_set)
         self._for_record = for_record
         self._hop_limit = hop_limit
         self._writer = writer
@@ -110,17 +111,19 @@ class Pipeline:
         self._written = clock()
 
     def renew(self, *, at_once: bool = False) -> bool:
-        """Take up the active mapping set, whole, from the next message on; True where it is another one.
+        """Take up the active mapping set, whole, its routing rules with it, from the next message on; True where it is
+        another one.
 
         Between batches, on the worker's thread. A set that cannot be loaded changes nothing.
         """
         try:
             mapper = self._sets.newer(self._mapper.set_hash, at_once=at_once)
+            routing = self._routing_of(mapper.mapping_set) if mapper is not None else self._routing
         except SetupError as error:
             self._telemetry.emit("mapping_set_refused", code=error.code)
             return False
         if mapper is not None:
-            self._mapper = mapper
+            self._mapper, self._routing = mapper, routing
             self._telemetry.emit("mapping_set_used", set=mapper.set_hash[:12])
         return mapper is not None
 
@@ -327,6 +330,7 @@ class Pipeline:
             if not hand.is_open or hand.person is None:
                 continue
             people[hand.person] = patients.after(people[hand.person], _said(hand), now)
+            hand.patient = people[hand.person]
             for document in hand.documents:
                 decision = self._rules.filing(people[hand.person], document, now)
                 hand.decision = (
@@ -342,7 +346,7 @@ class Pipeline:
 
     def _stop_loops(self, connection: Connection, hands: Sequence[InHand]) -> None:
         """How often each message was sent on already; one that goes round in a circle is parked before it is filed."""
-        if not self._routing.routes:
+        if not self._routing.rules:
             return
         by_digest = {
             content_digest(hand.message.body): hand.message.source for hand in hands if hand.is_open
@@ -457,7 +461,7 @@ class Pipeline:
         """
         for hand in hands:
             if hand.is_open:
-                hand.owed = self._deliveries(hand)
+                hand.owed = self._deliveries(hand, now)
         rows = [row for hand in hands for row in hand.owed]
         owed: dict[str, list[Work]] = defaultdict(list)
         for row, number in zip(rows, outbox.owe(connection, rows, now), strict=True):
@@ -468,14 +472,21 @@ class Pipeline:
             self._telemetry.emit_many("owed", n, destination=destination)
         return owed
 
-    def _deliveries(self, hand: InHand) -> list[outbox.Owed]:
+    def _deliveries(self, hand: InHand, now: datetime) -> list[outbox.Owed]:
         """The deliveries of one message: once a destination for its own bytes, once a document for rendered ones."""
         owed: list[outbox.Owed] = []
         sent: set[str] = set()
         for document in hand.to_deliver:
-            for destination, route in self._routing.route(
-                document, hand.message.source, hand.message.media
-            ):
+            routed = self._routing.route(
+                document,
+                hand.message.source,
+                hand.message.media,
+                format=hand.reading.format,
+                patient=hand.patient,
+                now=now,
+            )
+            hand.route(routed)
+            for destination, route in routed.sent:
                 if hand.not_filed and destination in self._for_record:
                     hand.step(f"withheld from {destination}", 0, hand.not_filed)
                     continue
@@ -570,6 +581,8 @@ class Pipeline:
             hand.verdict, hand.reason = State.FILTERED, hand.known_already
         elif hand.owed:
             hand.verdict, hand.reason = State.DELIVERED_ONLY, hand.not_filed
+        elif hand.filtered_by and not hand.is_routed:
+            hand.end(State.FILTERED, "routing.filtered", hand.filtered_by)
         else:
             hand.verdict, hand.reason = State.FILTERED, hand.not_filed
 

@@ -188,7 +188,7 @@ class When(Table, frozen=True, kw_only=True):
 
 
 class Route(Table, frozen=True, kw_only=True):
-    """What is delivered where.
+    """What is delivered where: the short form of a routing rule, which stands behind those of the mapping folders.
 
     Fields:
         name: stable name of the route, shown in decisions

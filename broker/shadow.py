@@ -18,8 +18,10 @@ from sqlalchemy import Connection, Engine
 from broker.batch import InHand
 from broker.database.engine import reading
 from broker.document import Document, encode
+from broker.errors import SetupError
 from broker.identity import matching
 from broker.mapper import Given, Mapper, errors_of, held_at
+from broker.mapping.catalogue import MappingSet
 from broker.mapping.comparison import Seen, changes
 from broker.records import filing, message_detail, patients, replaying, replays
 from broker.records.messages import Open
@@ -86,7 +88,8 @@ class Report:
 class Shadow:
     """Looks at pages of messages; `report` grows. Used by one thread.
 
-    `before` gives the mapper of a set by the beginning of its hash, where it is kept. With `rules_before` decisions
+    `before` gives the mapper of a set by the beginning of its hash, where it is kept; `routing` the routing rules of a
+    set. With `rules_before` decisions
     are compared with what those rules say today; else with what was decided then.
     """
 
@@ -95,7 +98,7 @@ class Shadow:
         engine: Engine,
         mapper: Mapper,
         rules: decide.Rules,
-        routing: Routing,
+        routing: Callable[[MappingSet], Routing],
         *,
         before: Callable[[str], Mapper | None],
         rules_before: decide.Rules | None,
@@ -105,7 +108,9 @@ class Shadow:
         self._engine = engine
         self._mapper = mapper
         self._rules = rules
-        self._routing = routing
+        self._routing_of = routing
+        self._routing = routing(mapper.mapping_set)
+        self._routings: dict[str, Routing] = {mapper.set_hash: self._routing}
         self._before = before
         self._rules_before = rules_before
         self._production = production
@@ -196,7 +201,7 @@ class Shadow:
             hand = look.hand
             if not hand.is_open or hand.person is None:
                 continue
-            patient = people[hand.person]
+            patient = hand.patient = people[hand.person]
             for document in hand.documents:
                 after = self._rules.filing(patient, document, self._now)
                 hand.decision = _said(after)
@@ -242,12 +247,11 @@ class Shadow:
         found = [change for old, new in pairs for change in changes(old, new)]
         for key, times in Counter(change.group for change in found).items():
             _group(report.changes, key, name, times)
-        if found:
-            self._tell_routes(look, pairs)
+        self._tell_routes(look, pairs)
         changing = [one.document for one in look.planned if one.plan.action != "duplicate"]
         if hand.is_open and not hand.not_filed:
             for document in changing:
-                for destination, _ in self._routes(look.one, document):
+                for destination, _ in self._routes(self._routing, look, document):
                     report.owed[destination] += 1
 
     def _pairs(self, look: _Look) -> list[tuple[Seen, Seen]]:
@@ -268,25 +272,44 @@ class Shadow:
         return [(_seen(before, look), _seen(self._mapper, look))]
 
     def _tell_routes(self, look: _Look, pairs: Sequence[tuple[Seen, Seen]]) -> None:
-        was = {
-            pair
-            for old, _ in pairs
-            for one in old.documents
-            for pair in self._routes(look.one, one)
-        }
-        now = {
-            pair
-            for _, new in pairs
-            for one in new.documents
-            for pair in self._routes(look.one, one)
-        }
+        """Where documents go now by the rules of the set in use, and where they went by those of the set of then."""
+        before = self._routing_before(look.one.mapping_set or "")
+        if before is self._routing and not pairs:
+            return
+        same = [one.document for one in look.planned if one.plan.action == "duplicate"]
+        old = [one for pair in pairs for one in pair[0].documents] + same
+        new = [one for pair in pairs for one in pair[1].documents] + same
+        was = {pair for one in old for pair in self._routes(before, look, one)}
+        now = {pair for one in new for pair in self._routes(self._routing, look, one)}
         for destination, route in sorted(now - was):
             _group(self.report.routes, ("owed_now", destination, route), look.one.id)
         for destination, route in sorted(was - now):
             _group(self.report.routes, ("owed_no_more", destination, route), look.one.id)
 
-    def _routes(self, one: Candidate, document: Document) -> list[tuple[str, str]]:
-        return self._routing.route(document, one.source, one.media)
+    def _routing_before(self, beginning: str) -> Routing:
+        """The routing of the set a message was read with; where that is not kept any more, the one in use."""
+        mapper = self._before(beginning)
+        if mapper is None:
+            return self._routing
+        if mapper.set_hash not in self._routings:
+            try:
+                found = self._routing_of(mapper.mapping_set)
+            except SetupError:  # it names a destination that is gone: nothing to compare with
+                found = self._routing
+            self._routings[mapper.set_hash] = found
+        return self._routings[mapper.set_hash]
+
+    def _routes(
+        self, routing: Routing, look: _Look, document: Document
+    ) -> tuple[tuple[str, str], ...]:
+        return routing.route(
+            document,
+            look.one.source,
+            look.one.media,
+            format=look.hand.reading.format,
+            patient=look.hand.patient,
+            now=self._now,
+        ).sent
 
     def _look_parked(self, connection: Connection, one: Candidate) -> None:
         """A parked message is not replayed; whether it could be read now is worth knowing."""

@@ -15,6 +15,7 @@ from broker.events import EVENTS, REASONS
 from broker.mapping import language_reference
 from broker.parsing import cda, fhir, hl7v2
 from broker.retry import Policy
+from broker.routing import reference as routing_reference
 from broker.settings_fields import described, summary
 from broker.settings_tables import TABLES, DestinationCommon, Route, SourceCommon, When
 from broker.telemetry import FIELDS, MEASURES
@@ -40,6 +41,7 @@ def pages() -> Mapping[str, str]:
         "reference/reasons.md": _reasons(),
         "reference/mapping-language.md": HEAD + language_reference.page(BOUNDS),
         "reference/shapes.md": HEAD + shapes_reference.page(),
+        "reference/routing-rules.md": HEAD + routing_reference.page(),
     }
 
 

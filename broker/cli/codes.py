@@ -18,6 +18,7 @@ from broker.errors import MappingError, SetupError
 from broker.mapping import code_tables
 from broker.pipeline import CODE_HELD
 from broker.records import coverage, holds
+from broker.routing.load import of_site
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -102,7 +103,10 @@ def map_(
     now = datetime.now(UTC)
     path.write_bytes(after.encode())
     try:
-        done = mapping_sets.activate(ledger.engine, ledger.settings.mappings.folders, by, now)
+        given = ledger.settings
+        done = mapping_sets.activate(
+            ledger.engine, given.mappings.folders, by, now, expect=of_site(given)
+        )
     except BaseException:
         path.write_bytes(before)
         raise

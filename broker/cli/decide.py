@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
 from broker.access import ALIASES, Decision, Viewer
-from broker.cli import output, people, setup
+from broker.cli import decide_routing, output, people, setup
 from broker.errors import SetupError
 from broker.records import reading
 from broker.rules import decide as rules_of
 
 
 def decide(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]…", help="Messages: say where the routing rules send them."),
+    ] = None,
     config: setup.Config = None,
+    message: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="A stored message: say where the routing rules send it, and why."
+        ),
+    ] = None,
+    source: Annotated[
+        str, typer.Option(metavar="NAME", help="With FILE: the source they would come by.")
+    ] = "",
+    then: Annotated[
+        bool,
+        typer.Option(
+            "--then", help="With --message: by the set that read it, instead of the one in use."
+        ),
+    ] = False,
     document: Annotated[str | None, typer.Option(metavar="ID", help="A filed document.")] = None,
     who: Annotated[
         str | None,
@@ -46,23 +66,39 @@ def decide(
 ) -> None:
     """Say what the rules answer, which rule it was, and in which version.
 
+    Of access: may somebody see a document? Of routing: where do a message's documents go?
+
         carnet decide --profession podiatrist --type 11490-0
         carnet decide --document 019a… --as physician
         carnet decide --reference D-7K2M-0Q4X-9RTV
+        carnet decide report.hl7 --source lab
+        carnet decide --message 019a…
+
+    Of routing each rule is listed: what it did, or the first of its conditions that did not hold. A file is routed by
+    the folders of the settings, of a patient who said nothing but what the message says; a stored message by the set in
+    use, with its patient's consents of today.
 
     JSON: {"allowed", "rule", "reason", "rules_version", "matrix_version", "consent_version", "en", "fr"}, and for
-    --reference also {"at", "subject", "same_today"}.
+    --reference also {"at", "subject", "same_today"}. Of routing, one line a document: {"message", "document", "kind",
+    "sent": [{"to", "rule"}], "filtered": [{"to", "rule", "reason"}], "withheld": [{"to", "reason"}], "rules": [{"rule", "state", "destinations",
+    "failed", "en", "fr", "place"}]}, or {"message", "reason"} of a message without documents.
 
-    Exit codes: 0 allowed, 1 refused (or no such document or decision), 2 usage or set-up.
+    Exit codes: 0 allowed, or every document goes somewhere; 1 refused, goes nowhere, or not found; 2 usage or set-up.
     """
-    if sum(option is not None for option in (document, profession, reference)) != 1:
+    if sum(option is not None for option in (document, profession, reference, message, files)) != 1:
         raise SetupError(
             "usage.decide",
             where="carnet decide",
-            reason="give one of --document, --profession or --reference",
+            reason="give one of --document, --profession, --reference, --message or FILE",
             hint="carnet decide --profession podiatrist --type 11490-0",
         )
     settings = setup.read_settings(config)
+    if files is not None:
+        decide_routing.of_files(settings, files, source, account, as_json=json)
+        return
+    if message is not None:
+        decide_routing.of_message(settings, message, then=then, as_json=json)
+        return
     rules = rules_of.load(settings.rules.folder)
     if profession is not None:
         _show(rules, hypothetical(rules, profession, type_code or "", account, masked=masked), json)

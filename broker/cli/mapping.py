@@ -23,6 +23,7 @@ from broker.cli import (
 from broker.errors import SetupError
 from broker.mapping import catalogue, golden_update, language_schema
 from broker.mapping.problems import Problem
+from broker.routing import load as routing_rules
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -39,29 +40,35 @@ def lint(
     config: setup.Config = None,
     json: setup.AsJson = False,
 ) -> None:
-    """Read every mapping and table, and show every problem at once with file, line and hint.
+    """Read every mapping, table and routing rule, and show every problem at once with file, line and hint.
 
         carnet mapping lint
         carnet mapping lint my-mappings/
 
-    JSON: {"hash", "mappings": [names], "problems": [{"severity", "text"}]}.
+    Of folders that are named without --config, the destinations and sources of routing rules are not looked up.
+
+    JSON: {"hash", "mappings": [names], "rules": [names], "problems": [{"severity", "text"}]}.
 
     Exit codes: 0 nothing wrong, 1 problems, 2 usage or set-up.
     """
-    found = catalogue.examine(folders or setup.read_settings(config).mappings.folders)
+    given = setup.read_settings(config) if config is not None or not folders else None
+    found = catalogue.examine(folders or (given.mappings.folders if given is not None else ()))
     names = sorted([*found.mappings, *found.outbound])
+    ruled = routing_rules.examined(found.rule_files, given)
     problems = [
-        {"severity": problem.severity, "text": found.problems.render(problem)}
-        for problem in sorted(found.problems.found, key=_by_place)
+        {"severity": problem.severity, "text": source.render(problem)}
+        for source in (found.problems, ruled.problems)
+        for problem in sorted(source.found, key=_by_place)
     ]
+    rules = [rule.id for rule in ruled.rules]
     if json:
-        output.tell({"hash": found.hash, "mappings": names, "problems": problems})
+        output.tell({"hash": found.hash, "mappings": names, "rules": rules, "problems": problems})
     else:
         for problem in problems:
             output.say(escape(problem["text"]))
         errors = sum(problem["severity"] == "error" for problem in problems)
         output.say(
-            f"{len(names)} mappings, {errors} errors, {len(problems) - errors} warnings · set {found.hash[:12]}"
+            f"{len(names)} mappings, {f'{len(rules)} routing rules, ' if rules else ''}{errors} errors, {len(problems) - errors} warnings · set {found.hash[:12]}"
         )
     raise typer.Exit(
         output.FOUND if any(p["severity"] == "error" for p in problems) else output.GOOD

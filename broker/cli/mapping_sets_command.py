@@ -15,6 +15,7 @@ from broker.cli.people import By
 from broker.database.engine import reading
 from broker.mapping import catalogue
 from broker.records import mapping_sets
+from broker.routing.load import of_site
 
 
 def activate(config: setup.Config = None, by: By = "operator", json: setup.AsJson = False) -> None:
@@ -36,7 +37,10 @@ def activate(config: setup.Config = None, by: By = "operator", json: setup.AsJso
     ledger = setup.open_ledger(config)
     now = datetime.now(UTC)
     with output.aside().status("proving the set"):
-        done = in_use.activate(ledger.engine, ledger.settings.mappings.folders, by, now)
+        given = ledger.settings
+        done = in_use.activate(
+            ledger.engine, given.mappings.folders, by, now, expect=of_site(given)
+        )
     released = held_codes.release(ledger, held_codes.translated(ledger), by, now)
     if json:
         output.tell({**asdict(done), "released": released})

@@ -12,6 +12,7 @@ import typer
 from broker import installation, search_keys
 from broker.audit import trail
 from broker.cli import output, replay, setup
+from broker.cli.rule_words import FILTERED, Sentences
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
 from broker.events import REASONS
@@ -52,7 +53,7 @@ def list_(
         carnet messages list --source lab --reason mapping.none --json
 
     JSON, one line a message: {"seq", "id", "source", "received_at", "day", "format", "type", "size", "control_id",
-    "state", "reason", "place", …}, then {"before": position} when there is more.
+    "state", "reason", "place", …}, with the "sentence" of the rule that filtered it, if one did; then {"before": position} when there is more.
 
     Exit codes: 0 shown, 2 usage or set-up.
     """
@@ -66,7 +67,7 @@ def list_(
             before=before,
             limit=limit,
         )
-    _page(page, json)
+    _page(page, json, Sentences(ledger))
 
 
 @group.command()
@@ -100,12 +101,12 @@ def show(
         )
     found = _one(ledger, message)
     if json and not reveal:
-        output.tell(_plain(found))
+        output.tell(_plain(found) | _filtered_by(found.line, Sentences(ledger)))
         return
     if reveal:
         _reveal(ledger, found, operator, motive)
         return
-    _detail(found)
+    _detail(found, Sentences(ledger))
 
 
 @group.command()
@@ -148,17 +149,22 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
             ended = " ".join(filter(None, (outcome, code))) or "begun"
             steps.append((started, f"attempt {number} to {delivery.destination}", None, ended))
     steps.sort(key=lambda step: step[0])
+    rules = Sentences(ledger)
+
+    def said(outcome: str) -> str:
+        return _words(outcome) or rules.of_step(found.mapping_set, outcome)
+
     if json:
         for at, name, took, outcome in steps:
             step = {"at": at, "step": name, "microseconds": took, "outcome": outcome}
-            output.tell(step | {"words": _words(outcome)})
+            output.tell(step | {"words": said(outcome)})
         return
     rows = [
         (
             at.isoformat(timespec="milliseconds"),
             name,
             "" if took is None else took,
-            f"{outcome}: {words}" if (words := _words(outcome)) else outcome,
+            f"{outcome}: {words}" if (words := said(outcome)) else outcome,
         )
         for at, name, took, outcome in steps
     ]
@@ -211,7 +217,7 @@ def find(
         wanted.append(search_keys.digests_of(kind, value, secret))
     with reading(ledger.engine) as connection:
         page = messages_reading.by_keys(connection, wanted, before=before, limit=limit)
-    _page(page, json)
+    _page(page, json, Sentences(ledger))
     if not page.lines:
         raise typer.Exit(output.FOUND)
 
@@ -243,10 +249,10 @@ def _one(ledger: setup.Ledger, name: str) -> message_detail.Detail:
     raise typer.Exit(output.FOUND)
 
 
-def _page(page: messages_reading.Page, as_json: bool) -> None:
+def _page(page: messages_reading.Page, as_json: bool, rules: Sentences) -> None:
     if as_json:
         for line in page.lines:
-            output.tell(_line(line))
+            output.tell(_line(line) | _filtered_by(line, rules))
         if page.before is not None:
             output.tell({"before": page.before})
         return
@@ -263,13 +269,26 @@ def _page(page: messages_reading.Page, as_json: bool) -> None:
                 line.control_id,
                 line.state.name.lower(),
                 line.reason,
-                line.place,
+                _place(line, rules),
             )
             for line in page.lines
         ],
     )
     if page.before is not None:
         output.aside().print(f"more: --before {page.before}")
+
+
+def _filtered_by(line: messages_reading.Line, rules: Sentences) -> dict[str, object]:
+    """The sentence of the routing rule that filtered a message; nothing for any other fate."""
+    if line.reason != FILTERED:
+        return {}
+    return {"sentence": rules.of(line.mapping_set, line.place)}
+
+
+def _place(line: messages_reading.Line, rules: Sentences) -> str:
+    """Where it failed, or by which routing rule it was filtered and what that rule says."""
+    sentence = rules.of(line.mapping_set, line.place) if line.reason == FILTERED else ""
+    return ": ".join(filter(None, (line.place, sentence)))
 
 
 def _line(line: messages_reading.Line) -> dict[str, object]:
@@ -285,7 +304,7 @@ def _plain(found: message_detail.Detail) -> dict[str, object]:
     return {**_line(found.line), **plain, "lane": lane}
 
 
-def _detail(found: message_detail.Detail) -> None:
+def _detail(found: message_detail.Detail, rules: Sentences) -> None:
     line = found.line
     rows: list[tuple[str, object]] = [
         ("id", line.id),
@@ -305,7 +324,7 @@ def _detail(found: message_detail.Detail) -> None:
         ("control id", line.control_id or "none"),
         ("state", f"{line.state.name.lower()} since {line.state_since.isoformat()}"),
         ("because", f"{line.reason}: {output.sentence(line.reason)}" if line.reason else ""),
-        ("place", line.place or ""),
+        ("place", _place(line, rules)),
         ("lane", lane_names.filing(found.lane) if found.lane else ""),
         ("edited from", found.edited_from or ""),
         ("replay of", found.replay_of or ""),

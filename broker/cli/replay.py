@@ -29,7 +29,8 @@ from broker.mapping_sets import kept, sets_folder
 from broker.pressure import Bounds, Pressure
 from broker.records import messages_reading
 from broker.replay import Replayer, Selection, Walk
-from broker.rules import decide, routing
+from broker.routing.load import of_site
+from broker.rules import decide
 from broker.shadow import Shadow
 from broker.telemetry import Telemetry
 from broker.values import SEQ_MONTH_SHIFT, State
@@ -231,7 +232,7 @@ def _show(
         ledger.engine,
         mapper,
         decide.load(rules_with) if rules_with is not None else rules,
-        routing.load(given.routes),
+        of_site(given),
         before=_sets_kept(ledger),
         rules_before=rules if rules_with is not None else None,
         production=given.site.production,

@@ -31,6 +31,7 @@ from broker.mapping.outbound_fhir import Adjusting
 from broker.mapping.outbound_set import Writers
 from broker.mapping.paths import SourceFormat, TreeFormat
 from broker.mapping.problems import Problems
+from broker.mapping.rule_files import RuleFile, is_rule_file, rule_files
 from broker.mapping.run import Context, Coverage, Mapped
 from broker.mapping.selection import looks_at_kind_only, types_of
 from broker.mapping.source_cda import CdaSource
@@ -61,6 +62,7 @@ class MappingSet:
     mapper: Mapper = field(repr=False)
     warnings: tuple[str, ...] = ()
     writers: Writers = field(default_factory=Writers, repr=False)
+    rule_files: tuple[RuleFile, ...] = field(default=(), repr=False)
 
     def apply(self, parsed: Any, context: Context, *, coverage: Coverage = False) -> Mapped:
         """Map one parsed message (its `format_name` says which mappings are tried).
@@ -103,7 +105,9 @@ def load(folder: Path | Iterable[Path]) -> MappingSet:
     found.problems.raise_errors()
     problems = found.problems
     warnings = tuple(problems.render(p) for p in problems.found if p.severity == "warning")
-    return MappingSet(found.hash, found.mappings, found.mapper, warnings, found.writers)
+    return MappingSet(
+        found.hash, found.mappings, found.mapper, warnings, found.writers, found.rule_files
+    )
 
 
 @dataclass(slots=True)
@@ -115,6 +119,7 @@ class Examined:
     mapper: Mapper
     problems: Problems
     writers: Writers
+    rule_files: tuple[RuleFile, ...] = ()
 
     @property
     def outbound(self) -> Mapping[str, Outbound | Adjusting]:
@@ -189,7 +194,12 @@ class _Loader:
         set_hash = self._hash()
         mapper = Mapper(mappings, self.systems, set_hash)
         writers = Writers(MappingProxyType(written), self.systems)
-        return Examined(set_hash, mappings, mapper, self.problems, writers)
+        rules = tuple(
+            RuleFile(self._shown(path), path.read_bytes())
+            for root in self.roots
+            for path in rule_files(root)
+        )
+        return Examined(set_hash, mappings, mapper, self.problems, writers, rules)
 
     def _shown(self, path: Path) -> str:
         for root in self.roots:
@@ -222,7 +232,7 @@ class _Loader:
         digest = hashlib.sha256()
         for root in self.roots:
             for path in sorted(p for p in root.rglob("*") if p.suffix in {".yaml", ".csv"}):
-                if path.is_file() and not _in_tests(path, root):
+                if path.is_file() and (not _in_tests(path, root) or is_rule_file(path, root)):
                     digest.update(path.relative_to(root).as_posix().encode() + b"\0")
                     digest.update(path.read_bytes().replace(b"\r\n", b"\n") + b"\0")
         return digest.hexdigest()

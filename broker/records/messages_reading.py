@@ -29,7 +29,7 @@ WINDOW = 200
 _NEWEST = 1 << 62
 _COLUMNS = (
     "seq, id, source, received_at, day, format, type, size, control_id, state, state_since, reason, reason_place, "
-    "attempts, next_try_at, duplicate_of, conflicts_with"
+    "attempts, next_try_at, duplicate_of, conflicts_with, mapping_set"
 )
 
 
@@ -89,6 +89,7 @@ class Line:
     next_try_at: datetime | None
     duplicate_of: Seq | None
     conflicts_with: Seq | None
+    mapping_set: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +385,7 @@ def line_of(row: Any) -> Line:
         next_try_at=_instant(row.next_try_at),
         duplicate_of=row.duplicate_of,
         conflicts_with=row.conflicts_with,
+        mapping_set=row.mapping_set,
     )
 
 

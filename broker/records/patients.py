@@ -174,6 +174,16 @@ def load(
     }
 
 
+def of_message(connection: Connection, seq: int) -> PatientRow | None:
+    """Whose a message is, with the consents of today; None where nobody was found."""
+    row = connection.execute(
+        text("SELECT person FROM message WHERE seq = :seq"), {"seq": seq}
+    ).first()
+    if row is None or row.person is None:
+        return None
+    return load(connection, {int(row.person)}).get(int(row.person))
+
+
 def _consents(
     connection: Connection, ids: Sequence[int]
 ) -> dict[int, dict[tuple[str, str], tuple[str, datetime]]]:
