@@ -7,18 +7,20 @@ from datetime import datetime
 
 import msgspec
 
+from broker.correlating import Answer
 from broker.document import Document
 from broker.mapper import Reading
 from broker.records.filing import Filing
 from broker.records.messages import Open
 from broker.records.outbox import Owed
-from broker.values import State
+from broker.values import Seq, State
 
 
 @dataclass(slots=True)
 class InHand:
     """One message on its way: what was read, whose it is, what became of it.
 
+    `answer` is what it says of a message that was sent, `answers` the message that one was.
     `verdict` is None while nothing has been decided against it; once set, later steps leave the message alone.
     """
 
@@ -29,6 +31,8 @@ class InHand:
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
     hops: int = 0
+    answer: Answer | None = None
+    answers: Seq | None = None
     not_filed: str | None = None
     verdict: State | None = None
     reason: str | None = None

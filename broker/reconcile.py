@@ -36,6 +36,9 @@ CHECKS = (
     "delivery.fate",
     "delivery.message",
     "delivery.gone",
+    "answer.message",
+    "answer.twice",
+    "answer.delivery",
     "overdue",
 )
 
@@ -195,6 +198,16 @@ def _beside(
         "documents are in the record whose message is not filed",
         check.document_without_filing(connection, of),
     )
+    yield (
+        "answer.message",
+        "answers are counted as matched and name no message",
+        check.answer_to_nothing(connection, of),
+    )
+    yield (
+        "answer.twice",
+        "answers are credited to more than one delivery",
+        check.credited_twice(connection, of),
+    )
     yield "overdue", "unsettled messages were not touched in time", check.overdue(connection, cut)
 
 
@@ -240,3 +253,12 @@ def _deliveries(
         check.without_message(connection, of),
     )
     yield "delivery.gone", "deliveries are not there any more", check.gone(connection, of)
+    for table, what in (
+        ("expectation", "answers are awaited or credited"),
+        ("correlation", "keys are kept"),
+    ):
+        yield (
+            "answer.delivery",
+            f"{what} of deliveries that are not there",
+            check.nobodys(connection, of, table),
+        )

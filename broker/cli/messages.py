@@ -299,6 +299,7 @@ def _detail(found: message_detail.Detail) -> None:
         ("place", line.place or ""),
         ("lane", lane_names.filing(found.lane) if found.lane else ""),
         ("edited from", found.edited_from or ""),
+        ("answers", found.answers or ""),
         ("mapping set", found.mapping_set or ""),
         ("sha-256", found.sha256),
     ]

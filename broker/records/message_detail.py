@@ -39,6 +39,7 @@ class Detail:
     sha256: str
     lane: Lane
     edited_from: Seq | None
+    answers: Seq | None
     trail: str = field(repr=False)
 
 
@@ -103,6 +104,7 @@ def detail(connection: Connection, message_id: str) -> Detail | None:
         sha256=bytes(row.sha256).hex(),
         lane=Lane(row.lane),
         edited_from=row.edited_from,
+        answers=row.answers,
         trail=row.trail or "",
     )
 
