@@ -203,7 +203,7 @@ def _who(header: hl7v2.Header) -> tuple[str, str]:
 
 
 def _called(text: str, marks: Separators) -> str:
-    """HD: its namespace id, or its universal id where it has no other (HL7 v2.5.1 §2.A.33). Case says nothing."""
+    """HD: its namespace id, or its universal id where it has no other (HL7 v2.5.1 chapter 2A, HD). Case says nothing."""
     name = _component(text, marks) or _component(text, marks, 2)
     return name.casefold()[:60]
 
