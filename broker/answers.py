@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from broker.audit import trail
 from broker.batch import InHand
 from broker.contracts import Work
-from broker.correlating import Answer, Key, by_destination
+from broker.correlating import Answer, Key, own_source_keys
 from broker.records import correlations, crediting, expectations, tallies
 from broker.records.crediting import Credit, Sent
 from broker.records.expectations import AWAITED, Expectation
@@ -92,7 +92,7 @@ class Answers:
     def _keys(self, answer: Answer, source: str) -> list[Key]:
         """Every name by which it may find its delivery: who answers whom, and the destinations whose source it is."""
         own = [name for name, sources in self._sources.items() if source in sources]
-        return [answer.key, *(by_destination(answer.control_id, name) for name in own)]
+        return [answer.key, *(key for name in own for key in own_source_keys(answer, name))]
 
     def _judge(
         self, hand: InHand, answer: Answer, batch: _Batch, done: Credited, now: datetime

@@ -25,20 +25,16 @@ AnswerKind = Literal["accept", "application", "reception", "reading"]
 Key = tuple[str, str]
 """(kind, value): one way to name what was sent."""
 
-BY_SENDER, BY_DESTINATION = "msh10+sender", "msh10+destination"
+BY_SENDER, BY_DESTINATION, UNADDRESSED = "msh10+sender", "msh10+destination", "msh10+unaddressed"
 KINDS = (
-    BY_SENDER,
-    BY_DESTINATION,
-    "smtp_envid",
-    "smtp_message_id",
-    "document_uid",
-    "submission_uid",
+    BY_SENDER, BY_DESTINATION, UNADDRESSED, "smtp_envid", "smtp_message_id", "document_uid", "submission_uid",
     "fhir_location",
-)
-"""Kinds of keys that are kept; an adapter gives its own in `Receipt.keys`."""  # fmt: skip
+)  # fmt: skip
+"""Kinds of keys that are kept; an adapter gives its own in `Receipt.keys`."""
 
 _RECEIPT_KEYS = {kind: kind for kind in KINDS} | {"location": "fhir_location"}
 _LONGEST = 300
+_NOBODY = "|"
 
 ANSWERS = frozenset(
     {
@@ -80,6 +76,7 @@ class Answer:
     """What an answer says: of which message it speaks, and whether that one was taken.
 
     code: the answerer's own (`AA`, `AE`; of a ZAM `Y`, `N`, or the error code behind it); place: where it sees the error
+    is_nameless: it does not say who answers
     is_alone: it names no patient, so there is nothing else to do with it
     """
 
@@ -89,6 +86,7 @@ class Answer:
     control_id: str
     key: Key = field(repr=False)
     place: str = ""
+    is_nameless: bool = False
     is_alone: bool = True
 
 
@@ -103,10 +101,11 @@ def sent_keys(body: bytes, destination: str) -> tuple[Key, ...]:
     if not header.control_id:
         return ()
     who, whom = _who(header)
-    return (
+    keys = (
         _by_sender(header.control_id, answerer=whom, asker=who),
-        by_destination(header.control_id, destination),
+        (BY_DESTINATION, _of(header.control_id, destination)),
     )
+    return keys if whom != _NOBODY else (*keys, (UNADDRESSED, _of(header.control_id, destination)))
 
 
 def receipt_keys(keys: Mapping[str, str]) -> tuple[Key, ...]:
@@ -115,9 +114,15 @@ def receipt_keys(keys: Mapping[str, str]) -> tuple[Key, ...]:
     return tuple((kind, value) for kind, value in known if kind and 0 < len(value) <= _LONGEST)
 
 
-def by_destination(control_id: str, destination: str) -> Key:
-    """The key of an answer that comes on a source which is that destination's own."""
-    return BY_DESTINATION, f"{control_id[:_LONGEST]}|{destination}"
+def own_source_keys(answer: Answer, destination: str) -> tuple[Key, ...]:
+    """What an answer also names on a source that is a destination's own: there the source says who answers.
+
+    Only where the names say nothing: the answer's own, or those of what was sent. A name that is another's stays so.
+    """
+    unaddressed = (UNADDRESSED, _of(answer.control_id, destination))
+    if not answer.is_nameless:
+        return (unaddressed,)
+    return (BY_DESTINATION, _of(answer.control_id, destination)), unaddressed
 
 
 def read_answer(kind: str, body: bytes) -> Answer | None:
@@ -144,6 +149,7 @@ def read_answer(kind: str, body: bytes) -> Answer | None:
         control_id,
         _by_sender(control_id, answerer=who, asker=whom),
         place,
+        is_nameless=who == _NOBODY,
         is_alone="PID" not in found,
     )
 
@@ -206,6 +212,10 @@ def _called(text: str, marks: Separators) -> str:
     """HD: its namespace id, or its universal id where it has no other (HL7 v2.5.1 chapter 2A, HD). Case says nothing."""
     name = _component(text, marks) or _component(text, marks, 2)
     return name.casefold()[:60]
+
+
+def _of(control_id: str, destination: str) -> str:
+    return f"{control_id[:_LONGEST]}|{destination}"
 
 
 def _by_sender(control_id: str, *, answerer: str, asker: str) -> Key:

@@ -122,7 +122,7 @@ def destination(asked: Asked) -> Iterator[Verifiable]:
     one = made(asked.adapter, asked.settings)
     assert isinstance(one, Verifiable)
     yield one
-    one.close()  # type: ignore[attr-defined]  # it is a Destination too
+    one.close()
 
 
 def outgoing(body: bytes, number: int = 1) -> Envelope:
