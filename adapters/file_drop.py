@@ -21,7 +21,7 @@ import watchfiles
 
 from adapters import hl7_batch
 from adapters.file_folders import Claim, Folders, UnsettledError
-from adapters.file_writer import FileDestination, FileDestinationSettings
+from adapters.file_writer import FileDestinationSettings, destination
 from adapters.hl7_header import ER7_MEDIA
 from broker.contracts import Accept, Adapter, Notice
 from broker.envelope import Envelope, Receipt
@@ -305,5 +305,6 @@ ADAPTER = Adapter(
     source_settings=FileSourceSettings,
     destination_settings=FileDestinationSettings,
     source=FileSource,
-    destination=FileDestination,
+    destination=destination,
+    verifiable="set files_stay = true where nobody takes the files away, or remove `verifiable`",
 )

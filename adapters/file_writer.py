@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
+from adapters.asking import Asking
+from broker.contracts import Destination
 from broker.envelope import Envelope, Receipt
 from broker.errors import SetupError, TransientError
 
@@ -32,11 +36,13 @@ class FileDestinationSettings(
         folder: Where the files go. It must exist.
         name: Name of a file: `{delivery}` the delivery's id (its digest when it has none), `{digest}` of the content, `{extension}` by media type.
         companion: Suffix of an empty file written after the file (`.ok`), for readers that wait for one.
+        files_stay: Nobody takes the files away: a file that is there says that it was delivered, one that is not that it was not.
     """
 
     folder: Path
     name: str = "{delivery}{extension}"
     companion: str = ""
+    files_stay: bool = False
 
 
 class FileDestination:
@@ -75,9 +81,24 @@ class FileDestination:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise TransientError("file.write", where="folder", reason=reason) from error
-        return Receipt(
-            outcome="accepted", code="file.written", keys={"file": path.name, "sha256": digest}
-        )
+        return _receipt(path, digest)
+
+    def find(self, envelope: Envelope) -> Receipt | None:
+        """The file of a delivery, whole and with its companion; None: it is not there. Raises as `deliver`."""
+        digest = hashlib.sha256(envelope.body).hexdigest()
+        companion = self._settings.companion
+        try:
+            self._settings.folder.stat()
+            for path in _names(self._settings.folder / self._name(envelope, digest[:32])):
+                if not path.exists():
+                    return None
+                if path.stat().st_size == len(envelope.body) and _digest(path) == digest:
+                    is_marked = not companion or path.with_name(path.name + companion).exists()
+                    return _receipt(path, digest) if is_marked else None
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise TransientError("file.read", where="folder", reason=reason) from error
+        return None
 
     def close(self) -> None:
         """Nothing is kept open."""
@@ -98,15 +119,32 @@ class FileDestination:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        number = 1
-        path = target
-        while not _place(unfinished, path):
+        for path in _names(target):
+            if _place(unfinished, path):
+                return path
             if path.stat().st_size == len(body) and _digest(path) == digest:
                 unfinished.unlink()
                 return path
-            number += 1
-            path = target.with_name(f"{target.stem}-{number}{target.suffix}")
-        return path
+        raise AssertionError("there is always another name")
+
+
+def destination(name: str, settings: FileDestinationSettings) -> Destination:
+    """A folder to write to; one that can be asked, where the files stay in it."""
+    writer = FileDestination(name, settings)
+    return Asking(writer, writer.find) if settings.files_stay else writer
+
+
+def _receipt(path: Path, digest: str) -> Receipt:
+    return Receipt(
+        outcome="accepted", code="file.written", keys={"file": path.name, "sha256": digest}
+    )
+
+
+def _names(target: Path) -> Iterator[Path]:
+    """The names that a file may get, in the order in which they are tried."""
+    yield target
+    for number in count(2):
+        yield target.with_name(f"{target.stem}-{number}{target.suffix}")
 
 
 def _place(unfinished: Path, path: Path) -> bool:

@@ -1,6 +1,6 @@
 """HTTP: a port that takes HL7v2, CDA, FHIR and XDM by POST, and in `http_client` the sender.
 
-What becomes of one request is in `http_endpoint`.
+What becomes of one request is in `http_endpoint`, what a partner is asked in `http_fhir`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 import uvicorn
 
-from adapters.http_client import HttpDestination, HttpDestinationSettings
+from adapters.http_client import HttpDestinationSettings
 from adapters.http_endpoint import Endpoint, HttpToken
+from adapters.http_fhir import destination
 from adapters.network import require_protection, server_context
 from broker.contracts import Accept, Adapter, Notice
 from broker.errors import SetupError
@@ -201,5 +202,6 @@ ADAPTER = Adapter(
     source_settings=HttpSourceSettings,
     destination_settings=HttpDestinationSettings,
     source=HttpSource,
-    destination=HttpDestination,
+    destination=destination,
+    verifiable='set fhir_update = true or fhir_identifier = true (mode = "fhir"), or remove `verifiable`',
 )

@@ -1,4 +1,7 @@
-"""Sends FHIR, or bytes as they are, by HTTP to one partner: the http destination."""
+"""Sends FHIR, or bytes as they are, by HTTP to one partner: the http destination.
+
+Longer than other modules because settings, sending and judging of one protocol are read together.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import httpx
 import msgspec
 
+from adapters.fhir_tokens import token_of
 from adapters.http_oauth import ClientCredentials
 from adapters.network import client_context, require_protection
 from broker.envelope import Envelope, Receipt
@@ -33,6 +37,7 @@ class HttpDestinationSettings(
         url: Where to POST; for `fhir`, the server's base URL.
         mode: `raw` posts the bytes to `url`; `fhir` posts a resource to its type, and a transaction or batch to the base.
         fhir_update: In mode `fhir`, PUT a resource that has an id to `Type/id` (update as create), so that sending twice does no harm.
+        fhir_identifier: In mode `fhir`, create a resource only where none with its business identifier is there (If-None-Exist), and ask by it whether the partner has it. The identifier must name this version of the resource.
         media: Content type to send, when the message has none of its own.
         token: Bearer token, when the partner asks for one that does not change.
         oauth_token_url: Token endpoint, when the partner asks for OAuth 2.0 client credentials.
@@ -54,6 +59,7 @@ class HttpDestinationSettings(
     url: str
     mode: Literal["raw", "fhir"] = "raw"
     fhir_update: bool = False
+    fhir_identifier: bool = False
     media: str = "application/octet-stream"
     token: str = ""
     oauth_token_url: str = ""
@@ -90,7 +96,7 @@ class HttpDestination:
         where = f"destination.{name}"
         _check_url(settings.url, settings, f"{where}.url")
         _check(settings, where)
-        self._settings = settings
+        self.settings = self._settings = settings
         self._not_before = 0.0
         headers = dict(settings.headers)
         if settings.token:
@@ -137,17 +143,37 @@ class HttpDestination:
         """
         if time.monotonic() < self._not_before:
             raise TransientError("http.retry_after", reason="the partner asked for a pause")
-        method, url, media = self._address(envelope)
+        method, url, media = self.address(envelope)
         headers = {"Content-Type": media}
+        if method == "POST" and self._settings.fhir_identifier:
+            headers |= _only_if_none(envelope.body)
         key = envelope.keys.get("idempotency_key") or envelope.keys.get("delivery")
         if key:
             headers["Idempotency-Key"] = key
-        response, answer = self._send(method, url, envelope.body, headers)
+        return self._judge(*self._authorised(method, url, envelope.body, headers))
+
+    def ask(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
+        """Status and body of the answer to a question, which changes nothing at the partner.
+
+        Raises: TransientError when it cannot be asked, or does not answer.
+        """
+        if time.monotonic() < self._not_before:
+            raise TransientError("http.retry_after", reason="the partner asked for a pause")
+        try:
+            response, answer = self._authorised(method, url, body, headers)
+        except (AmbiguousError, PermanentError) as error:
+            raise TransientError(error.code, where=error.where, reason=error.reason) from error
+        return response.status_code, answer
+
+    def _authorised(
+        self, method: str, url: str, body: bytes, headers: dict[str, str]
+    ) -> tuple[httpx.Response, bytes]:
+        response, answer = self._send(method, url, body, headers)
         if response.status_code == 401 and self._oauth is not None:
             # Refused, so not taken: the token may have been withdrawn before its time.
             self._oauth.forget()
-            response, answer = self._send(method, url, envelope.body, headers)
-        return self._judge(response, answer)
+            response, answer = self._send(method, url, body, headers)
+        return response, answer
 
     def _send(
         self, method: str, url: str, body: bytes, headers: dict[str, str]
@@ -167,7 +193,7 @@ class HttpDestination:
         self._client.close()
         self._asking.close()
 
-    def _address(self, envelope: Envelope) -> tuple[str, str, str]:
+    def address(self, envelope: Envelope) -> tuple[str, str, str]:
         """Method, URL and content type (FHIR R4 §3.1.0: create, update and transaction)."""
         base = self._settings.url
         if self._settings.mode == "raw":
@@ -250,6 +276,13 @@ class HttpDestination:
         self._not_before = time.monotonic() + min(seconds, _MAX_WAIT.total_seconds())
 
 
+def _only_if_none(body: bytes) -> dict[str, str]:
+    """The header of a conditional create (FHIR R4, http.html); none for what has no identifier of its own."""
+    resource = msgspec.json.decode(body, type=dict[str, object])
+    token = "" if resource.get("type") in ("transaction", "batch") else token_of(resource)
+    return {"If-None-Exist": urlencode({"identifier": token})} if token else {}
+
+
 def _check_url(url: str, settings: HttpDestinationSettings, where: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -263,8 +296,9 @@ def _check_url(url: str, settings: HttpDestinationSettings, where: str) -> None:
 
 
 def _check(settings: HttpDestinationSettings, where: str) -> None:
-    if settings.fhir_update and settings.mode != "fhir":
-        raise SetupError("http.mode", where=f"{where}.fhir_update", reason='it needs mode = "fhir"')
+    for name in ("fhir_update", "fhir_identifier"):
+        if getattr(settings, name) and settings.mode != "fhir":
+            raise SetupError("http.mode", where=f"{where}.{name}", reason='it needs mode = "fhir"')
     if not settings.oauth_token_url:
         if settings.oauth_client_id or settings.oauth_client_secret or settings.oauth_scope:
             raise SetupError(

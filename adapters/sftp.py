@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from adapters.sftp_client import SftpDestination, SftpDestinationSettings
+from adapters.sftp_client import SftpDestinationSettings, destination
 from broker.contracts import Adapter
 
 ADAPTER = Adapter(
     name="sftp",
     summary="Each message as one file in a partner's folder, over SSH with a verified host key",
     destination_settings=SftpDestinationSettings,
-    destination=SftpDestination,
+    destination=destination,
+    verifiable="set files_stay = true where nobody takes the files away, or remove `verifiable`",
 )

@@ -14,7 +14,9 @@ import msgspec
 import paramiko
 
 from adapters import sftp_connection, sftp_host_keys
+from adapters.asking import Asking
 from adapters.sftp_connection import is_plain_failure, request_errors
+from broker.contracts import Destination
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
 
@@ -48,6 +50,7 @@ class SftpDestinationSettings(
         name: Name of a file: `{message_id}`, `{delivery}` the delivery's id (needed), `{digest}` of the content, `{extension}` by media type.
         unfinished: Suffix that a file has until it is whole (`.tmp`); readers must pass over it.
         companion: Suffix of an empty file written after the file (`.ok`), for readers that wait for one.
+        files_stay: Nobody takes the files away: a file that is there says that it was delivered, one that is not that it was not.
         connect_timeout: How long to wait for a connection, the key exchange and the login, each.
         answer_timeout: How long to wait for the server's answer to one request.
     """
@@ -64,6 +67,7 @@ class SftpDestinationSettings(
     name: str = "{message_id}-{delivery}{extension}"
     unfinished: str = ".tmp"
     companion: str = ""
+    files_stay: bool = False
     connect_timeout: timedelta = timedelta(seconds=10)
     answer_timeout: timedelta = timedelta(seconds=60)
 
@@ -112,9 +116,7 @@ class SftpDestination:
         Raises: TransientError when it surely has not got its name; AmbiguousError when it may have, or when its
         companion may be missing; PermanentError when the server refuses the login, the folder or the bytes.
         """
-        digest = hashlib.sha256(envelope.body).hexdigest()
-        name = _name(self._settings.name, envelope, digest[:32])
-        path = posixpath.join(self._settings.folder, name)
+        digest, name, path = self._file(envelope)
         sftp = self._connected()
         try:
             self._write(sftp, path + self._settings.unfinished, envelope.body)
@@ -124,9 +126,41 @@ class SftpDestination:
         except (TransientError, AmbiguousError):
             self.close()
             raise
-        return Receipt(
-            outcome="accepted", code="sftp.written", keys={"file": name, "sha256": digest}
-        )
+        return _receipt(name, digest)
+
+    def find(self, envelope: Envelope) -> Receipt | None:
+        """The file of a delivery, whole and with its companion; None: it is not there.
+
+        Raises: TransientError when the server does not say.
+        """
+        digest, name, path = self._file(envelope)
+        try:
+            is_there = self._is_whole(self._connected(), path, len(envelope.body), digest)
+        except (TransientError, PermanentError) as error:
+            self.close()
+            raise TransientError(error.code, where=error.where, reason=error.reason) from error
+        return _receipt(name, digest) if is_there else None
+
+    def _file(self, envelope: Envelope) -> tuple[str, str, str]:
+        """Digest, name and path of the file of a delivery."""
+        digest = hashlib.sha256(envelope.body).hexdigest()
+        name = _name(self._settings.name, envelope, digest[:32])
+        return digest, name, posixpath.join(self._settings.folder, name)
+
+    def _is_whole(self, sftp: paramiko.SFTPClient, path: str, size: int, digest: str) -> bool:
+        with request_errors(sftp, TransientError, "sftp.read", "folder"):
+            sftp.stat(self._settings.folder)
+            try:
+                if sftp.stat(path).st_size != size:
+                    return False
+                with sftp.open(path, "rb") as file:
+                    file.prefetch(size)
+                    found = hashlib.sha256(file.read()).hexdigest()
+                if self._settings.companion:
+                    sftp.stat(path + self._settings.companion)
+            except FileNotFoundError:
+                return False
+        return found == digest
 
     def close(self) -> None:
         """Drop the connection, if any; the next delivery opens another."""
@@ -189,6 +223,16 @@ class SftpDestination:
     def _mark(self, sftp: paramiko.SFTPClient, companion: str) -> None:
         with request_errors(sftp, AmbiguousError, "sftp.companion", "companion"):
             sftp.open(companion, "wb").close()
+
+
+def destination(name: str, settings: SftpDestinationSettings) -> Destination:
+    """A folder on a server; one that can be asked, where the files stay in it."""
+    client = SftpDestination(name, settings)
+    return Asking(client, client.find) if settings.files_stay else client
+
+
+def _receipt(name: str, digest: str) -> Receipt:
+    return Receipt(outcome="accepted", code="sftp.written", keys={"file": name, "sha256": digest})
 
 
 def _is_there(sftp: paramiko.SFTPClient, path: str, size: int) -> bool:

@@ -118,7 +118,10 @@ class SmtpDestination:
         return Receipt(
             outcome="accepted",
             code=f"smtp.{code}",
-            keys={"smtp_message_id": identifier},
+            keys={
+                "smtp_message_id": identifier,
+                "smtp_envid": smtp_mail.envelope_id(envelope),
+            },
             answer=f"{code} ".encode() + text,
             answer_media="text/plain",
         )

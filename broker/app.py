@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -16,15 +17,18 @@ import uvloop
 from sqlalchemy import Engine
 
 from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
+from broker.answers import Answers
 from broker.circuit import Circuit
 from broker.contracts import Adapter, Destination, Queue, QueueOptions, Source, Verifiable
 from broker.courier_journal import Journal
+from broker.courier_watch import CourierWatch, Hired
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.delivery import Courier, Manner
 from broker.document import Document
 from broker.errors import SetupError
 from broker.hand_over import HandOver
+from broker.hops import Loops
 from broker.intake import Intake, Limits
 from broker.mapping import catalogue
 from broker.pipeline import Pipeline
@@ -198,8 +202,6 @@ def _courier(
     ready: Ready,
 ) -> None:
     installed = plugins.adapters()
-    threads = []
-    failures: list[Exception] = []
     boot = courier_journal.this_boot()
     rules = decide.load(settings.rules.folder)
 
@@ -207,9 +209,9 @@ def _courier(
         decision = rules.filing(patient, now=utc_now())
         return None if decision.allowed else decision.reason
 
-    for name, destination in settings.destinations.items():
-        queue = open_queue(settings)
+    def hire(name: str, destination: DestinationSettings) -> Hired:
         made = _destination(name, destination, installed)
+        queue = open_queue(settings)
         random = Random()  # noqa: S311 - jitter, not a secret
         courier = Courier(
             name,
@@ -220,6 +222,7 @@ def _courier(
                 is_verifiable=destination.verifiable,
                 is_for_record=destination.for_record,
                 pause=destination.pause,
+                expects=destination.expects,
             ),
             Circuit(destination.circuit, random.random),
             Journal(settings.site.data_folder / "couriers" / f"{name}.journal", boot),
@@ -230,16 +233,20 @@ def _courier(
             clock=utc_now,
             random=random,
         )
-        threads.append(
-            threading.Thread(target=_serve_one, args=(courier, queue, stop, failures), name=name)
-        )
+        return Hired(courier.run, queue.close)
+
+    watches = [
+        CourierWatch(name, partial(hire, name, destination), engine, telemetry, utc_now)
+        for name, destination in settings.destinations.items()
+    ]
+    threads = [
+        threading.Thread(target=watch.run, args=(stop,), name=watch.name) for watch in watches
+    ]
     for thread in threads:
         thread.start()
     ready({})
     for thread in threads:
         thread.join()
-    if failures:
-        raise failures[0]
 
 
 def _destination(
@@ -254,22 +261,10 @@ def _destination(
         raise SetupError(
             "adapter.not_verifiable",
             where=f"destination.{name}.verifiable",
-            reason=f"'{settings.adapter}' cannot ask a partner what it has",
+            reason=f"'{settings.adapter}' with these settings cannot ask a partner what it has",
+            hint=installed[settings.adapter].verifiable or "remove `verifiable`",
         )
     return made
-
-
-def _serve_one(
-    courier: Courier, queue: Queue, stop: threading.Event, failures: list[Exception]
-) -> None:
-    """One destination. What it cannot go on after ends the role, which is started again: no destination falls silent."""
-    try:
-        courier.run(stop)
-    except Exception as error:  # noqa: BLE001 - the top of a thread
-        failures.append(error)
-        stop.set()
-    finally:
-        queue.close()
 
 
 def _scheduler(
@@ -339,7 +334,10 @@ def pipeline_of(
         decide.load(settings.rules.folder),
         routing,
         for_record=frozenset(n for n, d in settings.destinations.items() if d.for_record),
-        hop_limit=settings.site.hop_limit,
+        answers=Answers(
+            {n: d.expects.sources for n, d in settings.destinations.items() if d.expects}, telemetry
+        ),
+        loops=Loops(settings.site.hop_limit, settings.site.loop_window),
         writer=writer,
         secret=installation.digest_key(settings),
         production=settings.site.production,

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from broker.correlating import Answer
 from broker.document import Document
 from broker.mapper import Reading
 from broker.records.filing import Filing
@@ -15,13 +16,14 @@ from broker.records.outbox import Owed
 from broker.records.patients import PatientRow
 from broker.records.replays import Origin
 from broker.rules.routing import Routed
-from broker.values import State
+from broker.values import Seq, State
 
 
 @dataclass(slots=True)
 class InHand:
     """One message on its way: what was read, whose it is, what became of it.
 
+    `answer` is what it says of a message that was sent, `answers` the message that one was.
     `origin` is what it is a replay of. `verdict` is None while nothing has been decided against it; once set, later steps leave the message alone.
     `patient` is the person as consents stand, `filtered_by` the first routing rule that kept it from a destination,
     `is_routed` whether a rule sends it anywhere.
@@ -36,6 +38,8 @@ class InHand:
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
     hops: int = 0
+    answer: Answer | None = None
+    answers: Seq | None = None
     not_filed: str | None = None
     verdict: State | None = None
     reason: str | None = None

@@ -106,6 +106,7 @@ class Adapter:
 
     `source_settings` and `destination_settings` are msgspec Structs (kw_only, forbid_unknown_fields); every field
     has an entry in the class docstring's `Fields:` block, from which come `carnet explain` and the reference page.
+    `verifiable` says by which settings a destination is made that is `Verifiable`; empty where there are none.
     The factories get the configured name, the settings object, and (sources) a Notice; secrets are already resolved.
     """
 
@@ -115,6 +116,7 @@ class Adapter:
     destination_settings: type[Any] | None = None
     source: Callable[[str, Any, Notice], Source] | None = None
     destination: Callable[[str, Any], Destination] | None = None
+    verifiable: str = ""
 
 
 @dataclass(frozen=True, slots=True)

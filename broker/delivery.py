@@ -3,7 +3,9 @@
 One thread and one connection a destination. The database is asked and told once a batch; what happens in between
 stands in the courier's journal, so that a crash leaves doubt about the delivery in hand alone. A request is sent as it
 was prepared before the first attempt; what comes back is kept with the attempt. An unknown outcome is shown as unknown,
-unless the destination is idempotent or can be asked what it has.
+unless the destination is idempotent or can be asked what it has; an answer that comes later settles it too.
+
+Longer than other modules because what one thread does between two words to the database is decided in one place.
 """
 
 from __future__ import annotations
@@ -23,12 +25,14 @@ from broker import fault_points, retry
 from broker.audit import trail
 from broker.circuit import Circuit
 from broker.contracts import Destination, Lease, Queue, Verifiable
+from broker.correlating import Expects, receipt_keys, sent_keys
 from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
 from broker.hops import content_digest
-from broker.records import destinations, outbox, patients, tallies
+from broker.records import correlations, destinations, expectations, outbox, patients, tallies
+from broker.records.expectations import Expectation
 from broker.records.outbox import Due, Ended
 from broker.records.patients import PatientRow
 from broker.telemetry import Telemetry
@@ -58,6 +62,7 @@ class Manner:
     is_for_record: bool = False
     pause: timedelta = timedelta(0)
     batch: int = 100
+    expects: Expects | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +109,11 @@ class Courier:
         self._is_told_again = False
         self._sent_at = 0.0
 
-    def run(self, stop: threading.Event) -> None:
-        """Send until `stop` is set. What the courier before left behind comes first."""
+    def run(self, stop: threading.Event, going: Callable[[], None] = lambda: None) -> None:
+        """Send until `stop` is set. What the courier before left behind comes first.
+
+        `going` is called at each turn that went well: there was nothing to do, or it was done.
+        """
         recovered = False
         try:
             while not stop.is_set():
@@ -115,6 +123,7 @@ class Courier:
                         recovered = True
                     self._tell()
                     self._turn(stop)
+                    going()
                 except TransientError as error:
                     self._telemetry.emit("queue_unavailable", topic=self._topic, code=error.code)
                     stop.wait(_AWAY.total_seconds())
@@ -266,7 +275,7 @@ class Courier:
         self._journal.begin(due.id, due.attempts)
         self._unbegun.discard(due.id)
         fault_points.reach("delivery.begun")
-        sent = replace(self._send(due, started, envelope), sent_digest=content_digest(body))
+        sent = self._traceable(self._send(due, started, envelope), body)
         fault_points.reach("delivery.answered")
         ended = self._over(due, sent)
         self._journal.end(ended)
@@ -274,6 +283,13 @@ class Courier:
         self._sent_at = time.monotonic()
         self._mark(ended)
         return ended
+
+    def _traceable(self, ended: Ended, body: bytes) -> Ended:
+        """With what a later answer, or the message itself when it comes back, is known by; if it may have arrived."""
+        if ended.outcome not in ("sent", "unknown"):
+            return ended
+        keys = (*ended.keys, *sent_keys(body, self._name))
+        return replace(ended, keys=keys, sent_digest=content_digest(body))
 
     def _over(self, due: Due, ended: Ended) -> Ended:
         self._unbegun.discard(due.id)
@@ -317,7 +333,19 @@ class Courier:
             outcome="sent",
             code=code,
             answer=receipt.answer,
+            keys=receipt_keys(receipt.keys),
+            expects=self._expected(receipt),
         )
+
+    def _expected(self, receipt: Receipt) -> tuple[tuple[str, datetime], ...]:
+        """Answers still to come, as the adapter or the settings say. AA is the application's own answer already."""
+        told = {one.kind: one.deadline for one in receipt.expects}
+        if (expects := self._manner.expects) is not None:
+            due = self._clock() + expects.answer_within
+            told |= {kind: due for kind in expects.answers if kind not in told}
+        if receipt.code == "AA":
+            told.pop("application", None)
+        return tuple(sorted(told.items()))
 
     def _later(self, due: Due, started: datetime, outcome: str, error: CarnetError) -> Ended:
         """Again after a while; given up by age or number, a delivery that may have arrived is unknown for good."""
@@ -386,6 +414,15 @@ class Courier:
         if not ended:
             return
         outbox.note(connection, ended)
+        correlations.add(connection, [(one.delivery_id, key) for one in ended for key in one.keys])
+        expectations.write(
+            connection,
+            [
+                Expectation(one.delivery_id, kind, one.destination, due)
+                for one in ended
+                for kind, due in one.expects
+            ],
+        )
         flows = Counter((self._name, _MEASURES[one.outcome]) for one in ended)
         waited = [
             (one.ended.ended_at - one.created_at).total_seconds() for one in told if one.created_at
@@ -424,6 +461,7 @@ class Courier:
         """Take up what the courier before had in its hands, as far as the journal vouches for it."""
         with reading(self._engine) as connection:
             found = outbox.interrupted(connection, self._name)
+            bodies = outbox.bodies_of(connection, found)
         left, now = self._journal.left, self._clock()
         for one in found:
             attempt = (one.id, one.attempts)
@@ -432,7 +470,7 @@ class Courier:
             if attempt in left.ended:
                 self._untold[one.id] = _Told(one.message_id, None, left.ended[attempt])
             elif attempt in left.begun:
-                self._untold[one.id] = _Told(one.message_id, None, self._interrupted(one, now))
+                self._untold[one.id] = self._in_doubt(one, now, bodies)
             else:
                 self._unbegun.add(one.id)
         self._tell()
@@ -447,12 +485,23 @@ class Courier:
         now = self._clock()
         with reading(self._engine) as connection:
             found = outbox.interrupted(connection, self._name, sorted(ids))
+            bodies = outbox.bodies_of(connection, found)
         for one in found:
             if one.claimed_by == self._journal.identity:
                 self._unbegun.add(one.id)
             elif now - one.claimed_at > _GONE:
-                self._untold[one.id] = _Told(one.message_id, None, self._interrupted(one, now))
+                self._untold[one.id] = self._in_doubt(one, now, bodies)
         self._tell()
+
+    def _in_doubt(
+        self,
+        one: outbox.Interrupted,
+        now: datetime,
+        bodies: Mapping[int, tuple[bytes, str]],
+    ) -> _Told:
+        """An attempt that began and did not end; an answer to it may still tell."""
+        body, _ = bodies.get(one.id, (b"", ""))
+        return _Told(one.message_id, None, self._traceable(self._interrupted(one, now), body))
 
     def _interrupted(self, one: outbox.Interrupted, now: datetime) -> Ended:
         can_go_on = self._manner.is_idempotent or self._manner.is_verifiable

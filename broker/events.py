@@ -99,6 +99,31 @@ EVENTS: dict[str, Event] = _catalogue(
         ("destination",),
     ),
     Event("circuit_closed", "info", "a destination answers again", ("destination",)),
+    Event(
+        "answer_matched",
+        "info",
+        "an answer that came as a message of its own was credited to its delivery",
+        ("destination", "outcome"),
+    ),
+    Event(
+        "answer_unmatched",
+        "warning",
+        "an answer came that fits no delivery, or more than one",
+        ("source", "reason"),
+    ),
+    Event(
+        "answer_overdue",
+        "warning",
+        "answers that a destination was to send have not come in time",
+        ("destination",),
+    ),
+    Event(
+        "destination_failed",
+        "error",
+        "a destination's courier ended by an error of its own; it is started again by itself",
+        ("destination",),
+    ),
+    Event("destination_back", "info", "a destination's courier is at work again", ("destination",)),
     Event("outcome_unknown", "error", "a delivery may or may not have arrived", ("destination",)),
     Event(
         "parked",
@@ -283,6 +308,64 @@ REASONS: dict[str, Words] = {
         "Un envoi a été interrompu : on ne sait pas s'il est arrivé.",
         "Ask the receiver, then `carnet parked release --as-sent`, or without it to send again.",
     ),
+    "delivery.answered": Words(
+        "Nobody knew whether this delivery had arrived; its answer came later.",
+        "On ne savait pas si cet envoi était arrivé ; sa réponse est venue plus tard.",
+    ),
+    "answer.unmatched": Words(
+        "This answers a message that was not sent, or not to who answers.",
+        "Cette réponse concerne un message qui n'a pas été envoyé, ou pas à ce correspondant.",
+        "Compare MSA-2 and MSH-3 to MSH-6 with what was sent; `expects.sources` binds a source to its destination.",
+    ),
+    "answer.ambiguous": Words(
+        "This answer fits several deliveries.",
+        "Cette réponse correspond à plusieurs envois.",
+        "Set `expects.sources` of the destinations, so that each has a source of its own; then release it.",
+    ),
+    "answer.duplicate": Words(
+        "The same answer has come before.",
+        "La même réponse est déjà venue.",
+    ),
+    "answer.contradicts": Words(
+        "An answer of the other kind (taken, refused) was credited before.",
+        "Une réponse contraire (accepté, refusé) a déjà été prise en compte.",
+        "Ask the partner what became of the message, then discard this one.",
+    ),
+    "answer.overdue": Words(
+        "The partner was to answer by now, and has not.",
+        "Le correspondant aurait déjà dû répondre.",
+        "Ask the partner. A late answer is still credited; `carnet parked discard` awaits it no longer.",
+    ),
+    "answer.refused": Words(
+        "The partner's business answer says that it did not take the document.",
+        "La réponse métier du correspondant indique que le document n'est pas pris.",
+        "The answer code says why. Correct it, then release the delivery.",
+    ),
+    "answer.AE": Words(
+        "The partner took the message over, and its application found an error in it later.",
+        "Le correspondant a reçu le message ; son application y a ensuite trouvé une erreur.",
+        "Correct the message or its mapping, then release the delivery.",
+    ),
+    "answer.AR": Words(
+        "The partner took the message over, and its application refused it later.",
+        "Le correspondant a reçu le message ; son application l'a ensuite rejeté.",
+        "Correct the message or its mapping, then release the delivery.",
+    ),
+    "answer.CE": Words(
+        "The partner answered later that it could not take the message over.",
+        "Le correspondant a répondu plus tard qu'il n'a pas pu prendre le message.",
+        "Release the delivery to send it again.",
+    ),
+    "answer.CR": Words(
+        "The partner answered later that it does not take such messages.",
+        "Le correspondant a répondu plus tard qu'il ne prend pas ces messages.",
+        "Correct the route or the mapping, then release the delivery.",
+    ),
+    "courier.failed": Words(
+        "The courier of this destination ended by an error of its own, and is started again by itself.",
+        "Le facteur de cette destination s'est arrêté sur une erreur interne ; il est relancé.",
+        "Nothing is lost. The log's destination_failed says where; report it to who maintains this installation.",
+    ),
     "delivery.verified": Words(
         "Nobody knew whether this delivery had arrived; the receiver was asked, and has it.",
         "On ne savait pas si cet envoi était arrivé ; le destinataire, interrogé, l'a bien reçu.",
@@ -307,8 +390,8 @@ REASONS: dict[str, Words] = {
         "Remove `verifiable`, or use an adapter that can.",
     ),
     "routing.loop": Words(
-        "This message was sent on, came back from a partner, and was sent on again, too many times: two systems route it in a circle.",
-        "Ce message a été retransmis, est revenu d'un partenaire et a été retransmis trop souvent : deux systèmes se le renvoient.",
+        "This message was sent on and came back to its source too many times: systems route it in a circle.",
+        "Ce message a été retransmis et est revenu à sa source trop souvent : des systèmes se le renvoient.",
         "Look at its timeline for the partners, take the route of one of them away, then discard the message.",
     ),
     "routing.filtered": Words(

@@ -6,9 +6,20 @@ of the patient stays.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import timedelta
+
 from broker.values import digest64
 
 _HEADERS = (b"MSH", b"FHS", b"BHS")
+
+
+@dataclass(frozen=True, slots=True)
+class Loops:
+    """When a content goes round in a circle: it came back to its source `limit` times within `window`."""
+
+    limit: int = 3
+    window: timedelta = timedelta(days=1)
 
 
 def content_digest(body: bytes) -> int:

@@ -14,7 +14,7 @@ from broker.acts import WRITER, Act, Done, delivery_details
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database.engine import writing
-from broker.records import lane_moves, messages_reading, moving, parked
+from broker.records import expectations, lane_moves, messages_reading, moving, parked
 from broker.records.lane_names import LaneName, outbound
 from broker.records.moving import MovedDelivery
 from broker.values import State
@@ -27,6 +27,7 @@ SKIPPED, DISCARDED, EDITED, CONFIRMED = (
 )
 """Reason codes of what a person settled. Their own words stand in the trail."""
 
+OVERDUE = "answer.overdue"
 STUCK = (State.HELD, State.RETRYING)
 _UNSETTLED = (State.RECEIVED, State.WAITING, State.RETRYING, State.HELD)
 
@@ -217,10 +218,35 @@ def confirm_deliveries(engine: Engine, ids: Sequence[int], act: Act) -> Done:
 
 
 def discard_deliveries(engine: Engine, ids: Sequence[int], act: Act) -> Done:
-    """Settle parked deliveries, and those of unknown outcome, for good; their lanes go on."""
-    return _settle_deliveries(
+    """Settle parked deliveries, and those of unknown outcome, for good; their lanes go on.
+
+    Of those that were sent, and whose answer is overdue, the answer is awaited no longer.
+    """
+    done = _settle_deliveries(
         engine, ids, parked.STATES, ("discarded", "discarded", DISCARDED), act
     )
+    late = [one for one in ids if f"delivery:{one}" in done.left]
+    if late:
+        done.add(_give_up_answers(engine, late, act))
+        done.left = {name: why for name, why in done.left.items() if name not in done.taken}
+    return done
+
+
+def _give_up_answers(engine: Engine, ids: Sequence[int], act: Act) -> Done:
+    with writing(engine) as connection:
+        given_up = expectations.give_up(connection, ids)
+        rows = parked.by_ids(connection, given_up)
+        entries = [
+            act.entry(
+                "answer_given_up",
+                row.message_id,
+                OVERDUE,
+                **delivery_details(row.id, row.destination),
+            )
+            for row in rows
+        ]
+        trail.write(connection, entries, act.at)
+    return Done(taken=[f"delivery:{one}" for one in sorted(given_up)])
 
 
 def _settle_deliveries(

@@ -18,20 +18,23 @@ import msgspec
 from sqlalchemy import Connection, Engine
 
 from broker import fault_points, replayed, search_keys
+from broker.answers import Answers
 from broker.audit import trail
 from broker.batch import InHand
 from broker.contracts import Work
+from broker.correlating import read_answer
 from broker.database import sequences
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, encode
 from broker.errors import CarnetError, PermanentError, SetupError
-from broker.hops import content_digest
+from broker.hops import Loops, content_digest
 from broker.identity import matching
 from broker.mapper import Given, Mapper, Reading, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
 from broker.records import (
+    circles,
     content,
     coverage,
     filing,
@@ -84,7 +87,8 @@ class Pipeline:
         routing: Callable[[MappingSet], Routing],
         *,
         for_record: frozenset[str],
-        hop_limit: int,
+        answers: Answers,
+        loops: Loops,
         writer: str,
         secret: bytes,
         production: bool,
@@ -99,7 +103,8 @@ class Pipeline:
         self._routing_of = routing
         self._routing = routing(mapper.mapping_set)
         self._for_record = for_record
-        self._hop_limit = hop_limit
+        self._answers = answers
+        self._loops = loops
         self._writer = writer
         self._secret = secret
         self._production = production
@@ -194,6 +199,7 @@ class Pipeline:
         )
         reading = self._mapper.read(message.body, given, coverage=_coverage(message))
         hand = InHand(message, reading, self._clock(), origin)
+        hand.answer = read_answer(message.type, message.body)
         failure = reading.failure
         if failure is not None:
             hand.end(State.PARKED, failure.code, failure.where)
@@ -227,16 +233,24 @@ class Pipeline:
         mine = messages.lock(connection, [hand.message.seq for hand in hands])
         hands = [hand for hand in hands if hand.message.seq in mine]
         ready, waiting = self._in_order(connection, hands)
+        answered = self._answers.credit(connection, ready, now, self._writer)
+        early = {hand.message.seq for hands in answered.early.values() for hand in hands}
+        ready = [hand for hand in ready if hand.message.seq not in early]
         people = self._identify(connection, ready, now)
         ready, waiting = _behind_held(ready, waiting)
         self._decide(ready, people, now)
-        self._stop_loops(connection, ready)
+        self._stop_loops(connection, ready, now)
         self._file(connection, ready, now)
         owed = self._owe(connection, ready, now)
+        for topic, work in answered.owed.items():
+            owed[topic] += work
         self._note(connection, [*ready, *waiting], now)
         freed = self._lanes(connection, ready, waiting, now)
-        self._audit(connection, ready, now)
-        return Outcome(freed=freed, owed=owed)
+        self._audit(connection, ready, answered.entries, now)
+        outcome = Outcome(freed=freed, owed=owed)
+        for after, some in answered.early.items():
+            outcome.again[after] += [hand.message.seq for hand in some]
+        return outcome
 
     def _in_order(
         self, connection: Connection, hands: Sequence[InHand]
@@ -344,18 +358,20 @@ class Pipeline:
                     break
             hand.step("decide", 0, hand.decision)
 
-    def _stop_loops(self, connection: Connection, hands: Sequence[InHand]) -> None:
-        """How often each message was sent on already; one that goes round in a circle is parked before it is filed."""
+    def _stop_loops(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
+        """How often each message came back to its source already; one that goes round in a circle is parked before it is filed."""
         if not self._routing.rules:
             return
-        by_digest = {
-            content_digest(hand.message.body): hand.message.source for hand in hands if hand.is_open
+        going = {
+            hand.message.seq: (content_digest(hand.message.body), hand.message.source)
+            for hand in hands
+            if hand.is_open
         }
-        hops = outbox.hops_of(connection, by_digest)
-        for hand in hands if hops else ():
+        rounds = circles.rounds_of(connection, going.values(), now - self._loops.window)
+        for hand in hands if rounds else ():
             if hand.is_open:
-                hand.hops = hops.get(content_digest(hand.message.body), 0)
-                if hand.hops >= self._hop_limit:
+                hand.hops = rounds.get(going[hand.message.seq], 0)
+                if hand.hops >= self._loops.limit:
                     hand.end(State.PARKED, "routing.loop", "message")
 
     def _file(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
@@ -599,6 +615,7 @@ class Pipeline:
             rules_version=self._rules.version,
             charset_used=hand.reading.charset_used or None,
             attempts=hand.message.attempts,
+            answers=hand.answers,
             trail=hand.trail(now),
         )
 
@@ -627,9 +644,15 @@ class Pipeline:
         )
         return [Work(seq, lane) for seq, lane in lanes.free(connection, settled)]
 
-    def _audit(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
-        """One entry a filed document, one a message that was not filed; in this transaction, and last in it."""
-        entries = []
+    def _audit(
+        self,
+        connection: Connection,
+        hands: Sequence[InHand],
+        answered: Sequence[trail.Entry],
+        now: datetime,
+    ) -> None:
+        """One entry a filed document, one a message that was not filed, one an answer; in this transaction, last."""
+        entries = list(answered)
         for hand in hands:
             decision = hand.decision or None
             entries += [

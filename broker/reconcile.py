@@ -37,6 +37,9 @@ CHECKS = (
     "delivery.message",
     "delivery.gone",
     "replay",
+    "answer.message",
+    "answer.twice",
+    "answer.delivery",
     "overdue",
 )
 
@@ -206,6 +209,16 @@ def _beside(
         "messages are replays and have no audit entry 'replayed'",
         check.replay_without_entry(connection, of),
     )
+    yield (
+        "answer.message",
+        "answers are counted as matched and name no message",
+        check.answer_to_nothing(connection, of),
+    )
+    yield (
+        "answer.twice",
+        "answers are credited to more than one delivery",
+        check.credited_twice(connection, of),
+    )
     yield "overdue", "unsettled messages were not touched in time", check.overdue(connection, cut)
 
 
@@ -251,3 +264,12 @@ def _deliveries(
         check.without_message(connection, of),
     )
     yield "delivery.gone", "deliveries are not there any more", check.gone(connection, of)
+    for table, what in (
+        ("expectation", "answers are awaited or credited"),
+        ("correlation", "keys are kept"),
+    ):
+        yield (
+            "answer.delivery",
+            f"{what} of deliveries that are not there",
+            check.nobodys(connection, of, table),
+        )

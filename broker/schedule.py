@@ -20,6 +20,7 @@ from broker.database import partitions
 from broker.database.engine import reading, writing
 from broker.database.locks import HeldLock
 from broker.errors import TransientError
+from broker.overdue import Overdue
 from broker.records import lanes, outbox, tallies
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
@@ -126,6 +127,10 @@ class Schedule:
         )
         jobs.add_job(
             self._guarded(self._levels), "interval", seconds=self._sweep_every.total_seconds()
+        )
+        overdue = Overdue(self._engine, self._telemetry, self._clock)
+        jobs.add_job(
+            self._guarded(overdue.find), "interval", seconds=self._sweep_every.total_seconds()
         )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)

@@ -20,6 +20,7 @@ import msgspec
 
 from broker.circuit import CircuitPolicy
 from broker.contracts import Adapter, QueuePlugin
+from broker.correlating import Expects
 from broker.errors import SetupError
 from broker.retry import Policy
 from broker.settings_read import Problem, Reader, key_lines
@@ -91,6 +92,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool
     verifiable: bool
     for_record: bool
+    expects: Expects | None
     pause: timedelta
     retry: Policy
     circuit: CircuitPolicy
@@ -164,6 +166,7 @@ def load(
     values = _tables(table, reader)
     sources = _sources(_named(table, "source", reader), adapters, reader)
     destinations = _destinations(_named(table, "destination", reader), adapters, reader)
+    _expect_sources(destinations, set(sources), reader)
     routes = _routes(table.get("route", []), set(sources), set(destinations), reader)
     _check(values, queues, reader)
     if reader.problems:
@@ -284,12 +287,25 @@ def _destinations(
             idempotent=common.idempotent,
             verifiable=common.verifiable,
             for_record=common.for_record,
+            expects=common.expects,
             pause=common.pause,
             retry=common.retry,
             circuit=common.circuit,
             options=options,
         )
     return made
+
+
+def _expect_sources(
+    destinations: Mapping[str, Destination | None], sources: set[str], reader: Reader
+) -> None:
+    """Answers come on sources that there are."""
+    for name, destination in destinations.items():
+        expects = destination.expects if destination else None
+        for source in expects.sources if expects else ():
+            if source not in sources:
+                key = f"destination.{name}.expects.sources"
+                reader.unknown(key, source, list(sources), what="source")
 
 
 def _plugged(

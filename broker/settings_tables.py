@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from broker.circuit import CircuitPolicy
+from broker.correlating import Expects
 from broker.retry import Policy
 
 _MOST_WORKERS = 8
@@ -36,7 +37,8 @@ class Site(Table, frozen=True, kw_only=True):
         production: true refuses test identities and what `carnet doctor` calls unsafe
         data_folder: keys, embedded database and snapshots of metrics; needs a durable disk
         digest_key: 64 hexadecimal digits, by reference; needed when processes run on several machines, else made once
-        hop_limit: a message that comes back, sent on by a partner it was sent to, for the so manieth time is parked: two systems route it in a circle
+        hop_limit: a message that comes back to the source it came from, sent on for another in between, for the so manieth time is parked: systems route it in a circle
+        loop_window: within what time it must have come back so often
     """
 
     name: str = "carnet"
@@ -45,10 +47,13 @@ class Site(Table, frozen=True, kw_only=True):
     data_folder: Path = Path("data")
     digest_key: str = ""
     hop_limit: int = 3
+    loop_window: timedelta = timedelta(days=1)
 
     def __post_init__(self) -> None:
         if self.hop_limit < 1:
             raise ValueError("hop_limit must be 1 or more")
+        if self.loop_window <= timedelta(0):
+            raise ValueError("loop_window must be more than nothing")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -223,6 +228,7 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
         idempotent: true when sending twice does no harm there; an unknown outcome is then tried again
         verifiable: true when the partner can be asked whether it has a message; an unknown outcome is then settled by asking
         for_record: true where it is the patient's shared record (the DMP): what the patient refuses for the record is not sent there, nor when they refuse it while it waits
+        expects: answers that come later, as messages of their own on a source (`{ answer_within = "15m", sources = ["ris-answers"] }`); empty awaits none
         pause: how long to wait between two messages, for a partner that wants it
         retry: how failures are tried again
         circuit: when a partner that fails again and again is left alone for a while
@@ -234,6 +240,7 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
     idempotent: bool = False
     verifiable: bool = False
     for_record: bool = False
+    expects: Expects | None = None
     pause: timedelta = timedelta(0)
     retry: Policy = Policy()
     circuit: CircuitPolicy = CircuitPolicy()

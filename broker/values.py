@@ -38,6 +38,7 @@ class State(IntEnum):
     PARKED = 13
     SKIPPED = 14
     DISCARDED = 15
+    ANSWER_MATCHED = 16
 
 
 SETTLED = 10

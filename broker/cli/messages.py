@@ -328,6 +328,7 @@ def _detail(found: message_detail.Detail, rules: Sentences) -> None:
         ("lane", lane_names.filing(found.lane) if found.lane else ""),
         ("edited from", found.edited_from or ""),
         ("replay of", found.replay_of or ""),
+        ("answers", found.answers or ""),
         ("mapping set", found.mapping_set or ""),
         ("sha-256", found.sha256),
     ]

@@ -33,6 +33,7 @@ FATE_WORDS = {
     "parked": "parked",
     "skipped": "skipped",
     "discarded": "discarded",
+    "answer_matched": "answers matched",
     "in_flight": "in flight",
     "waiting": "waiting",
     "retrying": "retrying",

@@ -17,7 +17,7 @@ from broker.cli.people import By
 from broker.database.engine import reading
 from broker.errors import SetupError
 from broker.records import editing as originals
-from broker.records import message_detail, parked
+from broker.records import expectations, message_detail, parked
 from broker.records.moving import AT_ONCE
 from broker.values import State
 
@@ -32,7 +32,7 @@ Ids = Annotated[
 ]
 One = Annotated[str, typer.Argument(metavar="ID", help="A message id, or `delivery:NUMBER`.")]
 Every = Annotated[bool, typer.Option("--all", help="All that the filters leave.")]
-Kind = Annotated[str | None, typer.Option(help="Only of this kind: message, delivery.")]
+Kind = Annotated[str | None, typer.Option(help="Only of this kind: message, delivery, answer.")]
 Source = Annotated[str | None, typer.Option(help="Only of this source.")]
 Destination = Annotated[str | None, typer.Option(help="Only deliveries to this destination.")]
 DeliveryState = Annotated[
@@ -87,22 +87,24 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, max=50, help="How many of a kind at most.")] = 50,
     json: setup.AsJson = False,
 ) -> None:
-    """List parked messages, and deliveries that are parked or of unknown outcome, newest first.
+    """List parked messages, deliveries that are parked or of unknown outcome, and answers overdue, newest first.
 
         carnet parked list
         carnet parked list --kind message --source lab --code mapping.none
         carnet parked list --kind delivery --state unknown --json
 
     A parked message, or delivery, failed in a way that no further try changes; its lane goes on without it. A delivery
-    of unknown outcome may have arrived; its lane waits until a person says.
+    of unknown outcome may have arrived; its lane waits until a person says. An answer is overdue where a delivery was
+    sent and its partner was to answer later (`expects`), and has not: it is credited whenever it comes.
 
     JSON, one line a thing: {"kind": "message", "id", "source", "since", "reason", "place", …} or {"kind": "delivery",
     "id", "message_id", "source", "destination", "state", "since", "attempts", "answer_code", "reason", "place", …},
+    or {"kind": "answer", "id", "message_id", "source", "destination", "since", "reason": "answer.overdue", "awaits", …},
     then {"kind", "before": position} for each kind that has more.
 
     Exit codes: 0 nothing is parked, 1 something is, 2 usage or set-up.
     """
-    acting.expect(kind, ("message", "delivery"), "--kind")
+    acting.expect(kind, ("message", "delivery", "answer"), "--kind")
     acting.expect(state, parked.STATES, "--state")
     if before is not None and kind is None:
         raise SetupError(
@@ -131,6 +133,16 @@ def list_(
 
         wanted = {"message": messages} if destination is None and state is None else {}
         wanted |= {"delivery": deliveries}
+
+        def answers(top: int | None, most: int) -> tuple[list[dict[str, object]], int | None]:
+            late = expectations.overdue(connection, destination=destination, before=top, limit=most)
+            shown = [
+                parked_showing.answer_line(one) for one in late if source in (None, one.source)
+            ]
+            return shown, late[-1].delivery_id if len(late) == most else None
+
+        if state is None and code in (None, parked_showing.OVERDUE):
+            wanted |= {"answer": answers}
         for name, read in wanted.items():
             if kind in (None, name):
                 some, rest = _pages(read, before, limit)
@@ -225,6 +237,7 @@ def discard(
         carnet parked discard --all --code mapping.none --source lab --reason "ticket 4711" --yes
 
     The lane of a delivery of unknown outcome goes on. --all takes such deliveries only with --state unknown.
+    Of a delivery that was sent and whose answer is overdue, the answer is awaited no longer; it stays sent.
 
     JSON, one line a thing: {"id", "done", "outcome"}.
 

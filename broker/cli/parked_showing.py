@@ -8,8 +8,10 @@ import typer
 
 from broker.cli import output, setup
 from broker.database.engine import reading
-from broker.records import lane_names, message_detail, messages_reading, parked
+from broker.records import expectations, lane_names, message_detail, messages_reading, parked
 from broker.values import State
+
+OVERDUE = "answer.overdue"
 
 
 def page(lines: list[dict[str, object]], more: list[tuple[str, int]], json: bool) -> None:
@@ -36,6 +38,7 @@ def page(lines: list[dict[str, object]], more: list[tuple[str, int]], json: bool
                 "message_id",
             ),
         ),
+        ("answer", ("id", "destination", "awaits", "since", "reason", "message_id")),
     ):
         found = [line for line in lines if line["kind"] == kind]
         if found:
@@ -161,4 +164,19 @@ def delivery_line(one: parked.Delivery) -> dict[str, object]:
         "answer_code": one.answer_code,
         "reason": one.reason,
         "place": one.place,
+    }
+
+
+def answer_line(one: expectations.Overdue) -> dict[str, object]:
+    """An answer that should have come, as programs read it: of which delivery, and since when it is overdue."""
+    return {
+        "kind": "answer",
+        "id": f"delivery:{one.delivery_id}",
+        "message_id": one.message_id,
+        "source": one.source,
+        "destination": one.destination,
+        "recipient": one.recipient,
+        "awaits": one.kind,
+        "since": one.due_at,
+        "reason": OVERDUE,
     }

@@ -11,7 +11,7 @@ from broker import app
 from broker.cli import output, setup
 from broker.database.engine import reading
 from broker.errors import CarnetError
-from broker.records import messages_reading, outbox
+from broker.records import destinations, expectations, messages_reading, outbox
 from broker.records.tallies import FATES_BY_STATE
 from broker.worker import INBOUND
 
@@ -28,7 +28,9 @@ def status(
         carnet status --json | jq .balance.received
 
     JSON: {"day", "balance": {"received", "fates", "beside", "closes"}, "unsettled": {state: {"count", "oldest_id",
-    "oldest_seconds"}}, "lanes": {state: n}, "queue": {topic: depth}, "owed": {destination: …}, "sources": […]}.
+    "oldest_seconds"}}, "lanes": {state: n}, "queue": {topic: depth}, "owed": {destination: …}, "answers_overdue":
+    {destination: {"count", "oldest_seconds"}}, "destinations": [those that are left alone or whose courier failed],
+    "sources": […]}.
 
     Exit codes: 0 shown and the balance closes, 1 it does not, 2 usage or set-up.
     """
@@ -42,6 +44,8 @@ def status(
         lanes = messages_reading.blocked_lanes(connection)
         partners = messages_reading.partners(connection)
         owed = outbox.backlog(connection)
+        late = expectations.late(connection)
+        troubled = destinations.troubled(connection)
     unsettled = {
         fate: {
             "count": total.fates.get(fate, 0),
@@ -66,6 +70,14 @@ def status(
                 "lanes": lanes,
                 "queue": depths,
                 "owed": {name: {"owed": b.owed, "unknown": b.unknown} for name, b in owed.items()},
+                "answers_overdue": {
+                    name: {"count": one.count, "oldest_seconds": _since(one.oldest, now)}
+                    for name, one in late.items()
+                },
+                "destinations": [
+                    {"destination": d.destination, "circuit": d.circuit, "error": d.error_code}
+                    for d in troubled
+                ],
                 "sources": [
                     {"source": p.source, "received_at": p.received_at, "error": p.error_code}
                     for p in partners
@@ -73,7 +85,8 @@ def status(
             }
         )
     else:
-        _show(wanted, balance, unsettled, lanes, depths, owed, partners, now)
+        _show(wanted, balance, unsettled, lanes, depths, owed)
+        _show_partners(late, troubled, partners, now)
     raise typer.Exit(output.GOOD if balance.closes else output.FOUND)
 
 
@@ -84,8 +97,6 @@ def _show(
     lanes: dict[str, int],
     depths: dict[str, int],
     owed: dict[str, outbox.Backlog],
-    partners: list[messages_reading.Partner],
-    now: datetime,
 ) -> None:
     output.say(f"{day}  {output.balance_line(balance)}")
     for fate, about in unsettled.items():
@@ -99,6 +110,24 @@ def _show(
         output.say(f"queue {topic}: {depth}")
     for name, backlog in owed.items():
         output.say(f"owed to {name}: {backlog.owed}, outcome unknown: {backlog.unknown}")
+
+
+def _show_partners(
+    late: dict[str, expectations.Late],
+    troubled: list[destinations.Troubled],
+    partners: list[messages_reading.Partner],
+    now: datetime,
+) -> None:
+    for name, one in late.items():
+        output.say(
+            f"answers overdue from {name}: {one.count}, the oldest for {_since(one.oldest, now)} s "
+            "(carnet parked list --kind answer)"
+        )
+    for one_troubled in troubled:
+        words = "its courier failed" if one_troubled.circuit == "failed" else "left alone"
+        output.say(
+            f"destination {one_troubled.destination}: {words} ({one_troubled.error_code}); tried again by itself"
+        )
     if partners:
         output.table(
             "",
@@ -108,7 +137,11 @@ def _show(
 
 
 def _seconds(line: messages_reading.Line, now: datetime) -> int:
-    return max(0, int((now - line.received_at).total_seconds()))
+    return _since(line.received_at, now)
+
+
+def _since(instant: datetime, now: datetime) -> int:
+    return max(0, int((now - instant).total_seconds()))
 
 
 def _depths(ledger: setup.Ledger, destinations: list[str]) -> dict[str, int]:

@@ -322,10 +322,57 @@ attempt = Table(
     Column("answer", LargeBinary),
     # What was sent, by its content: a message that comes back is known by it.
     Index(
-        "ix_attempt_sent",
+        "ix_attempt_sent_at",
         "sent_digest",
+        "started_at",
         postgresql_where=text("sent_digest IS NOT NULL"),
         sqlite_where=text("sent_digest IS NOT NULL"),
+    ),
+)
+
+# By what an answer that comes later, as a message of its own, finds what it answers: `digest` is that of kind and key.
+# Partners use their numbers again and one message may go to two of them, so a key may name several deliveries: who is
+# credited is decided by `broker.answers`. Partitioned by the delivery: writing costs the same whatever is stored.
+correlation = Table(
+    "correlation",
+    metadata,
+    Column("digest", Big, primary_key=True, autoincrement=False),
+    Column("delivery_id", Big, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("key", String, nullable=False),
+)
+
+# An answer that a delivery awaits, or has: `open`, `overdue`, `answered`, `refused`, `void` (nobody awaits it any more).
+# `answer_seq` is the message that was credited to it.
+expectation = Table(
+    "expectation",
+    metadata,
+    Column("delivery_id", Big, primary_key=True, autoincrement=False),
+    Column("kind", String, primary_key=True),
+    Column("destination", String, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("state", String, nullable=False),
+    Column("code", String),
+    Column("answered_at", Instant),
+    Column("answer_seq", Big),
+    Index(
+        "ix_expectation_due",
+        "due_at",
+        postgresql_where=text("state = 'open'"),
+        sqlite_where=text("state = 'open'"),
+    ),
+    Index(
+        "ix_expectation_overdue",
+        "destination",
+        "delivery_id",
+        postgresql_where=text("state = 'overdue'"),
+        sqlite_where=text("state = 'overdue'"),
+    ),
+    Index(
+        "ix_expectation_answer",
+        "answer_seq",
+        postgresql_where=text("answer_seq IS NOT NULL"),
+        sqlite_where=text("answer_seq IS NOT NULL"),
     ),
 )
 
@@ -601,6 +648,8 @@ PARTITIONED = {
     "delivery": "id",
     "prepared": "delivery_id",
     "attempt": "delivery_id",
+    "correlation": "delivery_id",
+    "expectation": "delivery_id",
     "audit_entry": "n",
 }
 """Table and the column whose high bits hold its month."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from broker.database.engine import is_sqlite
 from broker.database.types import to_micros
 from broker.records.tallies import FATES_BY_STATE
-from broker.values import SETTLED, MessageId
+from broker.values import SETTLED, MessageId, State
 
 SHOWN = 20
 """How many message ids a finding names."""
@@ -175,6 +175,25 @@ def replay_without_entry(connection: Connection, of: Span) -> list[MessageId]:
         f"{_text_id(connection)} AND a.act = 'replayed')"
     )
     return _ids(connection, of, f"m.replay_of IS NOT NULL AND {missing}")
+
+
+def credited_twice(connection: Connection, of: Span) -> list[MessageId]:
+    """Answers of the day that are credited to more than one delivery."""
+    return _ids(
+        connection,
+        of,
+        "(SELECT count(DISTINCT e.delivery_id) FROM expectation e WHERE e.answer_seq = m.seq "
+        "AND e.answer_seq IS NOT NULL) > 1",
+    )
+
+
+def answer_to_nothing(connection: Connection, of: Span) -> list[MessageId]:
+    """Messages of the day that count as matched answers and name no message that they answer."""
+    return _ids(
+        connection,
+        of,
+        f"m.state = {int(State.ANSWER_MATCHED)} AND NOT EXISTS (SELECT 1 FROM message q WHERE q.seq = m.answers)",  # noqa: S608
+    )
 
 
 def overdue(connection: Connection, before: datetime, limit: int = SHOWN) -> list[MessageId]:

@@ -40,21 +40,23 @@ def half_settled(connection: Connection, of: Span) -> list[str]:
 
 
 def sent_without_attempt(connection: Connection, of: Span) -> list[str]:
-    """Deliveries marked sent without an attempt that ended as sent, or a person who noted the partner's word."""
+    """Deliveries marked sent without an attempt that ended as sent, the partner's answer, or a person who noted its word."""
     return _names(
         connection,
         of,
         "d.state = 'sent' AND NOT EXISTS (SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.outcome = 'sent') "  # noqa: S608
-        f"AND NOT (d.reason = '{CONFIRMED}' AND {_entry(connection, 'delivery_confirmed')})",
+        f"AND NOT (d.reason = '{CONFIRMED}' AND {_entry(connection, 'delivery_confirmed')}) "
+        f"AND NOT {_answered('answered')}",
     )
 
 
 def undone(connection: Connection, of: Span) -> list[str]:
-    """Deliveries that an attempt sent, and that are not marked so."""
+    """Deliveries that an attempt sent, and that are not marked so, although no later answer refused them."""
     return _names(
         connection,
         of,
-        "d.state <> 'sent' AND EXISTS (SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.outcome = 'sent')",
+        "d.state <> 'sent' AND EXISTS (SELECT 1 FROM attempt a WHERE a.delivery_id = d.id AND a.outcome = 'sent') "  # noqa: S608
+        f"AND NOT {_answered('refused')}",
     )
 
 
@@ -108,6 +110,33 @@ def gone(connection: Connection, of: Span) -> list[str]:
         )
     ).scalar()
     return found if last is None else [*found, _name(last)]
+
+
+def nobodys(connection: Connection, of: Span, table: str) -> list[str]:
+    """Deliveries that `table` (expectation, correlation) speaks of and that are not there, among the day's numbers."""
+    row = connection.execute(
+        text(f"SELECT min(d.id) AS low, max(d.id) AS high {_from(connection)}"),
+        day_given(of),
+    ).one()
+    if row.low is None:
+        return []
+    rows = connection.execute(
+        text(
+            f"SELECT DISTINCT t.delivery_id FROM {table} t WHERE t.delivery_id > coalesce((SELECT max(b.id) FROM delivery b "  # noqa: S608
+            "WHERE b.id < :low), 0) AND t.delivery_id < coalesce((SELECT min(b.id) FROM delivery b WHERE b.id > :high), "
+            ":highest) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = t.delivery_id) LIMIT :shown"
+        ),
+        {"low": int(row.low), "high": int(row.high), "highest": _HIGHEST, "shown": SHOWN},
+    )
+    return [_name(row.delivery_id) for row in rows]
+
+
+def _answered(state: str) -> str:
+    """That an answer that came later said so of the delivery `d`."""
+    return (
+        "EXISTS (SELECT 1 FROM expectation x WHERE x.delivery_id = d.id "  # noqa: S608
+        f"AND x.state = '{state}' AND x.answer_seq IS NOT NULL)"
+    )
 
 
 def _names(connection: Connection, of: Span, condition: str) -> list[str]:

@@ -40,6 +40,7 @@ class Detail:
     lane: Lane
     edited_from: Seq | None
     replay_of: Seq | None
+    answers: Seq | None
     trail: str = field(repr=False)
 
 
@@ -105,6 +106,7 @@ def detail(connection: Connection, message_id: str) -> Detail | None:
         lane=Lane(row.lane),
         edited_from=row.edited_from,
         replay_of=row.replay_of,
+        answers=row.answers,
         trail=row.trail or "",
     )
 

@@ -66,6 +66,7 @@ class Transition:
     attempts: int = 0
     next_try_at: datetime | None = None
     duplicate_of: Seq | None = None
+    answers: Seq | None = None
     trail: str = ""
 
 
@@ -105,6 +106,7 @@ _TRANSITION_COLUMNS = (
     "attempts",
     "next_try_at",
     "duplicate_of",
+    "answers",
     "trail",
 )
 
@@ -207,6 +209,7 @@ def transition(connection: Connection, changes: Sequence[Transition], writer: st
                 change.attempts,
                 None if change.next_try_at is None else to_micros(change.next_try_at),
                 change.duplicate_of,
+                change.answers,
                 (row.trail or "") + change.trail,
             )
         )

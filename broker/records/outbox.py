@@ -8,7 +8,7 @@ never goes before an earlier one that is unsettled. A delivery in a courier's ha
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -118,7 +118,8 @@ class Ended:
     """The end of one attempt. `outcome` is sent, failed, refused, expired, unknown or withheld (not sent: consent).
 
     With `next_try_at` the delivery is owed again from then on, whatever the outcome was; `answer_code` is the
-    receiver's own (`AA`), `code` ours.
+    receiver's own (`AA`), `code` ours. `keys` are what later answers may name it by, `expects` the kinds that are awaited
+    and until when.
     """
 
     delivery_id: int
@@ -135,6 +136,8 @@ class Ended:
     peer: str = ""
     sent_digest: int | None = None
     next_try_at: datetime | None = None
+    keys: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    expects: tuple[tuple[str, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,28 +256,6 @@ def withdraw(connection: Connection, ids: Collection[int], by: str) -> None:
     )
 
 
-def hops_of(connection: Connection, digests: Mapping[int, str]) -> dict[int, int]:
-    """How far messages have come: digest of their content -> hops of the last time it was sent on.
-
-    `digests` gives the source each came from now; what that source itself had sent before is a repetition and no hop.
-    """
-    if not digests:
-        return {}
-    within, given = any_of(connection, "a.sent_digest", list(digests))
-    rows = connection.execute(
-        text(
-            "SELECT a.sent_digest, d.hops, m.source FROM attempt a JOIN delivery d ON d.id = a.delivery_id "  # noqa: S608
-            f"JOIN message m ON m.seq = d.message_seq WHERE {within}"
-        ),
-        given,
-    )
-    found: dict[int, int] = {}
-    for row in rows:
-        if row.source != digests[row.sent_digest]:
-            found[row.sent_digest] = max(found.get(row.sent_digest, 0), int(row.hops) + 1)
-    return found
-
-
 def unsettled(connection: Connection, ids: Collection[int]) -> set[int]:
     """Those of `ids` that will still be sent without anybody's help."""
     if not ids:
@@ -303,7 +284,9 @@ def overdue(connection: Connection, before: datetime, limit: int) -> dict[str, l
     return dict(found)
 
 
-def bodies_of(connection: Connection, items: Sequence[Due]) -> dict[int, tuple[bytes, str]]:
+def bodies_of(
+    connection: Connection, items: Sequence[Due | Interrupted]
+) -> dict[int, tuple[bytes, str]]:
     """Delivery -> (bytes, media) to send: as prepared, else the message as it came.
 
     One that is missing has no content any more (pruned by retention), or was to be sent in a form it could not be

@@ -34,6 +34,7 @@ FATES_BY_STATE: Mapping[int, str] = {
     State.PARKED: "parked",
     State.SKIPPED: "skipped",
     State.DISCARDED: "discarded",
+    State.ANSWER_MATCHED: "answer_matched",
 }
 """State number -> the fate it is counted under. `received` itself counts every message once."""
 

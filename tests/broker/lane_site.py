@@ -21,6 +21,7 @@ from broker import app, installation, plugins, settings
 from broker.acts import Act
 from broker.circuit import Circuit, CircuitPolicy
 from broker.contracts import Destination, Queue, Work
+from broker.correlating import Expects
 from broker.courier_journal import Journal
 from broker.database import migrate, together
 from broker.database.engine import open_engine, reading, writing
@@ -144,11 +145,13 @@ class LaneSite:
         queue_clock = lambda: self.now + timedelta(hours=1)  # noqa: E731
         Sweep(self.engine, self.queue, self.telemetry, queue_clock).inbound()
 
-    def courier(self, destination: Destination | None = None) -> Courier:
+    def courier(
+        self, destination: Destination | None = None, *, expects: Expects | None = None
+    ) -> Courier:
         return Courier(
             "dmp",
             destination or self.partner,
-            Manner(retry=Policy()),
+            Manner(retry=Policy(), expects=expects),
             Circuit(CircuitPolicy(failures=0), Random(7).random),
             Journal(self.settings.site.data_folder / "couriers" / "dmp.journal", "boot"),
             engine=self.engine,

@@ -22,8 +22,10 @@ from broker.database.schema import (
     audit_entry,
     business_key,
     control,
+    correlation,
     delivery,
     document,
+    expectation,
     lane,
     message,
     message_body,
@@ -31,6 +33,7 @@ from broker.database.schema import (
     tally_day,
 )
 from broker.database.types import to_micros
+from broker.records import correlations
 from broker.records.messages import day_of
 from broker.records.receptions import control_key
 from broker.records.tallies import FATES_BY_STATE
@@ -147,7 +150,7 @@ def deliver(engine: Engine, rows: list[Row], count: int) -> None:
         "id", "message_seq", "destination", "intent", "lane", "state", "created_at", "settled_at", "next_try_at",
         "attempts", "reason",
     )  # fmt: skip
-    made, tries = [], []
+    made, tries, keys, awaited = [], [], [], []
     for n in range(count):
         row = rows[n % len(rows)]
         at = to_micros(row.at)
@@ -159,7 +162,12 @@ def deliver(engine: Engine, rows: list[Row], count: int) -> None:
                 at if state == "owed" and n % 2 else None, 1, None if state == "sent" else "mllp.refused",
             )
         )  # fmt: skip
-        tries.append((base + n, 1, at, at, state))
+        tries.append((base + n, 1, at, at, state, n % 9_000))
+        key = ("msh10+sender", f"{row.control_id}|lab|carnet")
+        keys.append((correlations.digest_of(key), base + n, *key))
+        stands = random.choices(("answered", "open", "overdue"), (97, 2, 1))[0]
+        answer = row.seq if stands == "answered" else None
+        awaited.append((base + n, "application", f"partner{n % 3}", at, stands, answer))
     blocked = [
         ("filing", "", n + 1, "held" if n % 2 else "waiting", 1, to_micros(START), "identity.conflict")
         for n in range(count // 50)
@@ -169,9 +177,12 @@ def deliver(engine: Engine, rows: list[Row], count: int) -> None:
         bulk.insert_rows(
             connection,
             attempt,
-            ("delivery_id", "number", "started_at", "ended_at", "outcome"),
+            ("delivery_id", "number", "started_at", "ended_at", "outcome", "sent_digest"),
             tries,
         )
+        bulk.insert_rows(connection, correlation, ("digest", "delivery_id", "kind", "key"), keys)
+        columns = ("delivery_id", "kind", "destination", "due_at", "state", "answer_seq")
+        bulk.insert_rows(connection, expectation, columns, awaited)
         bulk.insert_rows(
             connection,
             lane,

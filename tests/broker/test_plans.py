@@ -18,7 +18,10 @@ from sqlalchemy import Connection, Engine, event, text
 from broker.database.engine import is_sqlite, reading
 from broker.records import (
     balance_check,
+    circles,
+    correlations,
     delivery_check,
+    expectations,
     filing,
     lane_names,
     lane_reading,
@@ -34,6 +37,7 @@ from tests.broker import ledger
 
 BIG = (
     "message", "message_body", "audit_entry", "document", "business_key", "delivery", "attempt", "prepared",
+    "correlation", "expectation",
 )  # fmt: skip
 MOST_ROWS = 2_000
 _NEWEST = first_seq(month_of(ledger.START) + 1)
@@ -90,6 +94,15 @@ PAGES: dict[str, Reader] = {
     "one delivery": lambda c, _: parked.by_ids(c, [_MIDDLE]),
     "its attempts": lambda c, _: parked.attempts(c, _MIDDLE),
     "without a form": lambda c, _: parked.never_rendered(c, [_MIDDLE]),
+    "answers overdue": lambda c, _: expectations.overdue(c, limit=50),
+    "answers overdue, later": lambda c, _: expectations.overdue(
+        c, destination="partner1", before=_MIDDLE
+    ),
+    "who is answered": lambda c, r: correlations.find(
+        c, {("msh10+sender", f"{r.control_id}|lab|carnet")}
+    ),
+    "what is awaited": lambda c, _: expectations.of(c, [_MIDDLE]),
+    "circles": lambda c, _: circles.rounds_of(c, [(7, "lab01"), (8, "lab02")], ledger.START),
     "heads of lanes": lambda c, _: lanes.unsettled_heads(c, {7: 2, 8: 1}),
     "by two keys": lambda c, _: messages_reading.by_keys(c, [[7], [8]]),
     "next of a replay": lambda c, _: replaying.window(c, _MIDDLE, _NEWEST),
@@ -136,6 +149,10 @@ JOBS: dict[str, Reader] = {
     "without an operator": lambda c, _: delivery_check.without_entry(c, _SPAN, "skipped"),
     "without message": lambda c, _: delivery_check.without_message(c, _SPAN),
     "gone": lambda c, _: delivery_check.gone(c, _SPAN),
+    "answers to nothing": lambda c, _: balance_check.answer_to_nothing(c, _SPAN),
+    "answers credited twice": lambda c, _: balance_check.credited_twice(c, _SPAN),
+    "awaited of nobody": lambda c, _: delivery_check.nobodys(c, _SPAN, "expectation"),
+    "keys of nobody": lambda c, _: delivery_check.nobodys(c, _SPAN, "correlation"),
     "all parked": lambda c, _: parked.selected(c, reason="mapping.none"),
     "all stuck deliveries": lambda c, _: parked.selected_deliveries(c, destination="partner1"),
 }

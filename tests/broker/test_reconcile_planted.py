@@ -11,7 +11,8 @@ from broker import operating
 from broker.errors import AmbiguousError, PermanentError
 from broker.reconcile import Finding
 from broker.records import lane_names
-from tests.broker.lane_site import MERGE, LaneSite, Partner, adt
+from tests.broker.answer_site import EXPECTS, Committing, acknowledgement
+from tests.broker.lane_site import MERGE, LaneSite, adt
 
 
 @dataclass
@@ -47,9 +48,12 @@ def a_day(site: LaneSite) -> Day:
             return AmbiguousError("mllp.no_answer")
         return PermanentError("mllp.refused") if name == "refused" else None
 
-    courier = site.courier(Partner(says))
+    courier = site.courier(Committing(says), expects=EXPECTS)
     while (lease := site.queue.take("outbound.dmp", 50, timedelta())) is not None:
         courier.serve(lease, threading.Event())
+    answers = (acknowledgement("answered"), acknowledgement("rejected", "AR"))
+    day.ids["answer"], _ = site.receive(*answers)
+    site.work()
     act = site.act()
     skipped = day.delivery("skipped")
     (row,) = site.rows("SELECT lane FROM delivery WHERE id = :id", id=skipped)
@@ -63,7 +67,7 @@ def a_day(site: LaneSite) -> Day:
 
 SENT = (
     "one", "two", "three", "four", "five", "six", "seven", "eight", "nine",
-    "unknown", "refused", "skipped", "discarded", "confirmed", "last",
+    "answered", "rejected", "awaiting", "other", "unknown", "refused", "skipped", "discarded", "confirmed", "last",
 )  # fmt: skip
 
 Plant = tuple[str, str, str, dict[str, Callable[[Day], int]], str]
@@ -202,6 +206,34 @@ PLANTS: list[Plant] = [
         "UPDATE message SET replay_of = 7 WHERE seq = :n",
         {"n": lambda day: day.seq("six")},
         "message six",
+    ),
+    (
+        "an answer is awaited of a delivery that is not there",
+        "answer.delivery",
+        "DELETE FROM delivery WHERE id = :n",
+        {"n": lambda day: day.delivery("awaiting")},
+        "delivery awaiting",
+    ),
+    (
+        "an answer is credited to two deliveries",
+        "answer.twice",
+        "UPDATE expectation SET answer_seq = :answer WHERE delivery_id = :n",
+        {"n": lambda day: day.delivery("other"), "answer": lambda day: day.seq("answer")},
+        "message answer",
+    ),
+    (
+        "a matched answer names no message",
+        "answer.message",
+        "UPDATE message SET answers = NULL WHERE seq = :n",
+        {"n": lambda day: day.seq("answer")},
+        "message answer",
+    ),
+    (
+        "a refusal that came later is undone",
+        "delivery.sent",
+        "DELETE FROM expectation WHERE delivery_id = :n",
+        {"n": lambda day: day.delivery("rejected")},
+        "delivery rejected",
     ),
     (
         "a tally is off by one",

@@ -66,7 +66,7 @@ to = ["partner"]
         run(make)
         site.send_mllp(a08("1"))
         deadline = time.monotonic() + DEADLINE
-        while not partner.got or log.read_text().count('"role":"courier"') < 2:
+        while not partner.got or log.read_text().count('"destination_failed"') < 2:
             assert time.monotonic() < deadline, log.read_text()[-2000:]
             time.sleep(0.1)
         assert settled() == "owed", "nothing is done that was not written"

@@ -91,4 +91,4 @@ when = {{ source = ["east"] }}
     west.partner.close()
     east.partner.close()
     assert parked[0]["reason"] == "routing.loop"
-    assert went == 3, "sent on three times, and no more"
+    assert went == 6, "round three times, and no more"
