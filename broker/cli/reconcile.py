@@ -48,8 +48,9 @@ def reconcile(
         for one in days:
             progress.update(f"counting {one} again")
             result = balance.reconcile(
-                ledger.engine, one, zone=ledger.settings.site.zone, now=datetime.now(UTC)
-            )
+                ledger.engine, one, zone=ledger.settings.site.zone, now=datetime.now(UTC),
+                shelf=ledger.indexes(),
+            )  # fmt: skip
             found = found or not result.closes
             if json:
                 output.tell(result)

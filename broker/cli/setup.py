@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from broker import plugins, settings
+from broker import installation, plugins, settings
+from broker.archive.shelf import Shelf
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.errors import SetupError
@@ -56,6 +57,14 @@ class Ledger:
     def catch_up(self) -> None:
         """Make what was received meanwhile readable. Raises: TransientError."""
         unpack(self.engine, "command")
+
+    def shelf(self) -> Shelf:
+        """The folder of the archives, and their key."""
+        return Shelf(self.settings.retention.folder, installation.archive_key(self.settings))
+
+    def indexes(self) -> Shelf:
+        """The folder of the archives without the key: for what stands in clear."""
+        return Shelf(self.settings.retention.folder, b"")
 
     def today(self) -> int:
         """The site's calendar day, as 20261123."""
