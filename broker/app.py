@@ -295,6 +295,7 @@ def _scheduler(
             sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
             sweep_grace=timedelta(seconds=settings.scheduler.sweep_grace_seconds),
             seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
+            destinations=settings.destinations,
             retention=settings.retention,
             keep=lambda is_stopped: keeper_of(
                 settings, engine, telemetry, is_stopped=is_stopped

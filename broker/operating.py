@@ -14,7 +14,7 @@ from broker.acts import WRITER, Act, Done, delivery_details
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database.engine import writing
-from broker.records import lane_moves, messages_reading, moving, parked
+from broker.records import lane_moves, messages_reading, moving, outbox, parked
 from broker.records.lane_names import LaneName, outbound
 from broker.records.moving import MovedDelivery
 from broker.values import State
@@ -221,6 +221,21 @@ def discard_deliveries(engine: Engine, ids: Sequence[int], act: Act) -> Done:
     return _settle_deliveries(
         engine, ids, parked.STATES, ("discarded", "discarded", DISCARDED), act
     )
+
+
+def discard_orphans(engine: Engine, ids: Sequence[int], act: Act) -> Done:
+    """Settle deliveries to destinations that are no longer configured for good, those too that are only owed.
+
+    One that a courier of that time had in its hands is noted first as what it is: of unknown outcome.
+    """
+    with writing(engine) as connection:
+        outbox.give_up(connection, ids, act.at)
+        moved = moving.move_deliveries(
+            connection, ids, ("owed", *parked.STATES), "discarded", act.at, WRITER,
+            act="discarded", reason=DISCARDED,
+        )  # fmt: skip
+        trail.write(connection, _of_deliveries("delivery_discarded", moved, act), act.at)
+        return _moved_deliveries(moved, ids)
 
 
 def _settle_deliveries(

@@ -6,7 +6,7 @@ APScheduler runs the jobs in one process; a lock in the database makes further s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -49,12 +49,14 @@ class Sweep:
         telemetry: Telemetry,
         clock: Callable[[], datetime],
         grace: timedelta = SWEEP_GRACE,
+        destinations: Collection[str] | None = None,
     ) -> None:
         self._engine = engine
         self._queue = queue
         self._telemetry = telemetry
         self._clock = clock
         self._grace = grace
+        self._destinations = destinations
 
     def inbound(self) -> int:
         """Sweep the filing lanes once; returns how many messages were put back."""
@@ -68,7 +70,9 @@ class Sweep:
     def outbound(self) -> int:
         """Sweep the deliveries once; returns how many were put back."""
         with reading(self._engine) as connection:
-            found = outbox.overdue(connection, self._clock() - self._grace, SWEEP_LIMIT)
+            found = outbox.overdue(
+                connection, self._clock() - self._grace, SWEEP_LIMIT, self._destinations
+            )
         return sum(
             self._put(topic, work)
             for destination, work in found.items()
@@ -97,6 +101,7 @@ class Schedule:
         sweep_every: timedelta,
         sweep_grace: timedelta,
         seal_every: timedelta,
+        destinations: Collection[str] | None = None,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         keep: Callable[[Callable[[], bool]], object] = lambda _: None,
     ) -> None:
@@ -108,6 +113,7 @@ class Schedule:
         self._sweep_every = sweep_every
         self._sweep_grace = sweep_grace
         self._seal_every = seal_every
+        self._destinations = destinations
         self._retention = retention
         self._keep = keep
 
@@ -124,7 +130,14 @@ class Schedule:
             executors={"default": ThreadPoolExecutor(1), "archive": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock, self._sweep_grace)
+        sweep = Sweep(
+            self._engine,
+            self._queue,
+            self._telemetry,
+            self._clock,
+            self._sweep_grace,
+            self._destinations,
+        )
         jobs.add_job(
             self._guarded(sweep.inbound), "interval", seconds=self._sweep_every.total_seconds()
         )

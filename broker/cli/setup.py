@@ -82,7 +82,7 @@ class Ledger:
             ) from error
         if found is None:
             raise _nothing_here()
-        if found != migrate.head():
+        if not migrate.expect_usable(self.engine, found):
             raise SetupError(
                 "database.other_revision",
                 where="database.url",

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from broker import app
-from broker.cli import output, setup
+from broker.cli import orphaned, output, setup
 from broker.database.engine import reading
 from broker.errors import CarnetError
 from broker.records import messages_reading, outbox
@@ -28,7 +28,9 @@ def status(
         carnet status --json | jq .balance.received
 
     JSON: {"day", "balance": {"received", "fates", "beside", "closes"}, "unsettled": {state: {"count", "oldest_id",
-    "oldest_seconds"}}, "lanes": {state: n}, "queue": {topic: depth}, "owed": {destination: …}, "sources": […]}.
+    "oldest_seconds"}}, "lanes": {state: n}, "queue": {topic: depth}, "owed": {destination: …}, "sources": […],
+    "orphans": [{"kind", "name", "open", "unknown", "parked"}]}. Orphans are sources and destinations that are no longer
+    configured and have something unsettled.
 
     Exit codes: 0 shown and the balance closes, 1 it does not, 2 usage or set-up.
     """
@@ -42,6 +44,7 @@ def status(
         lanes = messages_reading.blocked_lanes(connection)
         partners = messages_reading.partners(connection)
         owed = outbox.backlog(connection)
+    left = orphaned.find(ledger)
     unsettled = {
         fate: {
             "count": total.fates.get(fate, 0),
@@ -70,10 +73,13 @@ def status(
                     {"source": p.source, "received_at": p.received_at, "error": p.error_code}
                     for p in partners
                 ],
+                "orphans": [orphaned.plain(one) for one in left],
             }
         )
     else:
         _show(wanted, balance, unsettled, lanes, depths, owed, partners, now)
+        for one in left:
+            output.say(orphaned.sentence(one))
     raise typer.Exit(output.GOOD if balance.closes else output.FOUND)
 
 
