@@ -61,6 +61,8 @@ class Keeper:
         if not held.acquire():
             raise TransientError("archive.running", where="archive")
         try:
+            with writing(self.engine) as connection:
+                partitions.ensure(connection, self.clock())
             self._archive(report)
             self._prune(report)
         finally:

@@ -69,7 +69,7 @@ class Kept:
     def owe(self, name: str, state: str = "sent", answer: bytes = b"MSA|AA") -> int:
         """Owe a message to a partner, tried once, with that end."""
         seq = self.seq(name)
-        row = outbox.Owed(seq, None, "partner", Lane(1), "new", "x", body=b"prepared " + name.encode())  # fmt: skip
+        row = outbox.Owed(seq, None, "partner", Lane(seq), "new", "x", body=b"prepared " + name.encode())  # fmt: skip
         with writing(self.house.engine) as connection:
             (number,) = outbox.owe(connection, [row], self.clock())
             outcome = {"sent": "sent", "parked": "refused", "unknown": "unknown"}[state]
