@@ -16,11 +16,11 @@ _ANSWER_SECONDS = 20.0
 
 @dataclass
 class Senders:
-    """`count` threads, each with its own patient, on whichever of the ports answers."""
+    """`count` threads, each with its own patient, on whichever of the ports answers, until `finish`."""
 
     ports: Sequence[int]
-    count: int
-    messages: int
+    count: int = 8
+    pause: float = 0.05
     deadline: float = 240.0
     acknowledged: list[str] = field(default_factory=list)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -34,29 +34,32 @@ class Senders:
             thread.start()
         return self
 
-    def until(self, acknowledged: int) -> None:
-        """Wait until so many messages were answered AA."""
-        end = time.monotonic() + self.deadline
-        while len(self.acknowledged) < acknowledged:
-            assert time.monotonic() < end, f"{len(self.acknowledged)} of {acknowledged}"
+    def go_on(self, messages: int = 40) -> None:
+        """Wait until so many more messages were answered AA."""
+        end, wanted = time.monotonic() + self.deadline, len(self.acknowledged) + messages
+        while len(self.acknowledged) < wanted:
+            assert time.monotonic() < end, f"{len(self.acknowledged)} of {wanted}"
             time.sleep(0.02)
 
     def finish(self) -> list[str]:
-        """Wait for the last answer; the control ids that were answered AA, in order."""
+        """Let each send what it has in hand until it is answered; the control ids answered AA, in order."""
         end = time.monotonic() + self.deadline
+        self._stop.set()
         for thread in self._threads:
             thread.join(max(0.0, end - time.monotonic()))
-        self._stop.set()
         assert not any(thread.is_alive() for thread in self._threads)
         return self.acknowledged
 
     def _send_all(self, number: int) -> None:
         ports = itertools.cycle(self.ports[number % len(self.ports) :] + self.ports[: number % len(self.ports)])  # fmt: skip
         connection: socket.socket | None = None
-        for n in range(self.messages):
-            name = f"P{number:02d}-{n:04d}"
+        for n in itertools.count():
+            if self._stop.wait(self.pause):
+                break
+            name = f"P{number:02d}-{n:05d}"
             body = b"\x0b" + a08(name, patient=f"{9000 + number}") + b"\x1c\r"
-            while not self._stop.is_set():
+            end = time.monotonic() + self.deadline
+            while time.monotonic() < end:
                 try:
                     if connection is None:
                         connection = socket.create_connection(("127.0.0.1", next(ports)), 5)

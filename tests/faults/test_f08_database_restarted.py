@@ -40,7 +40,7 @@ def _await_arrivals(partner: Partner, count: int, seconds: float = 240.0) -> Non
 
 
 def _restarted(
-    server: postgres.Server, amqp_url: str, prefix: str, folder: Path, partner: Partner, times: int, each: int
+    server: postgres.Server, amqp_url: str, prefix: str, folder: Path, partner: Partner, times: int
 ) -> None:  # fmt: skip
     site = Site(folder, server.url, amqp_url, prefix)
     site.write(f"""
@@ -53,13 +53,14 @@ host = "127.0.0.1"
 name = "all"
 to = ["partner"]
 """)
-    count = 8 * each
     with site.serving():
-        sending = Senders([site.mllp], 8, each).start()
-        for part in range(1, times + 1):
-            sending.until(count * part // (times + 1))
+        sending = Senders([site.mllp], pause=0.01).start()
+        for _ in range(times):
+            sending.go_on(150)
             server.restart()
+        sending.go_on()
         acknowledged = sending.finish()
+        count = len(acknowledged)
         site.await_settled(count, seconds=240)
         _await_arrivals(partner, count)
         code, findings = site.carnet("reconcile")
@@ -80,7 +81,7 @@ to = ["partner"]
 def test_f08_intake_workers_and_couriers_survive_a_restart_of_the_database(
     server: postgres.Server, amqp_url: str, queue_prefix: str, tmp_path: Path, partner: Partner
 ) -> None:
-    _restarted(server, amqp_url, queue_prefix, tmp_path, partner, times=2, each=60)
+    _restarted(server, amqp_url, queue_prefix, tmp_path, partner, times=3)
 
 
 @pytest.mark.drill
@@ -88,4 +89,4 @@ def test_f08_intake_workers_and_couriers_survive_a_restart_of_the_database(
 def test_f08_the_database_is_restarted_again_and_again(
     server: postgres.Server, amqp_url: str, queue_prefix: str, tmp_path: Path, partner: Partner
 ) -> None:
-    _restarted(server, amqp_url, queue_prefix, tmp_path, partner, times=12, each=400)
+    _restarted(server, amqp_url, queue_prefix, tmp_path, partner, times=20)
