@@ -1,4 +1,7 @@
-"""Assembly: the only place that constructs. One function a role, and `serve`, which runs them as processes."""
+"""Assembly: the only place that constructs. One function a role; `supervisor` runs them as processes.
+
+Long because it is the one place where everything meets.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from sqlalchemy import Engine
 
 from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
 from broker.answers import Answers
+from broker.archive.shelf import Shelf
 from broker.circuit import Circuit
 from broker.contracts import Adapter, Destination, Queue, QueueOptions, Source, Verifiable
 from broker.courier_journal import Journal
@@ -34,6 +38,7 @@ from broker.mapping import catalogue
 from broker.pipeline import Pipeline
 from broker.pressure import Bounds, Pressure
 from broker.records.patients import PatientRow
+from broker.retention import Keeper
 from broker.routing.load import of_site
 from broker.rules import decide
 from broker.schedule import Schedule
@@ -286,9 +291,28 @@ def _scheduler(
             sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
             sweep_grace=timedelta(seconds=settings.scheduler.sweep_grace_seconds),
             seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
+            destinations=settings.destinations,
+            retention=settings.retention,
+            keep=lambda is_stopped: keeper_of(
+                settings, engine, telemetry, is_stopped=is_stopped
+            ).run(),
         ).run(stop)
     finally:
         queue.close()
+
+
+def keeper_of(
+    settings: Settings,
+    engine: Engine,
+    telemetry: Telemetry,
+    clock: Callable[[], datetime] = utc_now,
+    *,
+    is_stopped: Callable[[], bool] = lambda: False,
+    progress: Callable[[str, int], None] = lambda *_: None,
+) -> Keeper:
+    """Who archives and prunes, by the settings."""
+    shelf = Shelf(settings.retention.folder, installation.archive_key(settings))
+    return Keeper(engine, shelf, settings.retention, telemetry, clock, is_stopped, progress)
 
 
 _ROLES: dict[str, Callable[..., None]] = {

@@ -169,6 +169,14 @@ EVENTS: dict[str, Event] = _catalogue(
         "a worker cannot load the active mapping set and goes on with the one it has",
         ("code",),
     ),
+    Event("archived", "info", "settled messages were written to an archive, and read back from it"),
+    Event("pruned", "info", "messages of an archive left the database", ("stage",)),
+    Event(
+        "retention_stopped",
+        "error",
+        "archiving or pruning stopped; nothing is lost, and it is tried again",
+        ("code",),
+    ),
     Event("released", "info", "held messages were released", ("reason",)),
     Event(
         "database_unavailable", "error", "the database is away; senders are told to come back", ()
@@ -278,6 +286,41 @@ REASONS: dict[str, Words] = {
         "A newer version of Carnet received this; its workers make it readable.",
         "Une version plus récente de Carnet a reçu ce message ; ses processus le rendront lisible.",
         "Finish the upgrade: start the workers of the new version.",
+    ),
+    "archive.away": Words(
+        "A file of the archive is not in its folder.",
+        "Un fichier de l'archive n'est pas dans son dossier.",
+        "Bring it back, or name the folder it is in: `[retention] folder`.",
+    ),
+    "archive.altered": Words(
+        "A file of the archive is not as it was written; nothing it holds is pruned.",
+        "Un fichier de l'archive n'est plus tel qu'il a été écrit ; rien de ce qu'il contient n'est purgé.",
+        "Restore it from a backup, then `carnet archive verify`.",
+    ),
+    "archive.key": Words(
+        "The archive was written with another key.",
+        "L'archive a été écrite avec une autre clé.",
+        "Set `[retention] archive_key` (or `site.digest_key`) to the key of that time.",
+    ),
+    "archive.newer": Words(
+        "A newer version of Carnet wrote this archive.",
+        "Une version plus récente de Carnet a écrit cette archive.",
+        "Read it with that version.",
+    ),
+    "archive.unwritable": Words(
+        "The archive's folder cannot be written; nothing is pruned.",
+        "Le dossier de l'archive ne peut être écrit ; rien n'est purgé.",
+        "Make room, or make the folder writable for Carnet.",
+    ),
+    "archive.running": Words(
+        "Another process is archiving at this moment.",
+        "Un autre processus archive en ce moment.",
+        "Wait for it; it does the same.",
+    ),
+    "database.newer": Words(
+        "The database belongs to a newer version of Carnet that this one does not know.",
+        "La base de données relève d'une version plus récente de Carnet, que celle-ci ne connaît pas.",
+        "Start the newer version again, or restore the backup from before its upgrade.",
     ),
     "queue.unavailable": Words(
         "The queue cannot be reached; work waits in the ledger and is put back.",

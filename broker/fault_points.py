@@ -30,7 +30,8 @@ class Point:
     """A place to die in: which roles pass it, and what is true at that moment.
 
     `passages` is the latest passage worth waiting for; with `within_ms` the death comes up to so much later, in the
-    middle of the step that begins there. `only_postgresql`: on SQLite nobody passes.
+    middle of the step that begins there. `only_postgresql`: on SQLite nobody passes. What
+    is not drilled is passed only where something is old enough: a test of its own dies there.
     """
 
     roles: tuple[str, ...]
@@ -38,6 +39,7 @@ class Point:
     passages: int = 3
     within_ms: int = 0
     only_postgresql: bool = False
+    is_drilled: bool = True
 
 
 POINTS: Mapping[str, Point] = {
@@ -108,6 +110,30 @@ POINTS: Mapping[str, Point] = {
         ("scheduler",), "a segment of the audit trail is written, and not committed", 2
     ),
     "seal.committed": Point(("scheduler",), "a segment of the audit trail is sealed", 2),
+    "archive.written": Point(
+        ("archive",),
+        "an archive is written under a name of its own, and not verified",
+        is_drilled=False,
+    ),
+    "archive.published": Point(
+        ("archive",),
+        "an archive is whole on the disk, and the ledger does not know it",
+        is_drilled=False,
+    ),
+    "archive.registered": Point(
+        ("archive",), "the ledger knows an archive, and nothing of it is pruned", is_drilled=False
+    ),
+    "prune.dropped": Point(
+        ("archive",),
+        "a partition is dropped, and others of its month are not",
+        only_postgresql=True,
+        is_drilled=False,
+    ),
+    "prune.committed": Point(
+        ("archive",),
+        "some of an archive is taken out of the ledger, and more is there",
+        is_drilled=False,
+    ),
 }
 """Every point that the code passes. A test holds the two against each other."""
 

@@ -6,6 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
+from broker.archive import keys
 from broker.errors import SetupError
 from broker.settings import Settings
 
@@ -28,6 +29,28 @@ def digest_key(settings: Settings) -> bytes:
         raise SetupError(
             "site.digest_key",
             where="site.digest_key",
+            reason="not 64 hexadecimal digits",
+            hint="python3 -c 'import secrets; print(secrets.token_hex(32))'",
+        )
+    return key
+
+
+def archive_key(settings: Settings) -> bytes:
+    """The key of the archive: `retention.archive_key`, else one derived from the digest key.
+
+    Raises: SetupError("retention.archive_key") when it is not 64 hexadecimal digits.
+    """
+    given = settings.retention.archive_key
+    if not given:
+        return keys.derived(digest_key(settings))
+    try:
+        key = bytes.fromhex(given.strip())
+    except ValueError:
+        key = b""
+    if len(key) != keys.KEY_BYTES:
+        raise SetupError(
+            "retention.archive_key",
+            where="retention.archive_key",
             reason="not 64 hexadecimal digits",
             hint="python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )

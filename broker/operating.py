@@ -14,7 +14,14 @@ from broker.acts import WRITER, Act, Done, delivery_details
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database.engine import writing
-from broker.records import expectations, lane_moves, messages_reading, moving, parked
+from broker.records import (
+    expectations,
+    lane_moves,
+    messages_reading,
+    moving,
+    outbox,
+    parked,
+)
 from broker.records.lane_names import LaneName, outbound
 from broker.records.moving import MovedDelivery
 from broker.values import State
@@ -247,6 +254,21 @@ def _give_up_answers(engine: Engine, ids: Sequence[int], act: Act) -> Done:
         ]
         trail.write(connection, entries, act.at)
     return Done(taken=[f"delivery:{one}" for one in sorted(given_up)])
+
+
+def discard_orphans(engine: Engine, ids: Sequence[int], act: Act) -> Done:
+    """Settle deliveries to destinations that are no longer configured for good, those too that are only owed.
+
+    One that a courier of that time had in its hands is noted first as what it is: of unknown outcome.
+    """
+    with writing(engine) as connection:
+        outbox.give_up(connection, ids, act.at)
+        moved = moving.move_deliveries(
+            connection, ids, ("owed", *parked.STATES), "discarded", act.at, WRITER,
+            act="discarded", reason=DISCARDED,
+        )  # fmt: skip
+        trail.write(connection, _of_deliveries("delivery_discarded", moved, act), act.at)
+        return _moved_deliveries(moved, ids)
 
 
 def _settle_deliveries(

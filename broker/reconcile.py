@@ -6,15 +6,18 @@ committed agrees at each commit, or it is a finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from broker.archive.shelf import Shelf
 from broker.database.engine import reading
-from broker.records import balance_check, delivery_check, tallies
+from broker.errors import CarnetError, SetupError
+from broker.records import archiving, balance_check, delivery_check, tallies
 from broker.values import State
 
 OVERDUE = timedelta(minutes=15)
@@ -40,6 +43,7 @@ CHECKS = (
     "answer.message",
     "answer.twice",
     "answer.delivery",
+    "archive",
     "overdue",
 )
 
@@ -72,10 +76,17 @@ class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reconcile(
-    engine: Engine, day: int, *, zone: ZoneInfo, now: datetime, overdue: timedelta = OVERDUE
+    engine: Engine,
+    day: int,
+    *,
+    zone: ZoneInfo,
+    now: datetime,
+    overdue: timedelta = OVERDUE,
+    shelf: Shelf | None = None,
 ) -> Reconciliation:
     """Count the day (20261123, in the site's zone) again and say what does not agree; no finding means it closes.
 
+    What was archived of the day is compared with the archives' indexes, which are found on `shelf`.
     Raises ValueError when `day` is no calendar day, TransientError when the database is away.
     """
     of = balance_check.span(day, zone)
@@ -88,7 +99,8 @@ def reconcile(
             if n
         }
         findings = [*_tallies(rows, told), *_sums(told)]
-        for check, sentence, ids in _beside(connection, of, now - overdue):
+        archived = _archived(connection, of, shelf, findings)
+        for check, sentence, ids in _beside(connection, of, now - overdue, archived):
             if ids:
                 findings.append(Finding(check=check, text=sentence, found=len(ids), messages=ids))
         for check, sentence, names in _deliveries(connection, of):
@@ -150,12 +162,38 @@ def _sums(told: Mapping[tuple[str, str], int]) -> Iterator[Finding]:
             )
 
 
+def _archived(
+    connection: Connection, of: balance_check.Span, shelf: Shelf | None, findings: list[Finding]
+) -> set[str]:
+    """The ids near the day that archives hold, by their indexes. What cannot be read is a finding."""
+    found: set[str] = set()
+    for one in archiving.of_ids(connection, of.low, of.high):
+        try:
+            if shelf is None:
+                raise SetupError("archive.away", where=one.name)
+            of_day = [entry for entry in shelf.entries(one.name) if of.low <= entry.id < of.high]
+        except CarnetError as error:
+            text = f"the index of the archive {one.name} cannot be read ({error.code})"
+            findings.append(Finding(check="archive", text=text))
+            continue
+        found.update(entry.id for entry in of_day)
+        counted = Counter((e.day, e.source, e.fate) for e in of_day if e.day == of.day)
+        if counted != archiving.counts_of(connection, one.name, of.day):
+            text = f"the archive {one.name} holds another number of messages than was noted"
+            findings.append(Finding(check="archive", text=text))
+    return found
+
+
 def _beside(
-    connection: Connection, of: balance_check.Span, cut: datetime
+    connection: Connection, of: balance_check.Span, cut: datetime, archived: Collection[str]
 ) -> Iterator[tuple[str, str, Sequence[str]]]:
     """What must stand beside each row: (check, sentence, message ids at fault)."""
     check = balance_check
-    yield "message", "messages were received and are not there", check.vanished(connection, of)
+    yield (
+        "message",
+        "messages were received and are not there",
+        check.vanished(connection, of, archived),
+    )
     yield (
         "state",
         "messages are in a state that does not exist",

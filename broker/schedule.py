@@ -6,8 +6,8 @@ APScheduler runs the jobs in one process; a lock in the database makes further s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -19,9 +19,10 @@ from broker.contracts import Queue, Work
 from broker.database import partitions
 from broker.database.engine import reading, writing
 from broker.database.locks import HeldLock
-from broker.errors import TransientError
+from broker.errors import PermanentError, SetupError, TransientError
 from broker.overdue import Overdue
 from broker.records import lanes, outbox, tallies
+from broker.settings_tables import Retention
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
 from broker.worker import INBOUND
@@ -30,6 +31,9 @@ SWEEP_GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 20_000
 SEAL_LIMIT = 50_000
 _STAND_BY = 2.0
+_KEEP_HOURS = 6
+_KEEP_AFTER = timedelta(minutes=2)
+"""Retention looks a little after the start, and then a few times a day: what is due is due by whole months."""
 
 
 class Sweep:
@@ -46,12 +50,14 @@ class Sweep:
         telemetry: Telemetry,
         clock: Callable[[], datetime],
         grace: timedelta = SWEEP_GRACE,
+        destinations: Collection[str] | None = None,
     ) -> None:
         self._engine = engine
         self._queue = queue
         self._telemetry = telemetry
         self._clock = clock
         self._grace = grace
+        self._destinations = destinations
 
     def inbound(self) -> int:
         """Sweep the filing lanes once; returns how many messages were put back."""
@@ -65,7 +71,9 @@ class Sweep:
     def outbound(self) -> int:
         """Sweep the deliveries once; returns how many were put back."""
         with reading(self._engine) as connection:
-            found = outbox.overdue(connection, self._clock() - self._grace, SWEEP_LIMIT)
+            found = outbox.overdue(
+                connection, self._clock() - self._grace, SWEEP_LIMIT, self._destinations
+            )
         return sum(
             self._put(topic, work)
             for destination, work in found.items()
@@ -94,7 +102,11 @@ class Schedule:
         sweep_every: timedelta,
         sweep_grace: timedelta,
         seal_every: timedelta,
+        destinations: Collection[str] | None = None,
+        retention: Retention = Retention(),  # noqa: B008 - frozen
+        keep: Callable[[Callable[[], bool]], object] = lambda _: None,
     ) -> None:
+        """`keep` archives and prunes what is due; it is told how to ask whether it is to end."""
         self._engine = engine
         self._queue = queue
         self._telemetry = telemetry
@@ -102,6 +114,9 @@ class Schedule:
         self._sweep_every = sweep_every
         self._sweep_grace = sweep_grace
         self._seal_every = seal_every
+        self._destinations = destinations
+        self._retention = retention
+        self._keep = keep
 
     def run(self, stop: threading.Event) -> None:
         """Wait for the lock, run the jobs, give the lock back."""
@@ -112,10 +127,18 @@ class Schedule:
         jobs = BackgroundScheduler(
             timezone="UTC",
             # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap.
-            executors={"default": ThreadPoolExecutor(1)},
+            # Archiving may take hours, and has one of its own.
+            executors={"default": ThreadPoolExecutor(1), "archive": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
-        sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock, self._sweep_grace)
+        sweep = Sweep(
+            self._engine,
+            self._queue,
+            self._telemetry,
+            self._clock,
+            self._sweep_grace,
+            self._destinations,
+        )
         jobs.add_job(
             self._guarded(sweep.inbound), "interval", seconds=self._sweep_every.total_seconds()
         )
@@ -134,12 +157,22 @@ class Schedule:
         )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
+        ending = threading.Event()
+        if self._retention.archives_after is not None:
+            jobs.add_job(
+                self._guarded(lambda: self._keep(lambda: stop.is_set() or ending.is_set())),
+                "interval",
+                hours=_KEEP_HOURS,
+                executor="archive",
+                next_run_time=datetime.now(UTC) + _KEEP_AFTER,
+            )
         jobs.start()
         try:
             while not stop.wait(_STAND_BY):
                 if not held.still_mine():
                     return
         finally:
+            ending.set()
             jobs.shutdown(wait=True)
             self._guarded(self._seal)()
             held.release()
@@ -151,7 +184,14 @@ class Schedule:
             try:
                 job()
             except TransientError as error:
-                self._telemetry.emit("queue_unavailable", topic="scheduler", code=error.code)
+                name = (
+                    "retention_stopped"
+                    if error.code.startswith("archive.")
+                    else "queue_unavailable"
+                )
+                self._telemetry.emit(name, topic="scheduler", code=error.code)
+            except (PermanentError, SetupError) as error:
+                self._telemetry.emit("retention_stopped", code=error.code)
 
         return run
 
@@ -173,7 +213,12 @@ class Schedule:
 
     def _fold(self) -> None:
         with writing(self._engine) as connection:
-            tallies.fold(connection, self._clock())
+            tallies.fold(
+                connection,
+                self._clock(),
+                self._retention.flow_minutes,
+                self._retention.flow_quarters,
+            )
 
     def _partitions(self) -> None:
         with writing(self._engine) as connection:

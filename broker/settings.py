@@ -18,6 +18,7 @@ from zoneinfo import available_timezones
 
 import msgspec
 
+from broker import settings_retention
 from broker.circuit import CircuitPolicy
 from broker.contracts import Adapter, QueuePlugin
 from broker.correlating import Expects
@@ -32,6 +33,7 @@ from broker.settings_tables import (
     Mappings,
     OnConflict,
     Queue,
+    Retention,
     Route,
     Rules,
     Scheduler,
@@ -51,6 +53,7 @@ __all__ = [
     "OnConflict",
     "Problem",
     "Queue",
+    "Retention",
     "Route",
     "Rules",
     "Scheduler",
@@ -115,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     intake: Intake = Intake()
     worker: Worker = Worker()
     scheduler: Scheduler = Scheduler()
+    retention: Retention = Retention()
     telemetry: Telemetry = Telemetry()
     mappings: Mappings = Mappings()
     rules: Rules = Rules()
@@ -169,6 +173,9 @@ def load(
     _expect_sources(destinations, set(sources), reader)
     routes = _routes(table.get("route", []), set(sources), set(destinations), reader)
     _check(values, queues, reader)
+    settings_retention.check(
+        values["retention"], {n: d.retry for n, d in destinations.items() if d}, reader
+    )
     if reader.problems:
         raise SettingsError(sorted(reader.problems, key=lambda p: (p.line == 0, p.line)))
     return Settings(
@@ -417,11 +424,16 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
     mappings: Mappings = values["mappings"]
     rules: Rules = values["rules"]
+    retention: Retention = values["retention"]
+    archive = (
+        folder / retention.folder if retention.folder != Path() else site.data_folder / "archive"
+    )
     return {
         **values,
         "site": site,
         "database": Database(url=url),
         "worker": values["worker"].sized(url),
+        "retention": msgspec.structs.replace(retention, folder=archive),
         "mappings": Mappings(folders=mappings.folders or (installed_folder("mappings"),)),
         "rules": Rules(
             folder=folder / rules.folder

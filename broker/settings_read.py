@@ -19,8 +19,11 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SECRET_KEY = re.compile(r"(^|_)(password|passphrase|token|secret|digest_key)s?$")
+UNITS |= {"month": 31 * UNITS["d"], "year": 366 * UNITS["d"]}
+"""A month and a year at their longest: what is to be kept so long is never kept shorter."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(?:(ms|s|m|h|d)|\s*(month|year)s?)")
+_SECRET_KEY = re.compile(r"(^|_)(password|passphrase|token|secret|digest_key|archive_key)s?$")
 _SECRET_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 _MISSING: Any = msgspec.UNSET
 
@@ -139,7 +142,7 @@ class Reader:
         if match is None:
             self.problem(key, "expected a duration.", 'Write "500ms", "30s", "10m", "72h" or "7d".')
             return _MISSING
-        return timedelta(seconds=float(match[1]) * UNITS[match[2]])
+        return timedelta(seconds=float(match[1]) * UNITS[match[2] or match[3]])
 
     def _secret(self, table: dict[str, Any], key: str) -> Any:
         text = _MISSING

@@ -142,6 +142,42 @@ class Scheduler(Table, frozen=True, kw_only=True):
     seal_seconds: float = 10
 
 
+class Retention(Table, frozen=True, kw_only=True):
+    """How long what was received is kept in the database. What is older goes to the archive, by whole months.
+
+    Nothing goes unless a bound is set: how long a health message is kept is the law's and the house's business. Records,
+    their documents and the trail are never pruned, nor what is not settled. Lengths may be written as "24 months" (of 31
+    days) or "5 years" (of 366), besides "730d".
+
+    Fields:
+        messages: messages older than this leave the database with their bytes, deliveries and timelines; "0s" never
+        raw: the bytes of messages older than this leave the database before the messages do; "0s" with them
+        deliveries: prepared requests and answers of partners for messages older than this leave before the messages do; "0s" with them
+        folder: where the archive is written, on a durable disk that is backed up; empty is `archive` in the data folder
+        archive_key: 64 hexadecimal digits, by reference, that encrypt the archive; without it a key is derived from the digest key
+        flow_minutes: how long counts by the minute are kept before they are folded into quarters of an hour
+        flow_quarters: how long counts by the quarter are kept before they are folded into days, which are kept
+    """
+
+    messages: timedelta = timedelta(0)
+    raw: timedelta = timedelta(0)
+    deliveries: timedelta = timedelta(0)
+    folder: Path = Path()
+    archive_key: str = ""
+    flow_minutes: timedelta = timedelta(days=2)
+    flow_quarters: timedelta = timedelta(days=90)
+
+    @property
+    def bounds(self) -> tuple[timedelta, timedelta, timedelta]:
+        """After how long bytes, what was sent, and messages leave; one that is not set goes with the messages."""
+        return self.raw or self.messages, self.deliveries or self.messages, self.messages
+
+    @property
+    def archives_after(self) -> timedelta | None:
+        """How old a message is when it is archived: before the first of it leaves. None: nothing ever leaves."""
+        return min((bound for bound in self.bounds if bound), default=None)
+
+
 class Telemetry(Table, frozen=True, kw_only=True):
     """Logs, metrics and health.
 
@@ -257,6 +293,7 @@ TABLES: dict[str, type[Table]] = {
     "intake": Intake,
     "worker": Worker,
     "scheduler": Scheduler,
+    "retention": Retention,
     "telemetry": Telemetry,
     "mappings": Mappings,
     "rules": Rules,

@@ -15,6 +15,7 @@ import typer
 
 from broker.cli import (
     account,
+    archive,
     audit,
     codes,
     decide,
@@ -124,6 +125,7 @@ _GROUPS: dict[str, dict[str, typer.Typer]] = {
         "lanes": lanes.group,
         "parked": parked.group,
         "audit": audit.group,
+        "archive": archive.group,
     },
     TRY: {"mapping": mapping.group, "codes": codes.group},
     RECORDS: {"record": record.group, "patient": patient.group, "account": account.group},

@@ -140,6 +140,13 @@ def _migrations(found: str | None) -> Check:
             text="the database is empty",
             remedy="`carnet serve` sets it up at its first start",
         )
+    if found > head:
+        return Check(
+            name="migrations",
+            level="warn",
+            text=f"at {found} by a newer version; this one knows {head}",
+            remedy="finish the upgrade, or the way back: docs/operations.md says what works meanwhile",
+        )
     return Check(
         name="migrations",
         level="warn",

@@ -11,7 +11,7 @@ import typer
 
 from broker import operating
 from broker.acts import Act, Done
-from broker.cli import acting, output, setup
+from broker.cli import acting, orphaned, output, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.errors import SetupError
@@ -62,7 +62,8 @@ def list_(
     Messages without a patient have no lane: `carnet messages list --state held`.
 
     JSON, one line a lane: {"lane", "kind", "destination", "state", "since", "head", "head_state", "reason",
-    "attempts", "next_try_at", "held_by", "hold_reason"}, then {"after": lane} when there is more.
+    "attempts", "next_try_at", "held_by", "hold_reason"}, then {"after": lane} when there is more, and
+    {"orphans": […]} where something is left of sources and destinations that are no longer configured.
 
     Exit codes: 0 every lane flows, 1 some do not, 2 usage or set-up.
     """
@@ -97,7 +98,8 @@ def list_(
         output.aside().print("every lane flows")
     if more is not None and not json:
         output.aside().print(f"more: --after {more}")
-    raise typer.Exit(output.FOUND if lines else output.GOOD)
+    left = orphaned.remark(ledger, json)
+    raise typer.Exit(output.FOUND if lines or left else output.GOOD)
 
 
 @group.command()

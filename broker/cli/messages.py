@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from broker import installation, search_keys
+from broker import archive_reading, installation, search_keys
 from broker.audit import trail
 from broker.cli import output, replay, setup
 from broker.cli.rule_words import FILTERED, Sentences
@@ -92,6 +92,8 @@ def show(
         carnet messages show MSG00001 --json
         carnet messages show 0193…-… --reveal --motive "ticket 4711"
 
+    Of a message that was pruned it says in which archive it is; JSON: {"id", "seq", "source", "day", "archive"}.
+
     Exit codes: 0 shown, 1 no such message (or several of that control id), 2 usage or set-up.
     """
     ledger = setup.open_ledger(config)
@@ -99,14 +101,18 @@ def show(
         raise SetupError(
             "usage.motive", where="--reveal", reason="needs a reason", hint='add --motive "…"'
         )
-    found = _one(ledger, message)
+    found = _one(ledger, message, json)
+    with reading(ledger.engine) as connection:
+        archive = archive_reading.holding(connection, found.line.seq)
     if json and not reveal:
-        output.tell(_plain(found) | _filtered_by(found.line, Sentences(ledger)))
+        output.tell(
+            _plain(found) | _filtered_by(found.line, Sentences(ledger)) | {"archive": archive}
+        )
         return
     if reveal:
-        _reveal(ledger, found, operator, motive)
+        _reveal(ledger, found, operator, motive, archive)
         return
-    _detail(found, Sentences(ledger))
+    _detail(found, Sentences(ledger), archive)
 
 
 @group.command()
@@ -123,7 +129,7 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
     Exit codes: 0 shown, 1 no such message, 2 usage or set-up.
     """
     ledger = setup.open_ledger(config)
-    found = _one(ledger, message)
+    found = _one(ledger, message, json)
     with reading(ledger.engine) as connection:
         owed = message_detail.owed(connection, found.line.seq)
         origin = replays.origin_of(connection, found.line.seq) if found.replay_of else None
@@ -234,19 +240,38 @@ def _state(name: str | None) -> State | None:
         ) from error
 
 
-def _one(ledger: setup.Ledger, name: str) -> message_detail.Detail:
+def _one(ledger: setup.Ledger, name: str, as_json: bool) -> message_detail.Detail:
+    """The message that is meant. One that left for an archive: where it is, and the command ends."""
     with reading(ledger.engine) as connection:
         lines = message_detail.find(connection, name)
         found = message_detail.detail(connection, lines[0].id) if len(lines) == 1 else None
+        places = [] if lines else archive_reading.where(connection, ledger.indexes(), name)
     if found is not None:
         return found
     if lines:
         output.aside().print(f"{len(lines)} messages have this control id: name one by its id")
         for line in lines:
             output.aside().print(f"  {line.id}  {line.source}  {line.state.name.lower()}")
+    elif places:
+        _archived(places[0], as_json)
+        raise typer.Exit(output.GOOD)
     else:
-        output.aside().print("no such message")
+        output.aside().print(
+            "no such message; `carnet archive find` looks for a control id in archives"
+        )
     raise typer.Exit(output.FOUND)
+
+
+def _archived(place: archive_reading.Place, as_json: bool) -> None:
+    """Where a message is that left the ledger."""
+    entry = place.entry
+    if as_json:
+        output.tell({"id": entry.id, "seq": entry.seq, "source": entry.source, "day": entry.day, "archive": place.archive})  # fmt: skip
+        return
+    output.say(
+        f"message {entry.id} of {entry.day} left the database for the archive {place.archive}:"
+    )
+    output.say(f"  carnet archive read {place.archive} {entry.id}")
 
 
 def _page(page: messages_reading.Page, as_json: bool, rules: Sentences) -> None:
@@ -304,7 +329,7 @@ def _plain(found: message_detail.Detail) -> dict[str, object]:
     return {**_line(found.line), **plain, "lane": lane}
 
 
-def _detail(found: message_detail.Detail, rules: Sentences) -> None:
+def _detail(found: message_detail.Detail, rules: Sentences, archive: str | None) -> None:
     line = found.line
     rows: list[tuple[str, object]] = [
         ("id", line.id),
@@ -331,15 +356,27 @@ def _detail(found: message_detail.Detail, rules: Sentences) -> None:
         ("answers", found.answers or ""),
         ("mapping set", found.mapping_set or ""),
         ("sha-256", found.sha256),
+        ("archive", archive or ""),
     ]
     output.table("", ("", ""), [row for row in rows if row[1]])
 
 
-def _reveal(ledger: setup.Ledger, found: message_detail.Detail, operator: str, motive: str) -> None:
-    """Show the bytes; the trace of it is committed first."""
+def _reveal(
+    ledger: setup.Ledger,
+    found: message_detail.Detail,
+    operator: str,
+    motive: str,
+    archive: str | None,
+) -> None:
+    """Show the bytes; the trace of it is committed first. Bytes that left for an archive: where they are."""
     now = datetime.now(UTC)
     with writing(ledger.engine) as connection:
         body = message_detail.body(connection, found.line.seq)
+        if body is None and archive is not None:
+            output.aside().print(
+                f"its bytes left the database: carnet archive read {archive} {found.line.id} --reveal"
+            )
+            raise typer.Exit(output.FOUND)
         trail.write(
             connection,
             [

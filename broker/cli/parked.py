@@ -1,4 +1,7 @@
-"""`carnet parked`: what cannot go on without a person, one by one or all of a kind."""
+"""`carnet parked`: what cannot go on without a person, one by one or all of a kind.
+
+Long because each act tells its options and its exit codes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import typer
 
 from broker import editing, installation, operating
 from broker.acts import Act, Done
-from broker.cli import acting, output, parked_showing, setup
+from broker.cli import acting, orphaned, output, parked_showing, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.errors import SetupError
@@ -100,7 +103,8 @@ def list_(
     JSON, one line a thing: {"kind": "message", "id", "source", "since", "reason", "place", …} or {"kind": "delivery",
     "id", "message_id", "source", "destination", "state", "since", "attempts", "answer_code", "reason", "place", …},
     or {"kind": "answer", "id", "message_id", "source", "destination", "since", "reason": "answer.overdue", "awaits", …},
-    then {"kind", "before": position} for each kind that has more.
+    then {"kind", "before": position} for each kind that has more, and {"orphans": […]} where
+    something is left of sources and destinations that are no longer configured.
 
     Exit codes: 0 nothing is parked, 1 something is, 2 usage or set-up.
     """
@@ -149,7 +153,8 @@ def list_(
                 lines += some
                 more += [(name, rest)] if rest is not None else []
     parked_showing.page(lines, more, json)
-    raise typer.Exit(output.FOUND if lines else output.GOOD)
+    left = orphaned.remark(ledger, json)
+    raise typer.Exit(output.FOUND if lines or left else output.GOOD)
 
 
 @group.command()
@@ -225,6 +230,14 @@ def discard(
     destination: Destination = None,
     state: DeliveryState = None,
     code: acting.Code = None,
+    orphaned_to: Annotated[
+        str | None,
+        typer.Option(
+            "--orphaned",
+            metavar="DESTINATION",
+            help="Instead: all that is owed to a destination that is no longer configured.",
+        ),
+    ] = None,
     reason: acting.Reason = "",
     by: By = "operator",
     config: setup.Config = None,
@@ -236,7 +249,10 @@ def discard(
         carnet parked discard 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e --reason "test message of their upgrade"
         carnet parked discard --all --code mapping.none --source lab --reason "ticket 4711" --yes
 
-    The lane of a delivery of unknown outcome goes on. --all takes such deliveries only with --state unknown.
+        carnet parked discard --orphaned old-partner --reason "replaced by dmp2" --yes
+
+    The lane of a delivery of unknown outcome goes on. --all takes such deliveries only with --state unknown. --orphaned
+    takes everything unsettled to a destination that the settings no longer name; configured again, it would be sent.
     Of a delivery that was sent and whose answer is overdue, the answer is awaited no longer; it stays sent.
 
     JSON, one line a thing: {"id", "done", "outcome"}.
@@ -246,7 +262,13 @@ def discard(
     acting.expect_reason(reason)
     filters = Filters(kind, source, destination, state, code)
     ledger = setup.open_ledger(config)
-    chosen = _chosen(ledger, ids, every, filters)
+    if orphaned_to is not None and (ids or every or filters.narrow):
+        raise SetupError("usage.parked", where="--orphaned", reason="goes with no other choice")
+    chosen = (
+        _chosen(ledger, ids, every, filters)
+        if orphaned_to is None
+        else Chosen(deliveries=orphaned.deliveries(ledger, orphaned_to))
+    )
     acting.confirm(_many(chosen, "are to be discarded"), len(chosen), yes)
     act = acting.act_of(by, reason)
     _take(
@@ -254,7 +276,7 @@ def discard(
         chosen,
         act,
         operating.discard_parked,
-        operating.discard_deliveries,
+        operating.discard_deliveries if orphaned_to is None else operating.discard_orphans,
         "discarded",
         json,
     )

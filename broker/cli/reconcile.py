@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from broker import reconcile as balance
-from broker.cli import output, setup
+from broker.cli import orphaned, output, setup
 from broker.database.engine import reading
 from broker.records import messages_reading
 
@@ -33,7 +33,7 @@ def reconcile(
         carnet reconcile --day 2026-11-23 --json
 
     JSON, one line a day: {"day", "received", "counts", "beside", "findings": [{"check", "text", "source",
-    "expected", "found", "messages", "deliveries"}], "checks"}.
+    "expected", "found", "messages", "deliveries"}], "checks"}; then {"orphans": […]} where something is left of what is no longer configured.
 
     Exit codes: 0 everything agrees, 1 something does not, 2 usage or set-up.
     """
@@ -48,13 +48,15 @@ def reconcile(
         for one in days:
             progress.update(f"counting {one} again")
             result = balance.reconcile(
-                ledger.engine, one, zone=ledger.settings.site.zone, now=datetime.now(UTC)
-            )
+                ledger.engine, one, zone=ledger.settings.site.zone, now=datetime.now(UTC),
+                shelf=ledger.indexes(),
+            )  # fmt: skip
             found = found or not result.closes
             if json:
                 output.tell(result)
             else:
                 show(result)
+    orphaned.remark(ledger, json)
     raise typer.Exit(output.FOUND if found else output.GOOD)
 
 

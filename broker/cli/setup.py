@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from broker import plugins, settings
+from broker import installation, plugins, settings
+from broker.archive.shelf import Shelf
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.errors import SetupError
@@ -57,6 +58,14 @@ class Ledger:
         """Make what was received meanwhile readable. Raises: TransientError."""
         unpack(self.engine, "command")
 
+    def shelf(self) -> Shelf:
+        """The folder of the archives, and their key."""
+        return Shelf(self.settings.retention.folder, installation.archive_key(self.settings))
+
+    def indexes(self) -> Shelf:
+        """The folder of the archives without the key: for what stands in clear."""
+        return Shelf(self.settings.retention.folder, b"")
+
     def today(self) -> int:
         """The site's calendar day, as 20261123."""
         return day_of(datetime.now(UTC), self.settings.site.zone)
@@ -73,7 +82,7 @@ class Ledger:
             ) from error
         if found is None:
             raise _nothing_here()
-        if found != migrate.head():
+        if not migrate.expect_usable(self.engine, found):
             raise SetupError(
                 "database.other_revision",
                 where="database.url",

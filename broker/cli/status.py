@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from broker import app
-from broker.cli import output, setup
+from broker.cli import orphaned, output, setup
 from broker.database.engine import reading
 from broker.errors import CarnetError
 from broker.records import destinations, expectations, messages_reading, outbox
@@ -30,7 +30,8 @@ def status(
     JSON: {"day", "balance": {"received", "fates", "beside", "closes"}, "unsettled": {state: {"count", "oldest_id",
     "oldest_seconds"}}, "lanes": {state: n}, "queue": {topic: depth}, "owed": {destination: …}, "answers_overdue":
     {destination: {"count", "oldest_seconds"}}, "destinations": [those that are left alone or whose courier failed],
-    "sources": […]}.
+    "sources": […], "orphans": [{"kind", "name", "open", "unknown", "parked"}]}. Orphans are sources and destinations that are
+    no longer configured and have something unsettled.
 
     Exit codes: 0 shown and the balance closes, 1 it does not, 2 usage or set-up.
     """
@@ -46,6 +47,7 @@ def status(
         owed = outbox.backlog(connection)
         late = expectations.late(connection)
         troubled = destinations.troubled(connection)
+    left = orphaned.find(ledger)
     unsettled = {
         fate: {
             "count": total.fates.get(fate, 0),
@@ -82,11 +84,14 @@ def status(
                     {"source": p.source, "received_at": p.received_at, "error": p.error_code}
                     for p in partners
                 ],
+                "orphans": [orphaned.plain(one) for one in left],
             }
         )
     else:
         _show(wanted, balance, unsettled, lanes, depths, owed)
         _show_partners(late, troubled, partners, now)
+        for one in left:
+            output.say(orphaned.sentence(one))
     raise typer.Exit(output.GOOD if balance.closes else output.FOUND)
 
 

@@ -1,7 +1,12 @@
-"""Bring a database to the current schema with Alembic, and say whether it is there."""
+"""Bring a database to the current schema with Alembic, and say whether it is there.
+
+A database that a newer version migrated is left as it is: this version works on it where the newer one says so
+(`schema_floor`), and refuses it otherwise (decision 0017).
+"""
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -9,24 +14,32 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
-from broker.database.engine import is_sqlite, writing
+from broker.database.engine import is_sqlite, reading, writing
 from broker.database.partitions import ensure
 from broker.errors import SetupError
 
 SCRIPTS = Path(__file__).parent / "migrations"
+VERSIONS = (SCRIPTS / "versions",)
+"""Folders of migrations."""
 
 
 def upgrade(engine: Engine, now: datetime) -> str:
     """Apply missing migrations and create the partitions around `now`; returns the revision reached.
 
     Several processes may call it at once: the first does the work, the others wait.
+    Raises: SetupError("database.newer") when a newer version migrated it and this one cannot work on it.
     """
     with writing(engine) as connection:
         if not is_sqlite(connection):
             connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('carnet migrations'))"))
         config = _config()
+        found = MigrationContext.configure(connection).get_current_revision()
+        if found is not None and found not in _known():
+            _expect_tolerance(connection, found)
+            ensure(connection, now)
+            return found
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         ensure(connection, now)
@@ -39,6 +52,20 @@ def revision(engine: Engine) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def expect_usable(engine: Engine, found: str) -> bool:
+    """Whether this version works on a database at the revision `found`; False: it is older, and has to be migrated.
+
+    Raises: SetupError("database.newer").
+    """
+    if found == head():
+        return True
+    if found in _known():
+        return False
+    with reading(engine) as connection:
+        _expect_tolerance(connection, found)
+    return True
+
+
 def head() -> str:
     """The revision this version of Carnet needs."""
     found = ScriptDirectory.from_config(_config()).get_current_head()
@@ -49,8 +76,28 @@ def head() -> str:
     return found
 
 
+def _expect_tolerance(connection: Connection, found: str) -> None:
+    """That the newer version which migrated to `found` lets this one work on it."""
+    floor = None
+    if inspect(connection).has_table("schema_floor"):
+        floor = connection.execute(text("SELECT max(revision) FROM schema_floor")).scalar()
+    if floor is None or floor > head():
+        raise SetupError(
+            "database.newer",
+            where="database.url",
+            reason=f"the ledger is at revision {found}, which needs a Carnet that knows {floor or found}; "
+            f"this one knows {head()}",
+            hint="start the newer version again, or restore the backup from before its upgrade",
+        )
+
+
+def _known() -> set[str]:
+    return {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
 def _config() -> Config:
     config = Config()
+    config.set_main_option("version_locations", os.pathsep.join(str(one) for one in VERSIONS))
     config.set_main_option("script_location", str(SCRIPTS))
     config.set_main_option("path_separator", "os")
     return config

@@ -376,6 +376,58 @@ expectation = Table(
     ),
 )
 
+# Files that hold what was taken out of the ledger, or may be: see `broker.archive`. Each stage of pruning is noted when
+# all of it is done; until then it is taken up again where it was.
+archive = Table(
+    "archive",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("month", Integer, nullable=False),
+    Column("first_seq", Big, nullable=False),
+    Column("last_seq", Big, nullable=False),
+    Column("messages", Integer, nullable=False),
+    Column("deliveries", Integer, nullable=False),
+    Column("size", Big, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("first_id", UuidText, nullable=False),
+    Column("last_id", UuidText, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("bodies_pruned_at", Instant),
+    Column("deliveries_pruned_at", Instant),
+    Column("messages_pruned_at", Instant),
+    Index("ix_archive_month", "month"),
+)
+
+# The numbers of messages and deliveries that an archive holds, as runs without a gap: they never overlap.
+archive_span = Table(
+    "archive_span",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("first", Big, primary_key=True, autoincrement=False),
+    Column("last", Big, nullable=False),
+    Column("archive", String, nullable=False),
+    Index("ix_archive_span_archive", "archive"),
+)
+
+# What an archive holds of each day, as the balance counts it.
+archive_day = Table(
+    "archive_day",
+    metadata,
+    Column("archive", String, primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("source", String, primary_key=True),
+    Column("fate", String, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Index("ix_archive_day_day", "day"),
+)
+
+# The oldest revision whose code works on this schema: an older version of Carnet does not start.
+schema_floor = Table(
+    "schema_floor",
+    metadata,
+    Column("revision", String, primary_key=True),
+)
+
 # --- mappings ---------------------------------------------------------------------------------------------------
 
 # Sets that were proved and used, as they were: what a document names can be looked at and run again.

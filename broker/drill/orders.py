@@ -23,7 +23,9 @@ def passable(names: Sequence[str], *, is_postgresql: bool) -> dict[str, Point]:
     return {
         name: point
         for name, point in known.items()
-        if (not names or name in names) and (is_postgresql or not point.only_postgresql)
+        if (not names or name in names)
+        and point.is_drilled
+        and (is_postgresql or not point.only_postgresql)
     }
 
 

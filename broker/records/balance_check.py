@@ -6,9 +6,10 @@ millisecond of reception (UUIDv7), so no statement walks the whole ledger.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
 from broker.database.types import to_micros
+from broker.records import archiving
 from broker.records.tallies import FATES_BY_STATE
 from broker.values import SETTLED, MessageId, State
 
@@ -49,14 +51,17 @@ def hold_snapshot(connection: Connection) -> None:
 
 
 def recount(connection: Connection, of: Span) -> dict[tuple[str, str], int]:
-    """(source, fate) -> messages of the day by their rows, `received` included."""
+    """(source, fate) -> messages of the day by their rows, `received` included; what is archived counts as it was then."""
+    counts = archiving.counts_of_day(connection, of.day)
+    for (source, _), n in list(counts.items()):
+        counts[(source, "received")] = counts.get((source, "received"), 0) + n
+    beside = f" AND NOT {archiving.is_held('m.seq', archiving.MESSAGE)}" if counts else ""
     rows = connection.execute(
         text(
-            f"SELECT m.source, m.state, count(*) AS n {day_from(connection)} GROUP BY m.source, m.state"
+            f"SELECT m.source, m.state, count(*) AS n {day_from(connection)}{beside} GROUP BY m.source, m.state"
         ),
         day_given(of),
     )
-    counts: dict[tuple[str, str], int] = {}
     for row in rows:
         fate = FATES_BY_STATE.get(row.state, f"state {row.state}")
         counts[(row.source, fate)] = counts.get((row.source, fate), 0) + int(row.n)
@@ -70,17 +75,20 @@ def no_such_state(connection: Connection, of: Span) -> list[MessageId]:
     return _ids(connection, of, f"m.state NOT IN ({known})")
 
 
-def vanished(connection: Connection, of: Span) -> list[MessageId]:
-    """Messages that the trail says were received that day, and that are not there."""
+def vanished(
+    connection: Connection, of: Span, archived: Collection[str] = frozenset()
+) -> list[MessageId]:
+    """Messages that the trail says were received that day, and that are neither there nor `archived`."""
     is_there = f"SELECT 1 FROM message m WHERE m.id = {_as_id(connection, 'a.subject')}"  # noqa: S608
     rows = connection.execute(
         text(
             "SELECT a.subject FROM audit_entry a WHERE a.subject >= :low AND a.subject < :high "  # noqa: S608
-            f"AND a.act = 'received' AND NOT EXISTS ({is_there}) LIMIT :shown"
+            f"AND a.act = 'received' AND NOT EXISTS ({is_there}) LIMIT :most"
         ),
-        {"low": of.low, "high": of.high, "shown": SHOWN},
+        {"low": of.low, "high": of.high, "most": SHOWN + len(archived)},
     )
-    return [MessageId(row.subject) for row in rows]
+    found = (MessageId(row.subject) for row in rows if row.subject not in archived)
+    return list(islice(found, SHOWN))
 
 
 def taken_back(connection: Connection, of: Span) -> list[MessageId]:
@@ -97,11 +105,12 @@ def taken_back(connection: Connection, of: Span) -> list[MessageId]:
 
 
 def without_bytes(connection: Connection, of: Span) -> list[MessageId]:
-    """Messages of the day whose bytes are not there."""
+    """Messages of the day whose bytes are not there, nor in an archive."""
     return _ids(
         connection,
         of,
-        "NOT EXISTS (SELECT 1 FROM message_body b WHERE b.seq = m.seq)",
+        "NOT EXISTS (SELECT 1 FROM message_body b WHERE b.seq = m.seq) "  # noqa: S608
+        f"AND NOT {archiving.is_held('m.seq', archiving.MESSAGE)}",
     )
 
 
@@ -164,7 +173,8 @@ def replay_of_nothing(connection: Connection, of: Span) -> list[MessageId]:
     return _ids(
         connection,
         of,
-        "m.replay_of IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message o WHERE o.seq = m.replay_of)",
+        "m.replay_of IS NOT NULL AND NOT EXISTS (SELECT 1 FROM message o WHERE o.seq = m.replay_of) "  # noqa: S608
+        f"AND NOT ({archiving.is_held('m.replay_of', archiving.MESSAGE)})",
     )
 
 
@@ -192,7 +202,8 @@ def answer_to_nothing(connection: Connection, of: Span) -> list[MessageId]:
     return _ids(
         connection,
         of,
-        f"m.state = {int(State.ANSWER_MATCHED)} AND NOT EXISTS (SELECT 1 FROM message q WHERE q.seq = m.answers)",  # noqa: S608
+        f"m.state = {int(State.ANSWER_MATCHED)} AND NOT EXISTS (SELECT 1 FROM message q WHERE q.seq = m.answers) "  # noqa: S608
+        f"AND NOT (m.answers IS NOT NULL AND {archiving.is_held('m.answers', archiving.MESSAGE)})",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
+from broker.records import archiving
 from broker.records.balance_check import SHOWN, Span, day_from, day_given
 from broker.records.moving import OPEN_DELIVERIES, SETTLED_DELIVERIES
 from broker.values import SEQ_MONTH_SHIFT
@@ -91,22 +92,24 @@ def without_message(connection: Connection, of: Span) -> list[str]:
 
 
 def gone(connection: Connection, of: Span) -> list[str]:
-    """Numbers just below those of the day's deliveries that no delivery has: a row was taken away.
+    """Numbers just below those of the day's deliveries that neither a delivery nor an archive has: a row was taken away.
 
     And the last number that was given, whatever the day.
     """
     rows = connection.execute(
         text(
             f"SELECT d.id - 1 AS id {_from(connection)} AND d.id - ((d.id >> {SEQ_MONTH_SHIFT}) << {SEQ_MONTH_SHIFT}) "  # noqa: S608
-            f"> {_FIRST_OF_MONTH} AND NOT EXISTS (SELECT 1 FROM delivery p WHERE p.id = d.id - 1) LIMIT :shown"
+            f"> {_FIRST_OF_MONTH} AND NOT EXISTS (SELECT 1 FROM delivery p WHERE p.id = d.id - 1) "
+            f"AND NOT {archiving.is_held('(d.id - 1)', archiving.DELIVERY)} LIMIT :shown"
         ),
         {**day_given(of), "shown": SHOWN},
     )
     found = [_name(row.id) for row in rows]
     last = connection.execute(
         text(
-            "SELECT c.value FROM counter c WHERE c.name = 'delivery' "
-            "AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = c.value)"
+            "SELECT c.value FROM counter c WHERE c.name = 'delivery' "  # noqa: S608
+            "AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = c.value) "
+            f"AND NOT {archiving.is_held('c.value', archiving.DELIVERY)}"
         )
     ).scalar()
     return found if last is None else [*found, _name(last)]
@@ -124,7 +127,8 @@ def nobodys(connection: Connection, of: Span, table: str) -> list[str]:
         text(
             f"SELECT DISTINCT t.delivery_id FROM {table} t WHERE t.delivery_id > coalesce((SELECT max(b.id) FROM delivery b "  # noqa: S608
             "WHERE b.id < :low), 0) AND t.delivery_id < coalesce((SELECT min(b.id) FROM delivery b WHERE b.id > :high), "
-            ":highest) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = t.delivery_id) LIMIT :shown"
+            ":highest) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.id = t.delivery_id) "
+            f"AND NOT {archiving.is_held('t.delivery_id', archiving.DELIVERY)} LIMIT :shown"
         ),
         {"low": int(row.low), "high": int(row.high), "highest": _HIGHEST, "shown": SHOWN},
     )

@@ -20,7 +20,7 @@ from broker.database import bulk, sequences
 from broker.database.schema import attempt, delivery, prepared
 from broker.database.types import from_micros, to_micros
 from broker.errors import TransientError
-from broker.records.lookups import any_of
+from broker.records.lookups import any_of, any_text
 from broker.values import Lane
 
 MEDIA = {
@@ -268,15 +268,27 @@ def unsettled(connection: Connection, ids: Collection[int]) -> set[int]:
     return {int(row.id) for row in rows}
 
 
-def overdue(connection: Connection, before: datetime, limit: int) -> dict[str, list[Work]]:
-    """Owed deliveries nobody touched since `before`, by destination, oldest first: what the sweep puts back."""
+def overdue(
+    connection: Connection,
+    before: datetime,
+    limit: int,
+    destinations: Collection[str] | None = None,
+) -> dict[str, list[Work]]:
+    """Owed deliveries nobody touched since `before`, by destination, oldest first: what the sweep puts back.
+
+    With `destinations` only theirs: what is owed to one that is no longer configured must not fill the limit for ever.
+    """
     cut = to_micros(before)
+    within, given = (
+        ("1 = 1", {}) if destinations is None else any_text(connection, "destination", destinations)
+    )
     rows = connection.execute(
         text(
-            "SELECT id, lane, destination FROM delivery WHERE settled_at IS NULL AND state = 'owed' "
-            "AND created_at < :cut AND (next_try_at IS NULL OR next_try_at < :cut) ORDER BY id LIMIT :limit"
+            "SELECT id, lane, destination FROM delivery WHERE settled_at IS NULL AND state = 'owed' "  # noqa: S608
+            f"AND {within} AND created_at < :cut AND (next_try_at IS NULL OR next_try_at < :cut) "
+            "ORDER BY id LIMIT :limit"
         ),
-        {"cut": cut, "limit": limit},
+        {"cut": cut, "limit": limit, **given},
     )
     found: dict[str, list[Work]] = defaultdict(list)
     for row in rows:
@@ -398,6 +410,26 @@ def _attempt_row(row: Ended) -> tuple[Any, ...]:
         row.sent_digest,
         row.answer or None,
     )
+
+
+def give_up(connection: Connection, ids: Collection[int], now: datetime) -> None:
+    """Note those of `ids` that are in the hands of couriers that will never come back: their outcome is unknown."""
+    within, given = any_of(connection, "id", ids)
+    rows = connection.execute(
+        text(
+            "SELECT id, destination, attempts, claimed_at FROM delivery "  # noqa: S608
+            f"WHERE {within} AND claimed_by IS NOT NULL AND settled_at IS NULL"
+        ),
+        given,
+    )
+    ended = [
+        Ended(
+            int(row.id), row.destination, int(row.attempts), from_micros(int(row.claimed_at)), now,
+            "unknown", code="delivery.interrupted",
+        )
+        for row in rows
+    ]  # fmt: skip
+    note(connection, ended)
 
 
 def backlog(connection: Connection) -> dict[str, Backlog]:

@@ -106,7 +106,7 @@ def deliveries(
     wanted = {"source": source, "state": state, "reason": reason}
     is_filtered = any(value is not None for value in wanted.values())
     window = max(limit, WINDOW) if is_filtered else limit
-    names = _destinations(connection) if destination is None else [destination]
+    names = destinations(connection) if destination is None else [destination]
     parts: list[str] = []
     given: dict[str, Any] = {"top": _NEWEST if before is None else before, "window": window}
     for n, name in enumerate(names):
@@ -155,7 +155,7 @@ def selected_deliveries(
 ) -> list[int]:
     """The numbers of all such deliveries that wait for a person, oldest first."""
     found: list[int] = []
-    for name in _destinations(connection) if destination is None else [destination]:
+    for name in destinations(connection) if destination is None else [destination]:
         found += _walk(
             connection,
             "SELECT d.id AS number, d.state, d.reason, m.source FROM delivery d "  # noqa: S608
@@ -234,7 +234,7 @@ def _walk(
         after = int(rows[-1].number)
 
 
-def _destinations(connection: Connection) -> list[str]:
+def destinations(connection: Connection) -> list[str]:
     """Every destination that has such deliveries, by jumping along their index: one probe for each."""
     rows = connection.execute(
         text(

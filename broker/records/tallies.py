@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from sqlalchemy import Connection, text
@@ -78,18 +78,25 @@ def fates(connection: Connection, day: int | None = None) -> dict[tuple[int, str
     return {(row.day, row.source, row.fate): int(row.n) for row in rows}
 
 
-KEEP_MINUTES = 48 * 60
-KEEP_QUARTERS = 90 * 96
+KEEP_MINUTES = timedelta(days=2)
+KEEP_QUARTERS = timedelta(days=90)
 
 
-def fold(connection: Connection, now: datetime) -> None:
-    """Move minutes older than two days into quarters of an hour, and quarters older than 90 days into days.
+def fold(
+    connection: Connection,
+    now: datetime,
+    keep_minutes: timedelta = KEEP_MINUTES,
+    keep_quarters: timedelta = KEEP_QUARTERS,
+) -> None:
+    """Move minutes older than `keep_minutes` into quarters of an hour, quarters older than `keep_quarters` into days.
 
     Only closed slots move, and all writers fold into one row each.
     """
     minute = int(now.timestamp() // 60)
-    _move(connection, "flow_minute", "flow_quarter", 15, (minute - KEEP_MINUTES) // 15 * 15)
-    _move(connection, "flow_quarter", "flow_day", 96, (minute // 15 - KEEP_QUARTERS) // 96 * 96)
+    minutes = int(keep_minutes.total_seconds() // 60)
+    quarters = int(keep_quarters.total_seconds() // 900)
+    _move(connection, "flow_minute", "flow_quarter", 15, (minute - minutes) // 15 * 15)
+    _move(connection, "flow_quarter", "flow_day", 96, (minute // 15 - quarters) // 96 * 96)
 
 
 def _move(connection: Connection, fine: str, coarse: str, ratio: int, before: int) -> None:

@@ -24,7 +24,7 @@ import hl7.client
 
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLES = PROJECT / "samples"
-START_SECONDS = 60.0
+START_SECONDS = 180.0
 
 
 def free_port() -> int:
@@ -132,20 +132,20 @@ scan_interval = "300ms"
         )
 
     @contextmanager
-    def serving(self, command: str = "serve") -> Iterator[Running]:
+    def serving(self, command: str = "serve", module: str = "broker") -> Iterator[Running]:
         """Run the command until the block ends."""
-        running = self.start(command)
+        running = self.start(command, module)
         try:
             yield running
         finally:
             if running.process.poll() is None:
                 running.stop()
 
-    def start(self, command: str = "serve") -> Running:
-        """Start the command and wait until it says that everything is up."""
+    def start(self, command: str = "serve", module: str = "broker") -> Running:
+        """Start the command and wait until it says that everything is up. `module` is another that has the command."""
         log = (self.folder / f"{command}.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "broker", command, "--json", "--config", str(self.config)],
+            [sys.executable, "-m", module, command, "--json", "--config", str(self.config)],
             cwd=PROJECT,
             env=self.environment,
             stdout=subprocess.PIPE,
