@@ -18,7 +18,7 @@ from broker.audit import verify as trail_verify
 from broker.database import partitions, space
 from broker.database.engine import reading, writing
 from broker.reconcile import Reconciliation, reconcile
-from broker.records import outbox
+from broker.records import correlations, expectations, outbox
 from broker.records.archiving import month_text
 from broker.retention import Keeper, Report
 from broker.settings_tables import Retention
@@ -208,6 +208,37 @@ def test_each_bound_takes_its_own_part_and_leaves_the_rest(kept: Kept) -> None:
     assert kept.house.states() == {}
     assert kept.prove(20241015).findings == []
     assert kept.read("A") == kept.bodies["A"]
+
+
+def test_a_delivery_stays_while_its_answer_is_awaited_and_leaves_with_it(kept: Kept) -> None:
+    kept.take_in("answered", "awaited", at=OCTOBER)
+    for name, state in (("answered", "answered"), ("awaited", "overdue")):
+        number = kept.owe(name)
+        with writing(kept.house.engine) as connection:
+            expectations.write(connection, [expected(number, state)])
+            correlations.add(connection, [(number, ("msh10+sender", f"{name}|a|b"))])
+
+    kept.keep()
+
+    assert set(kept.house.states()) == {"awaited"}
+    assert kept.house.count("expectation") == kept.house.count("correlation") == 1
+    assert kept.prove(20241015).findings == []
+    with reading(kept.house.engine) as connection:
+        (place,) = archive_reading.where(connection, kept.shelf, kept.ids["answered"])
+    (owed,) = kept.shelf.message(place.archive, place.entry)["deliveries"]
+    assert [one["state"] for one in owed["expectations"]] == ["answered"]
+
+    with writing(kept.house.engine) as connection:
+        connection.execute(text("UPDATE expectation SET state = 'void'"))
+    kept.keep()
+
+    assert kept.house.states() == {}
+    assert kept.house.count("expectation") == kept.house.count("correlation") == 0
+    assert kept.prove(20241015).findings == []
+
+
+def expected(delivery: int, state: str) -> expectations.Expectation:
+    return expectations.Expectation(delivery, "application", "partner", OCTOBER, state=state)
 
 
 def test_without_a_bound_nothing_is_ever_pruned(kept: Kept) -> None:
