@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +11,7 @@ import msgspec
 from broker.document import Document
 from broker.mapper import Reading
 from broker.records.filing import Filing
+from broker.records.identity_journal import Change
 from broker.records.messages import Open
 from broker.records.outbox import Owed
 from broker.records.replays import Origin
@@ -21,6 +23,8 @@ class InHand:
     """One message on its way: what was read, whose it is, what became of it.
 
     `origin` is what it is a replay of. `verdict` is None while nothing has been decided against it; once set, later steps leave the message alone.
+    `person` is whom it is filed under, `record` all persons of that record as it was then. `applied` says what it did to
+    identities (`changes`): such a message is in the journal, and no document of the record.
     """
 
     message: Open
@@ -28,6 +32,9 @@ class InHand:
     started: datetime
     origin: Origin | None = None
     person: int | None = None
+    record: Sequence[int] = ()
+    applied: str | None = None
+    changes: list[Change] = field(default_factory=list)
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
     hops: int = 0
@@ -53,7 +60,7 @@ class InHand:
         """The documents that are owed to whom routes lead to; what a replay changes, only where it is to be."""
         if self.origin is not None:
             return [one.document for one in self.filings] if self.origin.delivers else []
-        return self.documents if self.filings or self.not_filed else []
+        return self.documents if self.filings or self.not_filed or self.applied else []
 
     def end(self, state: State, reason: str, place: str = "") -> None:
         """Settle (or hold) the message here, for a reason; nothing of it is filed."""

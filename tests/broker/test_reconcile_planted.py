@@ -11,7 +11,7 @@ from broker import operating
 from broker.errors import AmbiguousError, PermanentError
 from broker.reconcile import Finding
 from broker.records import lane_names
-from tests.broker.lane_site import MERGE, LaneSite, Partner, adt
+from tests.broker.lane_site import DELETION, LaneSite, Partner, adt
 
 
 @dataclass
@@ -34,7 +34,11 @@ class Day:
 def a_day(site: LaneSite) -> Day:
     """Filed and sent; parked; held; skipped; and each fate of a delivery. One patient each."""
     day = Day(site)
-    kinds = dict.fromkeys(SENT, "ADT^A04") | {"merge": MERGE, "merge2": MERGE, "merge3": MERGE}
+    kinds = dict.fromkeys(SENT, "ADT^A04") | {
+        "merge": DELETION,
+        "merge2": DELETION,
+        "merge3": DELETION,
+    }
     for n, (name, kind) in enumerate(kinds.items(), 1):
         (day.ids[name],) = site.receive(adt(str(n), name, kind=kind))
     site.work()
