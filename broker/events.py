@@ -545,6 +545,15 @@ REASONS: dict[str, Words] = {
         "Le patient conservé avait lui-même été fusionné dans celui-ci, ce qui tourne en rond : sans effet.",
         "The sender should say which number stays.",
     ),
+    "identity.not_merged": Words(
+        "This patient was not merged into another one: there is nothing to take back.",
+        "Ce patient n'a pas été fusionné dans un autre : il n'y a rien à défaire.",
+        "Name the absorbed patient, not the survivor: `carnet patient journal` says which it was.",
+    ),
+    "identity.linked_already": Words(
+        "The two are shown together already.", "Les deux sont déjà montrés ensemble."
+    ),
+    "identity.not_linked": Words("The two are not linked.", "Les deux ne sont pas rapprochés."),
     "identity.linked": Words(
         "Two patients are shown together and filed separately.",
         "Deux patients sont montrés ensemble et versés séparément.",

@@ -355,6 +355,11 @@ class Identities:
             if len(changes) > self._reserved:
                 first = identity_journal.lock(self._connection, len(changes), self._now)
             identity_journal.write(self._connection, first, changes, self._now)
+        for one in changes:
+            if one.kind == "merge":
+                identity_candidates.merged(
+                    self._connection, one.absorbed, one.survivors, by=one.said.by, now=self._now
+                )
         return changes
 
     def update_traits(self, said: Mapping[int, Patient]) -> None:

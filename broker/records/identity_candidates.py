@@ -7,7 +7,7 @@ decided how, by whom and why is kept for ever, so that nobody is asked twice.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from broker.database.engine import is_sqlite
 from broker.database.schema import identity_candidate
 from broker.database.types import from_micros, to_micros
 from broker.records import identity_circle, patients
+from broker.records.lookups import any_of
 
 State = Literal["open", "merged", "linked", "different"]
 Why = Literal["same_traits", "homonym"]
@@ -50,8 +51,8 @@ class Candidate:
 def find(connection: Connection, digests: Mapping[int, int], now: datetime) -> int:
     """Pair persons (number to digest of traits) with those whose strict traits are the same; returns how many pairs.
 
-    Members of one record are no pair, and a pair that is known already stays what it is. Two with different INS are
-    homonyms: two people, whom somebody will confuse.
+    A pair that is known already stays what it is; one within a record waits as merged, in case it is parted. Two with
+    different INS are homonyms: two people, whom somebody will confuse.
     """
     if not digests:
         return 0
@@ -66,19 +67,15 @@ def find(connection: Connection, digests: Mapping[int, int], now: datetime) -> i
         return 0
     persons = {person for pair in pairs for person in pair}
     circle = identity_circle.around(connection, persons)
-    known = patients.ins_of(connection, circle.persons)
+    known = patients.ins_of(connection, persons)
     rows = []
     for one, other in sorted(pairs):
-        if circle.root(one) == circle.root(other):
-            continue
         numbers: dict[str, set[str]] = defaultdict(set)
-        for member in (*circle.members(one), *circle.members(other)):
-            for system, value in known.get(member, ()):
-                numbers[system].add(value)
-        is_homonym = any(len(values) > 1 for values in numbers.values())
-        rows.append(
-            (one, other, "homonym" if is_homonym else "same_traits", "open", to_micros(now))
-        )
+        for system, value in (*known.get(one, ()), *known.get(other, ())):
+            numbers[system].add(value)
+        why: Why = "homonym" if any(len(of) > 1 for of in numbers.values()) else "same_traits"
+        state: State = "merged" if circle.root(one) == circle.root(other) else "open"
+        rows.append((one, other, why, state, to_micros(now)))
     columns = ("one", "other", "why", "state", "found_at")
     bulk.insert_missing(connection, identity_candidate, columns, rows)
     return len(rows)
@@ -144,6 +141,44 @@ def decide(
         },
     )  # fmt: skip
     return bool(changed.rowcount)
+
+
+def merged(
+    connection: Connection, one: Collection[int], other: Collection[int], *, by: str, now: datetime
+) -> None:
+    """Two records became one: their pairs need nobody any more."""
+    across, given = _across(connection, one, other)
+    connection.execute(
+        text(
+            "UPDATE identity_candidate SET state = 'merged', decided_by = :by, decided_at = :at "  # noqa: S608
+            f"WHERE state = 'open' AND {across}"
+        ),
+        given | {"by": by, "at": to_micros(now)},
+    )
+
+
+def parted(connection: Connection, one: Collection[int], other: Collection[int]) -> None:
+    """Two records are two again: their pairs are to be looked at as before."""
+    across, given = _across(connection, one, other)
+    connection.execute(
+        text(
+            "UPDATE identity_candidate SET state = 'open', decided_by = NULL, decided_at = NULL, because = NULL "  # noqa: S608
+            f"WHERE state = 'merged' AND {across}"
+        ),
+        given,
+    )
+
+
+def _across(
+    connection: Connection, one: Collection[int], other: Collection[int]
+) -> tuple[str, dict[str, Any]]:
+    conditions, given = [], {}
+    for n, (low, high) in enumerate(((one, other), (other, one))):
+        first, of_first = any_of(connection, "one", sorted(low), f"low{n}")
+        second, of_second = any_of(connection, "other", sorted(high), f"high{n}")
+        conditions.append(f"({first} AND {second})")
+        given |= of_first | of_second
+    return f"({' OR '.join(conditions)})", given
 
 
 def _candidate(row: Any) -> Candidate:
