@@ -42,7 +42,7 @@ def two_sites(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Two installations: in one of them the merge happens, in the other it never does."""
     made = [
         site_of(request, tmp_path / name, request.param, url)
-        for name, url in (("merged", "postgres_url"), ("never", "postgres_module_url"))
+        for name, url in (("merged", "postgres_url"), ("never", "other_postgres_url"))
     ]
     yield made
     for one in made:

@@ -38,7 +38,7 @@ def houses(
     """Two installations of one set-up: one for the messages in their order, one for another order."""
     with ExitStack() as stack:
         made = []
-        for n, database in enumerate(("postgres_url", "postgres_module_url")):
+        for n, database in enumerate(("postgres_url", "other_postgres_url")):
             folder = tmp_path / str(n)
             folder.mkdir()
             url, queue = f"sqlite:///{folder}/carnet.db", ""
