@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from broker.correlating import Answer
 from broker.document import Document
 from broker.mapper import Reading
 from broker.records.filing import Filing
+from broker.records.identity_journal import Change
 from broker.records.messages import Open
 from broker.records.outbox import Owed
 from broker.records.patients import PatientRow
@@ -27,6 +29,8 @@ class InHand:
     `origin` is what it is a replay of. `verdict` is None while nothing has been decided against it; once set, later steps leave the message alone.
     `patient` is the person as consents stand, `filtered_by` the first routing rule that kept it from a destination,
     `is_routed` whether a rule sends it anywhere.
+    `person` is whom it is filed under, `record` all persons of that record as it was then. `applied` says what it did to
+    identities (`changes`): such a message is in the journal, and no document of the record.
     """
 
     message: Open
@@ -35,6 +39,9 @@ class InHand:
     origin: Origin | None = None
     person: int | None = None
     patient: PatientRow | None = field(default=None, repr=False)
+    record: Sequence[int] = ()
+    applied: str | None = None
+    changes: list[Change] = field(default_factory=list)
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
     hops: int = 0
@@ -64,7 +71,7 @@ class InHand:
         """The documents that are owed to whom routes lead to; what a replay changes, only where it is to be."""
         if self.origin is not None:
             return [one.document for one in self.filings] if self.origin.delivers else []
-        return self.documents if self.filings or self.not_filed else []
+        return self.documents if self.filings or self.not_filed or self.applied else []
 
     def end(self, state: State, reason: str, place: str = "") -> None:
         """Settle (or hold) the message here, for a reason; nothing of it is filed."""

@@ -31,7 +31,14 @@ from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
 from broker.hops import content_digest
-from broker.records import correlations, destinations, expectations, outbox, patients, tallies
+from broker.records import (
+    correlations,
+    destinations,
+    expectations,
+    identity_circle,
+    outbox,
+    tallies,
+)
 from broker.records.expectations import Expectation
 from broker.records.outbox import Due, Ended
 from broker.records.patients import PatientRow
@@ -239,7 +246,7 @@ class Courier:
         """Patient -> why nothing may be sent now to a destination that is their record; asked again at each attempt."""
         if not self._manner.is_for_record:
             return {}
-        people = patients.load(connection, {item.lane for item in claimed if item.lane})
+        people = identity_circle.load(connection, {item.lane for item in claimed if item.lane})
         why = {number: self._refusal(person) for number, person in people.items()}
         return {number: reason for number, reason in why.items() if reason}
 

@@ -648,9 +648,64 @@ REASONS: dict[str, Words] = {
         "Les identifiants du message appartiennent à des patients différents.",
         "Let the identity team decide, then release or skip the message.",
     ),
-    "identity.merge_unsupported": Words(
-        "Merging, linking or renumbering patients needs a person; nothing was changed.",
-        "La fusion, le rapprochement ou la renumérotation demande une décision ; rien n'a changé.",
+    "identity.event_unsupported": Words(
+        "Deleting a patient, or moving a number, account or visit to another one, needs a person; nothing was changed.",
+        "Supprimer un patient, ou déplacer un numéro, un dossier ou une venue vers un autre, demande une décision ; "
+        "rien n'a changé.",
+    ),
+    "identity.prior_missing": Words(
+        "The message merges, links or renumbers, and does not say whom or what: nothing was changed.",
+        "Le message fusionne, rapproche ou renumérote sans dire qui ou quoi : rien n'a changé.",
+        "MRG-1 (A24, A37: the second PID-3) must carry an identifier with its assigning authority.",
+    ),
+    "identity.two_ins": Words(
+        "The two patients to merge have different INS: perhaps two people; nothing was changed.",
+        "Les deux patients à fusionner ont des INS différentes : peut-être deux personnes ; rien n'a changé.",
+        "Let the identity team decide: correct the wrong INS, then release the message, or skip it.",
+    ),
+    "identity.parted": Words(
+        "A person un-merged these two patients before; nothing was changed.",
+        "Ces deux patients ont déjà été séparés par une personne ; rien n'a changé.",
+        "Merge them with `carnet patient merge` and release the message, or skip it.",
+    ),
+    "identity.merged": Words(
+        "Two records became one; the journal says which.",
+        "Deux dossiers n'en font plus qu'un ; le journal dit lesquels.",
+    ),
+    "identity.merged_already": Words(
+        "The two are one record already: without effect.",
+        "Les deux ne font déjà qu'un dossier : sans effet.",
+    ),
+    "identity.circular": Words(
+        "The survivor was itself merged into this patient before, which goes in a circle: without effect.",
+        "Le patient conservé avait lui-même été fusionné dans celui-ci, ce qui tourne en rond : sans effet.",
+        "The sender should say which number stays.",
+    ),
+    "identity.not_merged": Words(
+        "This patient was not merged into another one: there is nothing to take back.",
+        "Ce patient n'a pas été fusionné dans un autre : il n'y a rien à défaire.",
+        "Name the absorbed patient, not the survivor: `carnet patient journal` says which it was.",
+    ),
+    "identity.linked_already": Words(
+        "The two are shown together already.", "Les deux sont déjà montrés ensemble."
+    ),
+    "identity.not_linked": Words("The two are not linked.", "Les deux ne sont pas rapprochés."),
+    "identity.linked": Words(
+        "Two patients are shown together and filed separately.",
+        "Deux patients sont montrés ensemble et versés séparément.",
+    ),
+    "identity.unlinked": Words(
+        "Two patients are no longer shown together.",
+        "Deux patients ne sont plus montrés ensemble.",
+    ),
+    "identity.renumbered": Words(
+        "An identifier of the patient was changed.",
+        "Un identifiant du patient a été changé.",
+    ),
+    "identity.ins_removed": Words(
+        "The INS was taken off the patient; what was filed under it is to be looked at.",
+        "L'INS a été retirée au patient ; ce qui a été versé sous elle est à revoir.",
+        "`carnet patient journal` lists what was filed under it.",
     ),
     "file.target_missing": Words(
         "The document to replace or delete is not in the record yet.",

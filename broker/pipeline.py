@@ -23,11 +23,11 @@ from broker.audit import trail
 from broker.batch import InHand
 from broker.contracts import Work
 from broker.correlating import read_answer
-from broker.database import sequences
 from broker.database.engine import reading, writing
-from broker.document import Document, Issue, encode
+from broker.document import Document, Issue, Patient, encode
 from broker.errors import CarnetError, PermanentError, SetupError
 from broker.hops import Loops, content_digest
+from broker.identifying import KEEP_TRAITS, Identities, crossed, identify
 from broker.identity import matching
 from broker.mapper import Given, Mapper, Reading, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
@@ -45,6 +45,7 @@ from broker.records import (
     replays,
     tallies,
 )
+from broker.records.identity_journal import ACTS
 from broker.rules import decide
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
@@ -236,11 +237,11 @@ class Pipeline:
         answered = self._answers.credit(connection, ready, now, self._writer)
         early = {hand.message.seq for hands in answered.early.values() for hand in hands}
         ready = [hand for hand in ready if hand.message.seq not in early]
-        people = self._identify(connection, ready, now)
+        identities = identify(connection, ready, self._keys, self._secret, now)
         ready, waiting = _behind_held(ready, waiting)
-        self._decide(ready, people, now)
+        self._decide(ready, identities, now)
         self._stop_loops(connection, ready, now)
-        self._file(connection, ready, now)
+        self._file(connection, ready, identities, now)
         owed = self._owe(connection, ready, now)
         for topic, work in answered.owed.items():
             owed[topic] += work
@@ -281,61 +282,17 @@ class Pipeline:
             hand.end(State.WAITING, "lane.behind" if is_next else "lane.held")
         return sorted(ready, key=lambda hand: hand.message.seq), waiting
 
-    def _identify(
-        self, connection: Connection, hands: Sequence[InHand], now: datetime
-    ) -> dict[int, patients.PatientRow]:
-        """Find each message's patient by its identifiers, or create one. One look-up for the batch."""
-        wanted = [
-            (hand, document, self._keys(hand, document))
-            for hand in hands
-            if hand.is_open
-            for document in hand.documents
-        ]
-        found = patients.find(
-            connection, {key.pair for _, _, keys in wanted for key in keys.usable}
-        )
-        known_ins = patients.ins_of(connection, set(found.values()))
-        created: list[patients.NewPatient] = []
-        added: list[patients.NewKey] = []
-        first = 0
-        for hand, document, keys in wanted:
-            if not hand.is_open:
-                continue
-            match = matching.match(keys, found, known_ins)
-            person = match.patient
-            if match.outcome == "new":
-                first = first or sequences.reserve(connection, "patient", len(wanted), now)
-                person = first + len(created)
-                created.append(patients.NewPatient(person, match.new_keys, document.patient))
-            elif person is None:
-                state = State.HELD if match.outcome == "conflict" else State.PARKED
-                hand.end(state, match.reason, match.place)
-                continue
-            else:
-                added += [patients.NewKey(person, key) for key in match.new_keys]
-            if hand.person not in (None, person):
-                hand.end(State.PARKED, "identity.several_patients", "patient")
-                continue
-            hand.person = person
-            for key in match.new_keys:
-                found[key.pair] = person
-                if key.strength == "ins":
-                    known_ins.setdefault(person, []).append(key.pair)
-        patients.create(connection, created, now)
-        patients.add_keys(connection, added, now)
-        return patients.load(connection, {hand.person for hand in hands if hand.person is not None})
-
-    def _keys(self, hand: InHand, document: Document) -> matching.PatientKeys:
+    def _keys(
+        self, hand: InHand, document: Document, patient: Patient | None
+    ) -> matching.PatientKeys:
         return matching.keys_of(
-            document.patient,
+            patient,
             document.source.format or hand.reading.format,
             hand.message.source,
             production=self._production,
         )
 
-    def _decide(
-        self, hands: Sequence[InHand], people: dict[int, patients.PatientRow], now: datetime
-    ) -> None:
+    def _decide(self, hands: Sequence[InHand], identities: Identities, now: datetime) -> None:
         """Whether each message may be filed; a patient who opposes or has closed the space is obeyed, and said so.
 
         In order: what a message says of consent holds for itself and for those behind it.
@@ -343,18 +300,16 @@ class Pipeline:
         for hand in hands:
             if not hand.is_open or hand.person is None:
                 continue
+            people = identities.people
             people[hand.person] = patients.after(people[hand.person], _said(hand), now)
-            hand.patient = people[hand.person]
+            record = hand.patient = identities.record(hand)
             for document in hand.documents:
-                decision = self._rules.filing(people[hand.person], document, now)
+                decision = self._rules.filing(record, document, now)
                 hand.decision = (
                     f"{decision.rule} {'allow' if decision.allowed else 'deny'} {decision.reason}"
                 )
                 if not decision.allowed:
                     hand.not_filed = decision.reason
-                    break
-                if _needs_a_person(document):
-                    hand.end(State.PARKED, "identity.merge_unsupported", "event")
                     break
             hand.step("decide", 0, hand.decision)
 
@@ -374,9 +329,20 @@ class Pipeline:
                 if hand.hops >= self._loops.limit:
                     hand.end(State.PARKED, "routing.loop", "message")
 
-    def _file(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
-        """Plan each document against what the record has, then write all of them at once."""
-        willing = [hand for hand in hands if hand.is_open and hand.not_filed is None]
+    def _file(
+        self,
+        connection: Connection,
+        hands: Sequence[InHand],
+        identities: Identities,
+        now: datetime,
+    ) -> None:
+        """Plan each document against what the record has, then write all of them at once.
+
+        What changes identities stands in their journal, and is no document.
+        """
+        willing = [
+            hand for hand in hands if hand.is_open and hand.not_filed is None and not hand.applied
+        ]
         documents = [document for hand in willing for document in hand.documents]
         record = filing.existing(connection, documents)
         versions = replayed.Versions(connection, record, willing)
@@ -397,7 +363,9 @@ class Pipeline:
                 if digest != hand.message.sha256.hex()
             },
         )
-        self._consents(connection, [hand for hand in hands if hand.is_open], now)
+        going = [hand for hand in hands if hand.is_open]
+        identities.change(going)
+        self._consents(connection, going, identities, now)
 
     def _plan(self, hand: InHand, record: filing.Existing, now: datetime) -> None:
         """One message's documents: all of them are filed or none is."""
@@ -405,7 +373,13 @@ class Pipeline:
             return
         plans = []
         for document in hand.documents:
-            plan = filing.plan(document, record, patient=hand.person, message_seq=hand.message.seq)
+            plan = filing.plan(
+                document,
+                record,
+                patient=hand.person,
+                message_seq=hand.message.seq,
+                persons=hand.record,
+            )
             if plan.refusal is not None:
                 hand.end(State.PARKED, plan.refusal, plan.place)
                 return
@@ -424,6 +398,7 @@ class Pipeline:
                 now=now,
             )
             hand.filings.append(made)
+            hand.changes += crossed(hand, made.act, plan.targets)
             record.add(made)
 
     def _plan_again(
@@ -453,19 +428,28 @@ class Pipeline:
             hand.filings.append(made)
             record.add(made)
 
-    def _consents(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
+    def _consents(
+        self,
+        connection: Connection,
+        hands: Sequence[InHand],
+        identities: Identities,
+        now: datetime,
+    ) -> None:
         """What the messages say of traits and consent: the newest administrative word is kept.
 
         A replay's word on traits is an old one, and not kept; on consent it counts where nothing as new is known.
+        Who merges or links says nothing new of either.
         """
         traits = {}
         for hand in hands:
             for document in hand.documents:
                 if hand.person is None or document.patient is None or hand.origin is not None:
                     continue
+                if hand.applied in KEEP_TRAITS:
+                    continue
                 if document.kind in ("encounter_event", "patient_event"):
                     traits[hand.person] = document.patient
-        patients.update_traits(connection, traits, now)
+        identities.update_traits(traits)
         patients.add_consents(connection, [said for hand in hands for said in _said(hand)], now)
 
     def _owe(
@@ -593,6 +577,9 @@ class Pipeline:
             return
         if hand.filings:
             hand.verdict = State.FILED
+        elif hand.applied:
+            hand.verdict = State.DELIVERED_ONLY if hand.owed else State.FILTERED
+            hand.reason = hand.applied
         elif hand.known_already:
             hand.verdict, hand.reason = State.FILTERED, hand.known_already
         elif hand.owed:
@@ -657,6 +644,11 @@ class Pipeline:
             decision = hand.decision or None
             entries += [
                 self._entry(hand, one.act, one.document_id, now, decision) for one in hand.filings
+            ]
+            entries += [
+                self._entry(hand, ACTS[one.kind], f"patient:{one.patient}", now, None)
+                for one in hand.changes
+                if hand.applied and one.kind in ACTS
             ]
             if not hand.filings:
                 act = tallies.FATES_BY_STATE[hand.verdict or State.FILTERED]
@@ -724,14 +716,6 @@ def _said(hand: InHand) -> list[patients.ConsentSaid]:
         for document in hand.documents
         for consent in document.consents
     ]
-
-
-def _needs_a_person(document: Document) -> bool:
-    """Merging, linking, renumbering and deleting patients: not done by message yet, and never half done."""
-    operation = document.event.operation if document.event is not None else None
-    return operation in ("merge", "link") or (
-        operation == "delete" and document.kind == "patient_event"
-    )
 
 
 def _with_issues(document: Document, codes: Sequence[str]) -> Document:

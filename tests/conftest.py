@@ -73,6 +73,13 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def other_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A second database of this test's own, to compare with."""
+    with _fresh_database(postgres_server) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
 def postgres_module_url(postgres_server: str) -> Iterator[str]:
     """A database of this module's own, empty, dropped afterwards."""

@@ -480,6 +480,21 @@ patient = Table(
     Column("consent_version", Integer, nullable=False, server_default="0"),
     Column("traits", LargeBinary, nullable=False),
     Column("merged_into", Big),
+    # Keyed digest of the strict traits: who might be the same person is found by it, never by a scan.
+    Column("traits_digest", Big),
+    Index(
+        "ix_patient_merged",
+        "merged_into",
+        postgresql_where=text("merged_into IS NOT NULL"),
+        sqlite_where=text("merged_into IS NOT NULL"),
+    ),
+    Index(
+        "ix_patient_traits",
+        "traits_digest",
+        "id",
+        postgresql_where=text("traits_digest IS NOT NULL"),
+        sqlite_where=text("traits_digest IS NOT NULL"),
+    ),
 )
 
 patient_identifier = Table(
@@ -491,6 +506,67 @@ patient_identifier = Table(
     Column("kind", String, nullable=False),
     Column("since", Instant, nullable=False),
     Index("ix_patient_identifier_patient", "patient"),
+)
+
+# 24: what became of identities, append-only: merge, unmerge, link, unlink, renumber, remove, cross. `patient` is the
+# absorbed person, `other` the survivor; `details` is JSON.
+identity_event = Table(
+    "identity_event",
+    metadata,
+    Column("n", Big, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("patient", Big, nullable=False),
+    Column("other", Big),
+    Column("by_kind", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("because", String),
+    Column("message_seq", Big),
+    Column("reverts", Big),
+    Column("details", Text, nullable=False),
+)
+
+# Everybody an identity event concerned, as the records were then; `side` is absorbed or survivor.
+identity_event_member = Table(
+    "identity_event_member",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("n", Big, primary_key=True, autoincrement=False),
+    Column("side", String, nullable=False),
+    Index("ix_identity_event_member_n", "n"),
+)
+
+# Persons that are shown together and filed separately (A24): the lower number first.
+identity_link = Table(
+    "identity_link",
+    metadata,
+    Column("one", Big, primary_key=True, autoincrement=False),
+    Column("other", Big, primary_key=True, autoincrement=False),
+    Column("since", Instant, nullable=False),
+    Index("ix_identity_link_other", "other"),
+)
+
+# Pairs that might be one person: a person decides, and the answer is kept for ever.
+identity_candidate = Table(
+    "identity_candidate",
+    metadata,
+    Column("one", Big, primary_key=True, autoincrement=False),
+    Column("other", Big, primary_key=True, autoincrement=False),
+    Column("why", String, nullable=False),
+    Column("state", String, nullable=False, server_default="open"),
+    Column("found_at", Instant, nullable=False),
+    Column("decided_by", String),
+    Column("decided_at", Instant),
+    Column("because", String),
+    Index("ix_identity_candidate_other", "other"),
+    Index(
+        "ix_identity_candidate_open",
+        "found_at",
+        "one",
+        "other",
+        postgresql_where=text("state = 'open'"),
+        sqlite_where=text("state = 'open'"),
+    ),
 )
 
 # 18: what the patient wants, append-only; a past decision is replayed with the version it saw.

@@ -7,9 +7,9 @@ everybody's: none of them is a key. Sources: IHE PAM France 2.11.2 (PID-3, PID-3
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from broker.document import Identifier, Patient
 from broker.identity import ins
@@ -50,6 +50,14 @@ class Key:
     @property
     def pair(self) -> tuple[str, str]:
         return self.system, self.value
+
+
+class Records(Protocol):
+    """Who belongs with whom, as a batch has left it so far (`records.identity_circle.Circle`)."""
+
+    def root(self, person: int) -> int: ...
+    def members(self, person: int) -> Sequence[int]: ...
+    def is_under(self, person: int, other: int) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +164,12 @@ def match(
     keys: PatientKeys,
     found: Mapping[tuple[str, str], int],
     known_ins: Mapping[int, Collection[tuple[str, str]]] | None = None,
+    records: Records | None = None,
 ) -> Match:
     """Decide whose message it is from what the record knows of its keys.
+
+    With `records`, persons that were merged are one: the message is filed under the one its keys name, of several
+    under the root.
 
     `known_ins` gives the INS a found patient already has: one number of an authority a person, so a message that
     brings another one for the same local number is a conflict (a collision, or a number used again), never an
@@ -170,22 +182,25 @@ def match(
             reason="identity.missing" if reason == "identity.placeholder" else reason,
             place=PLACE,
         )
-    if _two_ins(key.pair for key in keys.usable if key.strength == "ins"):
+    if two_ins(key.pair for key in keys.usable if key.strength == "ins"):
         return Match("conflict", reason="identity.conflict", place=PLACE)
     patients = {found[key.pair] for key in keys.usable if key.pair in found}
     new_keys = tuple(key for key in keys.usable if key.pair not in found)
     if not patients:
         return Match("new", new_keys=new_keys)
     if len(patients) > 1:
-        return Match("conflict", reason="identity.conflict", place=PLACE)
+        roots = {records.root(one) for one in patients} if records is not None else patients
+        if len(roots) > 1:
+            return Match("conflict", reason="identity.conflict", place=PLACE)
+        patients = roots & patients or {min(patients)}
     patient = patients.pop()
     brought = [key.pair for key in new_keys if key.strength == "ins"]
-    if brought and _two_ins([*brought, *(known_ins or {}).get(patient, ())]):
+    if brought and two_ins([*brought, *(known_ins or {}).get(patient, ())]):
         return Match("conflict", reason="identity.ins_differs", place=PLACE)
     return Match("found", patient, new_keys)
 
 
-def _two_ins(pairs: Iterable[tuple[str, str]]) -> bool:
+def two_ins(pairs: Iterable[tuple[str, str]]) -> bool:
     """Whether one authority gives two numbers here. A NIA beside a NIR is normal: the NIR came later."""
     numbers: dict[str, str] = {}
     return any(numbers.setdefault(system, value) != value for system, value in pairs)

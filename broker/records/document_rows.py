@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
-from broker.records.lookups import any_text
+from broker.records.lookups import any_text, newest_of
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _COLUMNS = (
@@ -63,26 +63,28 @@ def load(connection: Connection, document_id: str) -> DocumentRow | None:
 
 def candidates(
     connection: Connection,
-    patient_id: int,
+    persons: Sequence[int],
     position: tuple[int, str] | None,
     limit: int,
     *,
     only_current: bool,
 ) -> list[DocumentRow]:
-    """The next rows of a patient in the order of lists: newest first, then by id."""
+    """The next rows of a record's persons in the order of lists: newest first, then by id.
+
+    Each person's are read by their index and no further than the page, however much lies behind it.
+    """
     conditions = " AND availability = 'current'" if only_current else ""
-    given: dict[str, Any] = {"patient": patient_id, "limit": limit}
+    given: dict[str, Any] = {"limit": limit}
     if position is not None:
         own = ":id" if is_sqlite(connection) else "CAST(:id AS uuid)"
         conditions += f" AND sort_at <= :sort AND (sort_at < :sort OR id < {own})"
         given |= {"sort": position[0], "id": position[1]}
-    rows = connection.execute(
-        text(
-            f"SELECT {_COLUMNS} FROM document WHERE patient = :patient{conditions} "  # noqa: S608 - our own words
-            "ORDER BY sort_at DESC, id DESC LIMIT :limit"
-        ),
-        given,
+    select = (
+        f"SELECT {_COLUMNS} FROM document WHERE patient = {{patient}}{conditions} "  # noqa: S608 - our own words
+        "ORDER BY sort_at DESC, id DESC LIMIT :limit"
     )
+    statement, numbers = newest_of(select, persons, "sort_at DESC, id DESC")
+    rows = connection.execute(text(statement), given | numbers)
     return [_document_row(row) for row in rows]
 
 

@@ -57,3 +57,18 @@ def rows_of_pairs(
     )
     systems, values = [p[0] for p in pairs], [p[1] for p in pairs]
     return connection.execute(text(statement), {"systems": systems, "values": values}).all()
+
+
+def newest_of(
+    select: str, persons: Sequence[int], order: str, name: str = "patient"
+) -> tuple[str, dict[str, Any]]:
+    """(statement, parameters) of `select`, which is of one `{patient}` and ends in its order and `LIMIT :limit`, for several.
+
+    Each is read as far as its limit by its own index, and the few rows are merged; one person costs what it did.
+    """
+    given = {f"{name}{n}": person for n, person in enumerate(persons)}
+    parts = [select.format(patient=f":{key}") for key in given]
+    if len(parts) == 1:
+        return parts[0], given
+    one_of = " UNION ALL ".join(f"SELECT * FROM ({part}) AS s{n}" for n, part in enumerate(parts))  # noqa: S608
+    return f"SELECT * FROM ({one_of}) AS found ORDER BY {order} LIMIT :limit", given  # noqa: S608

@@ -54,6 +54,7 @@ class NewPatient:
     id: int
     keys: Sequence[IdentifierKey]
     traits: Patient | None = field(default=None, repr=False)
+    traits_digest: int | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class PatientRow:
     consent_version: int = 0
     consents: Mapping[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
     merged_into: int | None = None
+    traits_digest: int | None = field(default=None, repr=False)
 
     @property
     def filing_opposed(self) -> bool:
@@ -116,7 +118,10 @@ class NewConsent:
 
 
 def find(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """Which patient each (system, value) belongs to; unknown ones are left out. Merged patients are followed."""
+    """Which person each (system, value) belongs to; unknown ones are left out.
+
+    A merged person keeps its identifiers: whose record it is now, `records.identity_circle` says.
+    """
     if not keys:
         return {}
     select = "SELECT t.system, t.value, t.patient FROM patient_identifier AS t"
@@ -155,7 +160,7 @@ def load(
     locking = " ORDER BY id FOR UPDATE" if lock and not is_sqlite(connection) else ""
     rows = connection.execute(
         text(
-            "SELECT id, account, account_since, consent_version, merged_into FROM patient "  # noqa: S608
+            "SELECT id, account, account_since, consent_version, merged_into, traits_digest FROM patient "  # noqa: S608
             f"WHERE {within}{locking}"
         ),
         given,
@@ -169,6 +174,7 @@ def load(
             consent_version=int(row.consent_version),
             consents=consents.get(int(row.id), {}),
             merged_into=row.merged_into,
+            traits_digest=row.traits_digest,
         )
         for row in rows
     }
@@ -213,8 +219,20 @@ def create(connection: Connection, rows: Sequence[NewPatient], now: datetime) ->
     bulk.insert_rows(
         connection,
         patient,
-        ("id", "created_at", "updated_at", "account", "account_since", "consent_version", "traits"),
-        [(row.id, at, at, UNKNOWN_ACCOUNT, at, 0, _traits(row.traits)) for row in rows],
+        (
+            "id",
+            "created_at",
+            "updated_at",
+            "account",
+            "account_since",
+            "consent_version",
+            "traits",
+            "traits_digest",
+        ),
+        [
+            (row.id, at, at, UNKNOWN_ACCOUNT, at, 0, _traits(row.traits), row.traits_digest)
+            for row in rows
+        ],
     )
     _insert_keys(connection, [NewKey(row.id, key) for row in rows for key in row.keys], at)
 
@@ -252,11 +270,18 @@ def _insert_keys(connection: Connection, rows: Sequence[NewKey], at: int) -> Non
         raise TransientError("identity.race", where="patient.identifiers")
 
 
-def update_traits(connection: Connection, traits: Mapping[int, Patient], now: datetime) -> None:
-    """Keep the newest administrative word on who these patients are."""
-    at = to_micros(now)
-    rows = [(number, _traits(value), at) for number, value in sorted(traits.items())]
-    bulk.update_rows(connection, patient, "id", ("traits", "updated_at"), rows)
+def update_traits(
+    connection: Connection,
+    traits: Mapping[int, Patient],
+    now: datetime,
+    digests: Mapping[int, int | None] | None = None,
+) -> None:
+    """Keep the newest administrative word on who these patients are, and the digest of their strict traits."""
+    at, known = to_micros(now), digests or {}
+    rows = [
+        (number, _traits(value), at, known.get(number)) for number, value in sorted(traits.items())
+    ]
+    bulk.update_rows(connection, patient, "id", ("traits", "updated_at", "traits_digest"), rows)
 
 
 def traits_of(engine: Engine, patient_id: int) -> Patient | None:

@@ -180,13 +180,23 @@ def _bare_event(event: Event | None) -> Event | None:
     return None if event is None else msgspec.structs.replace(event, recorded_at=None)
 
 
-def plan(document: Document, existing: Existing, *, patient: int, message_seq: int = 0) -> Plan:
-    """Decide what a document does to the record. Pure; `existing` is what `existing()` found for the batch."""
+def plan(
+    document: Document,
+    existing: Existing,
+    *,
+    patient: int,
+    message_seq: int = 0,
+    persons: Sequence[int] = (),
+) -> Plan:
+    """Decide what a document does to the record. Pure; `existing` is what `existing()` found for the batch.
+
+    `persons` are all of a merged record: an explicit replacement or deletion finds its target with any of them.
+    """
     operation = document.event.operation if document.event is not None else None
     own_key = key_of(document.unique_id)
     own = [row for row in existing.by_unique(own_key) if row.patient == patient]
     if operation == "delete" or (operation == "cancel" and document.kind in DOCUMENT_KINDS):
-        return _plan_delete(document, existing, own, patient)
+        return _plan_delete(document, existing, own, patient, persons)
     target, is_self = _target(document)
     same = [row for row in own if row.content_sha256 == content_hash(document)]
     changes_visibility = document.delivery is not None and bool(
@@ -198,11 +208,15 @@ def plan(document: Document, existing: Existing, *, patient: int, message_seq: i
             "duplicate", tuple(same[:1]), "document.deleted" if is_deleted else "document.duplicate"
         )
     if target is not None:
-        return _plan_replace(existing, target, existing.by_unique(key_of(target)), own, patient)
+        return _plan_replace(
+            existing, target, existing.by_unique(key_of(target)), own, patient, persons
+        )
     if operation == "replace" or (own and changes_visibility):
-        rows = own or [
-            row for row in existing.by_set(key_of(document.set_id)) if row.patient == patient
-        ]
+        rows = (
+            own
+            or _mine(existing.by_unique(own_key), patient, persons)
+            or _mine(existing.by_set(key_of(document.set_id)), patient, persons)
+        )
         return _plan_latest(rows, "unique_id", "replace")
     if is_newer_result := _newer_result(document, own):
         return Plan("replace", (is_newer_result,), series=is_newer_result.series)
@@ -240,25 +254,36 @@ def _plan_replace(
     rows: Sequence[FiledRow],
     own: Sequence[FiledRow],
     patient: int,
+    persons: Sequence[int],
 ) -> Plan:
     """A replacement of another id. A target of another patient is no target: nobody's document is touched by it."""
-    mine = [row for row in rows if row.patient == patient]
+    mine = _mine(rows, patient, persons)
     if not mine:
-        mine = [row for row in existing.by_set(key_of(target)) if row.patient == patient]
+        mine = _mine(existing.by_set(key_of(target)), patient, persons)
     if not mine and rows:
         return _refused("conflict", "relations", "file.target_other_patient")
     return _plan_latest(mine, "relations", "replace", companions=own)
 
 
+def _mine(rows: Sequence[FiledRow], patient: int, persons: Sequence[int]) -> list[FiledRow]:
+    """Those of this person; where it has none, those of the persons it was merged with."""
+    own = [row for row in rows if row.patient == patient]
+    return own or [row for row in rows if row.patient in persons]
+
+
 def _plan_delete(
-    document: Document, existing: Existing, own: Sequence[FiledRow], patient: int
+    document: Document,
+    existing: Existing,
+    own: Sequence[FiledRow],
+    patient: int,
+    persons: Sequence[int],
 ) -> Plan:
     target, _ = _target(document)
-    rows = list(own)
+    rows = list(own) or _mine(existing.by_unique(key_of(document.unique_id)), patient, persons)
     if not rows and target is not None:
-        rows = [row for row in existing.by_unique(key_of(target)) if row.patient == patient]
+        rows = _mine(existing.by_unique(key_of(target)), patient, persons)
     if not rows:
-        rows = [row for row in existing.by_set(key_of(document.set_id)) if row.patient == patient]
+        rows = _mine(existing.by_set(key_of(document.set_id)), patient, persons)
     if rows and all(row.availability == "deleted" for row in rows):
         return Plan("duplicate", tuple(rows[:1]), "document.deleted")
     return _plan_latest(rows, "unique_id", "delete")

@@ -18,7 +18,7 @@ from broker.access import Action, Decision, Entry, Viewer, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import to_micros
 from broker.document import Document, decode
-from broker.records import content, document_rows, patients
+from broker.records import content, document_rows, identity_circle, patients
 from broker.records.document_rows import DocumentRow
 from broker.records.traces import (
     DecisionRow,
@@ -136,12 +136,14 @@ def listing(
     """
     limit = max(1, min(limit, MAX_LIMIT))
     with writing(engine) as connection:
-        patient = patients.load(connection, [patient_id]).get(patient_id)
-        if patient is None:
+        around = identity_circle.shown(connection, patient_id)
+        if around is None:
             _note(
                 connection, trail, viewer, now, "refused", f"patient:{patient_id}", "access.absent"
             )
             return Listing()
+        patient, viewer = around.record, identity_circle.as_holder(viewer, around)
+        patient_id = patient.id
         whole = decide(viewer, patient, None, now, "list")
         if not whole.allowed:
             return _refuse(
@@ -154,7 +156,7 @@ def listing(
                 whole,
                 Listing(),
             )
-        shown, hidden, more = _walk(connection, viewer, patient, decide, now, limit, before)
+        shown, hidden, more = _walk(connection, viewer, around, decide, now, limit, before)
         titles = (
             {}
             if viewer.kind == "operator"
@@ -181,7 +183,7 @@ def listing(
 def _walk(
     connection: Connection,
     viewer: Viewer,
-    patient: patients.PatientRow,
+    around: identity_circle.Shown,
     decide: Decide,
     now: datetime,
     limit: int,
@@ -195,11 +197,13 @@ def _walk(
     hidden: list[Judged] = []
     pending: list[Judged] = []
     position = document_rows.position_of(before)
+    persons = around.persons if viewer.kind == "patient" else (*around.persons, *around.linked)
     while True:
         rows = document_rows.candidates(
-            connection, patient.id, position, 2 * limit, only_current=viewer.kind != "operator"
+            connection, persons, position, 2 * limit, only_current=viewer.kind != "operator"
         )
         for row in rows:
+            patient = around.of(row.patient)
             made = decide(viewer, patient, row, now, "list")
             if not made.allowed:
                 pending.append(judged(viewer, patient.id, row.id, made))
@@ -226,10 +230,8 @@ def read(
     document_id = document_id.strip().lower()
     with writing(engine) as connection:
         row = document_rows.load(connection, document_id)
-        patient = (
-            patients.load(connection, [row.patient]).get(row.patient) if row is not None else None
-        )
-        if row is None or patient is None:
+        around = identity_circle.shown(connection, row.patient) if row is not None else None
+        if row is None or around is None:
             _note(
                 connection,
                 trail,
@@ -240,15 +242,16 @@ def read(
                 "access.absent",
             )
             return NOTHING
+        patient, viewer = around.record, identity_circle.as_holder(viewer, around)
         made = decide(viewer, patient, row, now, "read")
         if not made.allowed:
-            return _refuse(connection, trail, viewer, now, row.patient, row.id, made, NOTHING)
+            return _refuse(connection, trail, viewer, now, patient.id, row.id, made, NOTHING)
         payload = connection.execute(
             text("SELECT payload FROM document_payload WHERE id = :id"), {"id": row.id}
         ).scalar_one()
-        kept = judged(viewer, row.patient, row.id, made)
+        kept = judged(viewer, patient.id, row.id, made)
         keep_decisions(connection, [kept], now)
-        keep_visit(connection, viewer, row.patient, now, read=row.id)
+        keep_visit(connection, viewer, patient.id, now, read=row.id)
         act = "body_revealed" if viewer.kind == "operator" else "document_read"
         _note(
             connection,
@@ -258,7 +261,7 @@ def read(
             act,
             row.id,
             made.reason,
-            patient=row.patient,
+            patient=patient.id,
             decision=kept.reference,
         )
     return ReadResult(decode(bytes(payload)), row, kept.reference)
@@ -288,12 +291,10 @@ def hypothetical(
     """What would be decided, for `carnet decide`: nothing is shown, so nothing is traced. None: no such document."""
     with reading(engine) as connection:
         row = document_rows.load(connection, document_id.strip().lower())
-        patient = (
-            patients.load(connection, [row.patient]).get(row.patient) if row is not None else None
-        )
-    if row is None or patient is None:
+        around = identity_circle.shown(connection, row.patient) if row is not None else None
+    if row is None or around is None:
         return None
-    return decide(viewer, patient, row, now, action)
+    return decide(identity_circle.as_holder(viewer, around), around.record, row, now, action)
 
 
 def _refuse(

@@ -19,6 +19,8 @@ from broker.database import bulk, sequences
 from broker.database.engine import is_sqlite, reading
 from broker.database.schema import access_line, decision, visit
 from broker.database.types import from_micros, to_micros
+from broker.records import identity_circle
+from broker.records.lookups import newest_of
 
 SESSION = timedelta(hours=4)
 """Longest visit: emergency access ends with the session (EMG-08)."""
@@ -202,16 +204,23 @@ def visits(
     limit: int = 50,
     before: int | None = None,
 ) -> list[Visit]:
-    """Who looked, newest first, as far as a class of viewer may see it; `before` is the id of the last one seen."""
+    """Who looked at the record of a person, newest first, as far as a class of viewer may see it.
+
+    `before` is the id of the last one seen.
+    """
     bound = "" if before is None else " AND id < :before"
+    given: dict[str, Any] = {"limit": limit} | ({} if before is None else {"before": before})
+    columns = (
+        'id, actor_snapshot, mode, motive, started, ended, listed, "read", first_of_actor, shown_to'
+    )
+    select = (
+        f"SELECT {columns} FROM visit WHERE patient = {{patient}}{bound} "  # noqa: S608 - our own words
+        "ORDER BY started DESC, id DESC LIMIT :limit"
+    )
     with reading(engine) as connection:
-        rows = connection.execute(
-            text(
-                'SELECT id, actor_snapshot, mode, motive, started, ended, listed, "read", first_of_actor, shown_to '  # noqa: S608
-                f"FROM visit WHERE patient = :patient{bound} ORDER BY started DESC, id DESC LIMIT :limit"
-            ),
-            {"patient": patient, "limit": limit} | ({} if before is None else {"before": before}),
-        ).all()
+        persons = identity_circle.around(connection, [patient]).members(patient)
+        statement, numbers = newest_of(select, persons, "started DESC, id DESC")
+        rows = connection.execute(text(statement), given | numbers).all()
     found = [_visit(row) for row in rows]
     return [one for one in found if shown_to in one.shown_to]
 

@@ -46,8 +46,8 @@ MAPPINGS = Path(__file__).resolve().parents[2] / "mappings"
 def adt(patient: str, control_id: str, *, also: str = "", kind: str = "ADT^A04") -> bytes:
     """An admission of an invented patient, named by a local number.
 
-    Naming `also` another known patient's number has it held (identity.conflict); a merge (`kind`) is
-    parked (identity.merge_unsupported).
+    Naming `also` another known patient's number has it held (identity.conflict); a deletion (`kind`) is
+    parked (identity.event_unsupported).
     """
     numbers = [f"{one}^^^CHU&1.2.250.1.999.1.1&ISO^PI" for one in (patient, also) if one]
     return (
@@ -56,7 +56,7 @@ def adt(patient: str, control_id: str, *, also: str = "", kind: str = "ADT^A04")
     ).encode()
 
 
-MERGE = "ADT^A40"
+DELETION = "ADT^A29"
 
 
 @dataclass

@@ -25,7 +25,7 @@ from broker.database.engine import reading
 from broker.errors import AmbiguousError, PermanentError, TransientError
 from broker.records import lane_names, lane_reading
 from broker.values import State
-from tests.broker.lane_site import MERGE, LaneSite, Partner, adt
+from tests.broker.lane_site import DELETION, LaneSite, Partner, adt
 
 PATIENTS = ("1", "2", "3")
 
@@ -90,7 +90,7 @@ class Lanes(RuleBasedStateMachine):
         other = PATIENTS[PATIENTS.index(patient) - 1]
         also = other if kind == "held" else ""
         body = adt(
-            patient, f"M{self.count}", also=also, kind=MERGE if kind == "parked" else "ADT^A04"
+            patient, f"M{self.count}", also=also, kind=DELETION if kind == "parked" else "ADT^A04"
         )
         return self.site.receive(body)[0]
 

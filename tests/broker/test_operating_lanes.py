@@ -8,7 +8,7 @@ from datetime import timedelta
 from broker import operating
 from broker.database.engine import reading
 from broker.records import lane_reading, lanes
-from tests.broker.lane_site import MERGE, LaneSite, adt
+from tests.broker.lane_site import DELETION, LaneSite, adt
 
 
 def lines(site: LaneSite, **filters: object) -> list[lane_reading.Line]:
@@ -223,7 +223,7 @@ def test_nothing_of_a_lane_overtakes_even_if_a_worker_asks_for_the_last_first(
 
 
 def test_a_parked_message_does_not_stop_its_lane(lane_site: LaneSite) -> None:
-    bad, good = lane_site.receive(adt("1", "A1", kind=MERGE), adt("1", "A2"))
+    bad, good = lane_site.receive(adt("1", "A1", kind=DELETION), adt("1", "A2"))
     lane_site.work()
 
     assert lane_site.states(bad, good) == ["parked", "filed"]

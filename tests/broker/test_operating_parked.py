@@ -12,7 +12,7 @@ from broker.database.engine import reading
 from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
 from broker.records import editing as originals
 from broker.records import lane_names, lane_reading, parked
-from tests.broker.lane_site import MERGE, LaneSite, Partner, adt
+from tests.broker.lane_site import DELETION, LaneSite, Partner, adt
 
 
 def seqs(site: LaneSite, *ids: str) -> list[int]:
@@ -34,7 +34,7 @@ def acts(site: LaneSite, subject: str) -> list[tuple[str, ...]]:
 def test_a_released_message_is_taken_up_from_the_start_and_its_trail_tells(
     lane_site: LaneSite,
 ) -> None:
-    (bad,) = lane_site.receive(adt("1", "A1", kind=MERGE))
+    (bad,) = lane_site.receive(adt("1", "A1", kind=DELETION))
     lane_site.work()
     (number,) = seqs(lane_site, bad)
 
@@ -49,16 +49,16 @@ def test_a_released_message_is_taken_up_from_the_start_and_its_trail_tells(
     assert lane_site.states(bad) == ["parked"], "the cause is still there"
     assert [act for act, *_ in acts(lane_site, bad)] == ["received", "parked", "released", "parked"]
     assert acts(lane_site, bad)[2] == (
-        "released", "operator", "jd", "ticket 4711", "identity.merge_unsupported",
+        "released", "operator", "jd", "ticket 4711", "identity.event_unsupported",
     )  # fmt: skip
-    assert '"released",0,"identity.merge_unsupported"' in lane_site.detail(bad).trail
+    assert '"released",0,"identity.event_unsupported"' in lane_site.detail(bad).trail
     assert lane_site.prove().findings == []
 
 
 def test_a_released_message_goes_before_what_is_not_settled_and_what_was_filed_stays(
     lane_site: LaneSite,
 ) -> None:
-    bad, filed = lane_site.receive(adt("1", "A1", kind=MERGE), adt("1", "A2"))
+    bad, filed = lane_site.receive(adt("1", "A1", kind=DELETION), adt("1", "A2"))
     lane_site.work()
     (later,) = lane_site.receive(adt("1", "A3"), to_queue=False)
 
@@ -75,15 +75,15 @@ def test_a_released_message_goes_before_what_is_not_settled_and_what_was_filed_s
 def test_what_is_parked_for_a_reason_is_chosen_oldest_first_and_of_one_source(
     lane_site: LaneSite,
 ) -> None:
-    merges = lane_site.receive(*(adt(str(n), f"M{n}", kind=MERGE) for n in range(1, 4)))
+    merges = lane_site.receive(*(adt(str(n), f"M{n}", kind=DELETION) for n in range(1, 4)))
     nameless = lane_site.receive(adt("", "N1"))
     lane_site.work()
 
     with reading(lane_site.engine) as connection:
-        by_code = parked.selected(connection, reason="identity.merge_unsupported")
+        by_code = parked.selected(connection, reason="identity.event_unsupported")
         everything = parked.selected(connection)
         none = parked.selected(connection, source="lab")
-        page = parked.messages(connection, reason="identity.merge_unsupported", limit=2)
+        page = parked.messages(connection, reason="identity.event_unsupported", limit=2)
 
     assert lane_site.states(*merges, *nameless) == ["parked"] * 4
     assert by_code == seqs(lane_site, *merges)
@@ -93,16 +93,16 @@ def test_what_is_parked_for_a_reason_is_chosen_oldest_first_and_of_one_source(
 
 
 def test_a_discarded_message_is_counted_and_told_and_its_bytes_stay(lane_site: LaneSite) -> None:
-    (bad,) = lane_site.receive(adt("1", "A1", kind=MERGE))
+    (bad,) = lane_site.receive(adt("1", "A1", kind=DELETION))
     lane_site.work()
 
     done = operating.discard_parked(lane_site.engine, seqs(lane_site, bad), lane_site.act("a test"))
 
     assert (done.taken, lane_site.states(bad)) == ([bad], ["discarded"])
     assert lane_site.detail(bad).line.reason == "operator.discarded"
-    assert lane_site.detail(bad).reason_args == '{"was":"identity.merge_unsupported"}'
+    assert lane_site.detail(bad).reason_args == '{"was":"identity.event_unsupported"}'
     assert acts(lane_site, bad)[-1] == (
-        "discarded", "operator", "jd", "a test", "identity.merge_unsupported",
+        "discarded", "operator", "jd", "a test", "identity.event_unsupported",
     )  # fmt: skip
     assert lane_site.balance().fates == {"discarded": 1}
     assert lane_site.prove().findings == []
@@ -120,7 +120,7 @@ def edit(site: LaneSite, message_id: str, body: bytes) -> editing.Edited:
 def test_an_edited_message_is_received_anew_and_the_original_is_kept_as_edited(
     lane_site: LaneSite,
 ) -> None:
-    (bad,) = lane_site.receive(adt("1", "A1", kind=MERGE))
+    (bad,) = lane_site.receive(adt("1", "A1", kind=DELETION))
     lane_site.work()
     corrected = adt("1", "A1").replace(b"\r", b"\n")
 
@@ -153,14 +153,14 @@ def edit_of_settled(site: LaneSite, message_id: str) -> editing.Edited:
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        (adt("1", "A1", kind=MERGE), "edit.unchanged"),
-        (adt("1", "A1", kind=MERGE).replace(b"\r", b"\r\n"), "edit.unchanged"),
+        (adt("1", "A1", kind=DELETION), "edit.unchanged"),
+        (adt("1", "A1", kind=DELETION).replace(b"\r", b"\r\n"), "edit.unchanged"),
         (adt("2", "B1"), "edit.known"),
         (b"no message at all", "media.unknown"),
     ],
 )
 def test_an_edit_that_is_none_changes_nothing(lane_site: LaneSite, body: bytes, code: str) -> None:
-    (bad, _) = lane_site.receive(adt("1", "A1", kind=MERGE), adt("2", "B1"))
+    (bad, _) = lane_site.receive(adt("1", "A1", kind=DELETION), adt("2", "B1"))
     lane_site.work()
 
     with pytest.raises(SetupError) as raised:
@@ -173,15 +173,15 @@ def test_an_edit_that_is_none_changes_nothing(lane_site: LaneSite, body: bytes, 
 
 
 def test_the_sender_who_sends_the_original_again_gets_its_first_answer(lane_site: LaneSite) -> None:
-    (bad,) = lane_site.receive(adt("1", "A1", kind=MERGE))
+    (bad,) = lane_site.receive(adt("1", "A1", kind=DELETION))
     lane_site.work()
     edit(lane_site, bad, adt("1", "A1"))
 
-    assert lane_site.receive(adt("1", "A1", kind=MERGE)) == [bad]
+    assert lane_site.receive(adt("1", "A1", kind=DELETION)) == [bad]
 
 
 def test_of_two_operators_one_releases_and_the_other_is_told(lane_site: LaneSite) -> None:
-    ids = lane_site.receive(*(adt(str(n), f"M{n}", kind=MERGE) for n in range(1, 21)))
+    ids = lane_site.receive(*(adt(str(n), f"M{n}", kind=DELETION) for n in range(1, 21)))
     lane_site.work()
     numbers = seqs(lane_site, *ids)
     start, results = threading.Barrier(2), []

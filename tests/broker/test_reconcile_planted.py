@@ -12,7 +12,7 @@ from broker.errors import AmbiguousError, PermanentError
 from broker.reconcile import Finding
 from broker.records import lane_names
 from tests.broker.answer_site import EXPECTS, Committing, acknowledgement
-from tests.broker.lane_site import MERGE, LaneSite, adt
+from tests.broker.lane_site import DELETION, LaneSite, adt
 
 
 @dataclass
@@ -35,7 +35,11 @@ class Day:
 def a_day(site: LaneSite) -> Day:
     """Filed and sent; parked; held; skipped; and each fate of a delivery. One patient each."""
     day = Day(site)
-    kinds = dict.fromkeys(SENT, "ADT^A04") | {"merge": MERGE, "merge2": MERGE, "merge3": MERGE}
+    kinds = dict.fromkeys(SENT, "ADT^A04") | {
+        "merge": DELETION,
+        "merge2": DELETION,
+        "merge3": DELETION,
+    }
     for n, (name, kind) in enumerate(kinds.items(), 1):
         (day.ids[name],) = site.receive(adt(str(n), name, kind=kind))
     site.work()

@@ -15,7 +15,7 @@ from broker.contracts import Work
 from broker.errors import SetupError
 from broker.records import replaying
 from broker.values import State
-from tests.broker.lane_site import MERGE, adt
+from tests.broker.lane_site import DELETION, adt
 from tests.broker.replay_site import ReplaySite, mappings, mdm
 
 PDF = base64.b64encode(b"%PDF-1.4 invented").decode()
@@ -322,7 +322,7 @@ def test_held_waiting_and_parked_messages_are_left(site: ReplaySite) -> None:
     site.receive(adt("1", "K1"), adt("2", "K2"))
     site.work()
     ids = site.receive(
-        adt("1", "held", also="2"), adt("1", "behind"), adt("3", "merge", kind=MERGE), adt("4", "gone", kind=MERGE)
+        adt("1", "held", also="2"), adt("1", "behind"), adt("3", "merge", kind=DELETION), adt("4", "gone", kind=DELETION)
     )  # fmt: skip
     site.work()
     operating.discard_parked(site.engine, [site.detail(ids[3]).line.seq], site.act())

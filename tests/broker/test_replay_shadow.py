@@ -14,7 +14,7 @@ import pytest
 
 from broker.records.messages import day_of
 from tests.broker.cli.command import Result, carnet
-from tests.broker.lane_site import MERGE, PARIS, adt
+from tests.broker.lane_site import DELETION, PARIS, adt
 from tests.broker.replay_site import ReplaySite, mappings, mdm
 
 
@@ -68,7 +68,7 @@ def test_a_shadow_of_a_day_shows_exactly_the_planted_change(
 ) -> None:
     ids = site.receive(
         mdm("1", "A", "D1", "one"), mdm("1", "B", "D2", "two", replaces="D1"), adt("2", "C"),
-        adt("3", "merge", kind=MERGE),
+        adt("3", "merge", kind=DELETION),
     )  # fmt: skip
     site.work()
 
@@ -100,7 +100,7 @@ def test_a_dry_run_with_the_set_in_use_finds_nothing_to_change(site: ReplaySite)
 
 
 def test_a_dry_run_touches_nothing(site: ReplaySite, sets: dict[str, Path]) -> None:
-    site.receive(mdm("1", "A", "D1", "one"), adt("2", "C"), adt("3", "merge", kind=MERGE))
+    site.receive(mdm("1", "A", "D1", "one"), adt("2", "C"), adt("3", "merge", kind=DELETION))
     site.work()
     before = site.dump()
 
@@ -196,7 +196,7 @@ def test_the_command_replays_and_the_timeline_tells_both_ways(
 
 
 def test_a_parked_message_is_refused_with_what_to_do_instead(site: ReplaySite) -> None:
-    (parked,) = site.receive(adt("3", "merge", kind=MERGE))
+    (parked,) = site.receive(adt("3", "merge", kind=DELETION))
     site.work()
 
     result = replay(site, parked, "--because", "ticket 4711")

@@ -27,6 +27,7 @@ from tests.broker.cli.command import carnet
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLES = PROJECT / "samples"
 START_SECONDS = 180.0
+_LOOK_EVERY = 0.1
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ import pytest
 
 from broker.errors import AmbiguousError
 from tests.broker.cli.command import Result, carnet, same_as_golden
-from tests.broker.lane_site import MERGE, LaneSite, Partner, adt
+from tests.broker.lane_site import DELETION, LaneSite, Partner, adt
 
 
 class Place:
@@ -24,8 +24,8 @@ class Place:
         self.site.work()
         (self.held,) = self.site.receive(adt("1", "H1", also="2"))
         (self.behind,) = self.site.receive(adt("1", "H2"))
-        (self.parked,) = self.site.receive(adt("3", "P1", kind=MERGE))
-        (self.parked2,) = self.site.receive(adt("4", "P2", kind=MERGE))
+        (self.parked,) = self.site.receive(adt("3", "P1", kind=DELETION))
+        (self.parked2,) = self.site.receive(adt("4", "P2", kind=DELETION))
         self.site.work()
         partner = Partner(
             lambda body: AmbiguousError("mllp.no_answer") if b"|K1|" in body else None
@@ -141,7 +141,7 @@ def test_many_need_a_yes_and_filters_choose(place: Place) -> None:
     asked = place.carnet(*everything)
     none = place.carnet(*everything, "--code", "mapping.none", "--yes")
     done = place.carnet(
-        *everything, "--code", "identity.merge_unsupported", "--source", "ward", "--yes"
+        *everything, "--code", "identity.event_unsupported", "--source", "ward", "--yes"
     )
 
     assert (asked.code, asked.out) == (2, "")
@@ -177,7 +177,7 @@ def test_a_delivery_the_partner_has_is_noted_as_sent(place: Place) -> None:
 def test_a_message_is_edited_and_sent_again(place: Place, tmp_path: Path) -> None:
     seen = place.carnet("messages", "show", place.parked, "--reveal", "--motive", "ticket 4711")
     file = tmp_path / "corrected.hl7"
-    file.write_text(seen.out.replace(MERGE, "ADT^A04"), encoding="utf-8")
+    file.write_text(seen.out.replace(DELETION, "ADT^A04"), encoding="utf-8")
 
     done = place.carnet(
         "parked", "edit", place.parked, str(file), "--reason", "merge was meant as update", "--json"
