@@ -34,6 +34,7 @@ from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
 from broker.records import (
+    care_team,
     circles,
     content,
     coverage,
@@ -467,6 +468,7 @@ class Pipeline:
                     traits[hand.person] = document.patient
         patients.update_traits(connection, traits, now)
         patients.add_consents(connection, [said for hand in hands for said in _said(hand)], now)
+        care_team.note(connection, [one for hand in hands for one in _team(hand, now)], now)
 
     def _owe(
         self, connection: Connection, hands: Sequence[InHand], now: datetime
@@ -720,10 +722,20 @@ def _said(hand: InHand) -> list[patients.ConsentSaid]:
             hand.message.source,
             hand.message.seq,
             first_said=None if hand.origin is None else hand.origin.received_at,
+            team=care_team.team_of(document) if consent.scope == "consultation" else "",
         )
         for document in hand.documents
         for consent in document.consents
     ]
+
+
+def _team(hand: InHand, now: datetime) -> list[care_team.TeamEvent]:
+    """Who a message lets into its patient's care, or out of it (L.1110-12)."""
+    if hand.person is None:
+        return []
+    seq, source = hand.message.seq, hand.message.source
+    told = (care_team.of_message(one, hand.person, source, seq, now) for one in hand.documents)
+    return [one for one in told if one is not None]
 
 
 def _needs_a_person(document: Document) -> bool:

@@ -423,9 +423,10 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "database": Database(url=url),
         "worker": values["worker"].sized(url),
         "mappings": Mappings(folders=mappings.folders or (installed_folder("mappings"),)),
-        "rules": Rules(
+        "rules": msgspec.structs.replace(
+            rules,
             folder=folder / rules.folder
             if rules.folder != Path()
-            else installed_folder("mappings/rules")
+            else installed_folder("mappings/rules"),
         ),
     }

@@ -99,7 +99,7 @@ def decide(
     if message is not None:
         decide_routing.of_message(settings, message, then=then, as_json=json)
         return
-    rules = rules_of.load(settings.rules.folder)
+    rules = rules_of.load(settings.rules.folder, settings.rules.switched)
     if profession is not None:
         _show(rules, hypothetical(rules, profession, type_code or "", account, masked=masked), json)
     elif reference is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -50,6 +50,32 @@ class DocumentRow:
     message_seq: int
 
 
+ABSENT = DocumentRow(
+    id="absent",
+    patient=0,
+    series=0,
+    kind="other",
+    type_code=None,
+    type_system=None,
+    class_code=None,
+    status="unknown",
+    availability="absent",
+    sort_at=from_micros(0),
+    filed_at=from_micros(0),
+    visible_from=None,
+    masked_ps=False,
+    hidden_from_reps=False,
+    confidentiality="",
+    deposited_by="",
+    author={},
+    author_keys=(),
+    media=None,
+    size=0,
+    message_seq=0,
+)
+"""What stands for a document that is not there: nobody is shown it, and it is decided like any other."""
+
+
 def load(connection: Connection, document_id: str) -> DocumentRow | None:
     """The row of a document; None for an id that is none."""
     if _UUID.fullmatch(document_id) is None:
@@ -84,6 +110,23 @@ def candidates(
         given,
     )
     return [_document_row(row) for row in rows]
+
+
+def has_author(connection: Connection, patient_id: int, keys: Collection[str]) -> bool:
+    """Whether somebody of these keys wrote or deposited any current document of a patient."""
+    rows = connection.execute(
+        text(
+            "SELECT DISTINCT author_ids FROM document WHERE patient = :patient AND availability = 'current' "
+            "AND author_ids <> '[]'"
+        ),
+        {"patient": patient_id},
+    )
+    wanted = set(keys)
+    return any(
+        wanted.intersection(msgspec.json.decode(row.author_ids, type=tuple[str, ...]))
+        for row in rows
+        if row.author_ids
+    )
 
 
 def titles_of(connection: Connection, ids: Sequence[str]) -> dict[str, str]:

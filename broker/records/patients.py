@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -69,6 +69,7 @@ class PatientRow:
     """What rules need of a patient.
 
     `consents` is the last word on each (kind, scope): its value and when it was said. `filing_opposed` is ZFA-9 IO.
+    `team` (open memberships of one who asks, as team and branch) and `born` are filled by `records.care_team`.
     """
 
     id: int
@@ -77,6 +78,8 @@ class PatientRow:
     consent_version: int = 0
     consents: Mapping[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
     merged_into: int | None = None
+    team: tuple[tuple[str, int], ...] = ()
+    born: date | None = None
 
     @property
     def filing_opposed(self) -> bool:
@@ -88,6 +91,7 @@ class ConsentSaid:
     """What a message says of consent, as received; `source` is who said it.
 
     `first_said` is when the message first came, where it is read again: only where nothing as new is known, it counts.
+    `team` is the care team (structure and visit) that a consent to consultation is given to (CON-06: per episode).
     """
 
     patient: int
@@ -95,6 +99,7 @@ class ConsentSaid:
     source: str
     message_seq: int
     first_said: datetime | None = None
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +367,7 @@ def _said(event: ConsentSaid, now: datetime) -> NewConsent:
         by=event.source,
         channel="message",
         at=min(earliest(consent.at) or now, now),
+        scope=event.team if consent.scope == "consultation" else "",
         message_seq=event.message_seq,
         account="closed" if (consent.scope, consent.value) == ("account", "FERME") else None,
         is_again=event.first_said is not None,

@@ -14,11 +14,12 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
+from broker import access
 from broker.access import Action, Decision, Entry, Viewer, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import to_micros
 from broker.document import Document, decode
-from broker.records import content, document_rows, patients
+from broker.records import care_team, content, document_rows, patients
 from broker.records.document_rows import DocumentRow
 from broker.records.traces import (
     DecisionRow,
@@ -142,8 +143,10 @@ def listing(
                 connection, trail, viewer, now, "refused", f"patient:{patient_id}", "access.absent"
             )
             return Listing()
+        patient = care_team.for_viewer(connection, patient, viewer, now)
         whole = decide(viewer, patient, None, now, "list")
-        if not whole.allowed:
+        own = () if whole.allowed else _own(connection, viewer, patient, decide, now, limit, before)
+        if not whole.allowed and not own:
             return _refuse(
                 connection,
                 trail,
@@ -154,7 +157,7 @@ def listing(
                 whole,
                 Listing(),
             )
-        shown, hidden, more = _walk(connection, viewer, patient, decide, now, limit, before)
+        shown, hidden, more = own or _walk(connection, viewer, patient, decide, now, limit, before)
         titles = (
             {}
             if viewer.kind == "operator"
@@ -170,12 +173,36 @@ def listing(
             now,
             "document_listed",
             f"patient:{patient_id}",
-            whole.reason,
+            "access.author" if own else whole.reason,
             patient=patient_id,
-            details=f'{{"listed":{len(shown)},"rule":"{whole.rule}"}}',
+            details=f'{{"listed":{len(shown)},"rule":"{"ACC-06" if own else whole.rule}"}}',
         )
     items = tuple(Item(row, titles.get(row.id, "")) for row in shown)
     return Listing(items, document_rows.cursor_of(shown[-1]) if more and shown else NO_CURSOR)
+
+
+_Walked = tuple[list[DocumentRow], list[Judged], bool]
+
+
+def _own(
+    connection: Connection,
+    viewer: Viewer,
+    patient: patients.PatientRow,
+    decide: Decide,
+    now: datetime,
+    limit: int,
+    before: str,
+) -> _Walked | tuple[()]:
+    """What they wrote themselves, for who may not look at the record otherwise (ACC-06); nothing when there is none.
+
+    The refusals on the way are those of the whole record, and are not kept one by one.
+    """
+    if viewer.kind != "professional" or not document_rows.has_author(
+        connection, patient.id, access.viewer_keys(viewer)
+    ):
+        return ()
+    shown, _, more = _walk(connection, viewer, patient, decide, now, limit, before)
+    return (shown, [], more) if shown else ()
 
 
 def _walk(
@@ -186,7 +213,7 @@ def _walk(
     now: datetime,
     limit: int,
     before: str,
-) -> tuple[list[DocumentRow], list[Judged], bool]:
+) -> _Walked:
     """(documents to show, refusals met on the way, whether the viewer may see more).
 
     Reads on past what is hidden until the page is full, so that a page's length and cursor tell nothing of it.
@@ -225,24 +252,15 @@ def read(
     """
     document_id = document_id.strip().lower()
     with writing(engine) as connection:
-        row = document_rows.load(connection, document_id)
-        patient = (
-            patients.load(connection, [row.patient]).get(row.patient) if row is not None else None
-        )
-        if row is None or patient is None:
-            _note(
-                connection,
-                trail,
-                viewer,
-                now,
-                "refused",
-                f"document:{document_id[:64]}",
-                "access.absent",
-            )
-            return NOTHING
+        # What does not exist takes the same steps as what is hidden, so that not even time tells them apart (AUD-07).
+        row = document_rows.load(connection, document_id) or document_rows.ABSENT
+        patient = patients.load(connection, [row.patient]).get(row.patient)
+        patient = patient or patients.PatientRow(row.patient)
+        patient = care_team.for_viewer(connection, patient, viewer, now)
         made = decide(viewer, patient, row, now, "read")
         if not made.allowed:
-            return _refuse(connection, trail, viewer, now, row.patient, row.id, made, NOTHING)
+            subject = row.id if row.patient else f"document:{document_id[:64]}"
+            return _refuse(connection, trail, viewer, now, row.patient, subject, made, NOTHING)
         payload = connection.execute(
             text("SELECT payload FROM document_payload WHERE id = :id"), {"id": row.id}
         ).scalar_one()
@@ -291,6 +309,8 @@ def hypothetical(
         patient = (
             patients.load(connection, [row.patient]).get(row.patient) if row is not None else None
         )
+        if patient is not None:
+            patient = care_team.for_viewer(connection, patient, viewer, now)
     if row is None or patient is None:
         return None
     return decide(viewer, patient, row, now, action)
@@ -317,7 +337,7 @@ def _refuse(
         "refused",
         subject,
         made.reason,
-        patient=patient,
+        patient=patient or None,
         decision=kept.reference,
     )
     return answer
