@@ -44,9 +44,10 @@ from broker.records import (
     outbox,
     patients,
     replays,
+    sight,
     tallies,
 )
-from broker.rules import decide
+from broker.rules import decide, orders
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
 from broker.unpacking import Unpacker
@@ -387,7 +388,7 @@ class Pipeline:
             else:
                 self._plan_again(hand, record, versions, now)
         filings = [one for hand in willing for one in hand.filings]
-        filing.file(connection, filings, now)
+        filing.file(connection, _carried(connection, filings, now), now)
         content.store(
             connection,
             {
@@ -727,6 +728,27 @@ def _said(hand: InHand) -> list[patients.ConsentSaid]:
         for document in hand.documents
         for consent in document.consents
     ]
+
+
+def _carried(
+    connection: Connection, filings: Sequence[filing.Filing], now: datetime
+) -> list[filing.Filing]:
+    """Filings with the visibility their documents get: a new version does not open or hide what the last one did not."""
+    old = sight.standing(connection, {one for made in filings for one in made.supersedes})
+    found = []
+    for made in filings:
+        before = next((old[one] for one in made.supersedes if one in old), None)
+        if before is not None:
+            asked = made.document.delivery
+            sees = orders.carried(
+                orders.Standing(*before),
+                made.visibility,
+                now,
+                only_visibility=asked is not None and bool(asked.change_confidentiality),
+            )
+            made = replace(made, visibility=sees)
+        found.append(made)
+    return found
 
 
 def _team(hand: InHand, now: datetime) -> list[care_team.TeamEvent]:

@@ -17,6 +17,7 @@ from broker.cli import (
     account,
     audit,
     codes,
+    consent,
     decide,
     demo,
     doctor,
@@ -126,5 +127,10 @@ _GROUPS: dict[str, dict[str, typer.Typer]] = {
         "audit": audit.group,
     },
     TRY: {"mapping": mapping.group, "codes": codes.group},
-    RECORDS: {"record": record.group, "patient": patient.group, "account": account.group},
+    RECORDS: {
+        "record": record.group,
+        "patient": patient.group,
+        "account": account.group,
+        "consent": consent.group,
+    },
 }

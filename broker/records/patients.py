@@ -33,6 +33,9 @@ ACCOUNT_STATES = (
 UNKNOWN_ACCOUNT = "open_unactivated"
 """What an account is taken for until something is known of it: a space is opened by silence (R.1111-28)."""
 
+EACH_TIME = "explicit"
+"""Kind of consent that is given anew at each consultation: the same word again is news (CON-04)."""
+
 _TRAITS = msgspec.json.Encoder()
 
 
@@ -296,7 +299,8 @@ def add_consents(
     for event in news:
         person, said = people[event.patient], last[event.patient]
         before = said.get((event.kind, event.scope))
-        if before is not None and (before[0] == event.value or _is_older(event, before[1])):
+        is_told = before is not None and before[0] == event.value and event.kind != EACH_TIME
+        if before is not None and (is_told or _is_older(event, before[1])):
             continue
         said[(event.kind, event.scope)] = (event.value, event.at)
         n, account, since = states.get(

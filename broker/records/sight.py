@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from broker.database import bulk, sequences
 from broker.database import schema as tables
 from broker.database.engine import reading
 from broker.database.types import from_micros, to_micros
+from broker.records.lookups import any_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ _SETS = {
     "show_representatives": "hidden_from_reps = false",
     "delete": "availability = 'deleted'",
 }
+CHANGES = tuple(_SETS)
 """What each change sets; there is none that hides from the patient again (VIS-03)."""
 
 
@@ -74,6 +76,32 @@ def change(connection: Connection, changes: Sequence[SightChange], now: datetime
             text(f"UPDATE document SET {_SETS[one.change]} WHERE id = :id"),  # noqa: S608 - our own words
             {"id": one.document},
         )
+
+
+def standing(
+    connection: Connection, ids: Collection[str]
+) -> dict[str, tuple[bool, datetime, bool, bool]]:
+    """How documents stand: masked, visible from, hidden from representatives, and whether the patient masked it."""
+    if not ids:
+        return {}
+    within, given = any_text(connection, "d.id", sorted(ids), kind="uuid")
+    rows = connection.execute(
+        text(
+            "SELECT d.id, d.masked_ps, d.visible_from, d.filed_at, d.hidden_from_reps, "  # noqa: S608 - our own words
+            "(SELECT s.by FROM document_sight s WHERE s.document = d.id AND s.change IN ('mask', 'unmask') "
+            f"ORDER BY s.id DESC LIMIT 1) AS masked_by FROM document d WHERE {within}"
+        ),
+        given,
+    )
+    return {
+        str(row.id): (
+            bool(row.masked_ps),
+            from_micros(int(row.visible_from if row.visible_from is not None else row.filed_at)),
+            bool(row.hidden_from_reps),
+            bool(row.masked_ps) and (row.masked_by or "").startswith("patient:"),
+        )
+        for row in rows
+    }
 
 
 def history(engine: Engine, document: str) -> list[tuple[datetime, SightChange]]:

@@ -6,9 +6,12 @@ a deletion is a change of status, kept for the trace.
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from datetime import datetime
+from typing import Literal, NamedTuple
 
 from broker.access import Viewer, viewer_keys
+from broker.header import Visibility
 from broker.rules import consent
 from broker.rules.consent import Refusal
 from broker.rules.facts import Facts
@@ -55,6 +58,41 @@ def _against_masks(facts: Facts) -> Refusal | None:
     ):
         return Refusal("MIN-06", "filing.no_choice")
     return None
+
+
+class Standing(NamedTuple):
+    """How a version of a document stands that is about to be replaced; `by_patient`: the patient's own mask."""
+
+    masked_ps: bool
+    visible_from: datetime
+    hidden_from_reps: bool
+    by_patient: bool = False
+
+
+def carried(
+    old: Standing, asked: Visibility, now: datetime, *, only_visibility: bool
+) -> Visibility:
+    """The visibility of the version that replaces another one. `only_visibility`: MODIF_CONF_CODE, the same content.
+
+    What the message does not order is not opened in passing (derived; filing, section 7); the month of VIS-02 counts
+    from the first filing; what may be seen is not hidden again when only the visibility changes (VIS-03, VIS-04). A
+    mask the patient set is the patient's to lift.
+    """
+    is_masked = asked.masked_ps or old.by_patient or (old.masked_ps and not only_visibility)
+    was_visible, wants_visible = old.visible_from <= now, asked.visible_from <= now
+    if was_visible:
+        visible_from = asked.visible_from if not only_visibility else min(asked.visible_from, now)
+    elif wants_visible and only_visibility:
+        visible_from = asked.visible_from
+    else:
+        visible_from = old.visible_from
+    if only_visibility:
+        is_hidden = old.hidden_from_reps and asked.hidden_from_reps
+    else:
+        is_hidden = old.hidden_from_reps or asked.hidden_from_reps
+    return replace(
+        asked, masked_ps=is_masked, visible_from=visible_from, hidden_from_reps=is_hidden
+    )
 
 
 def of_change(facts: Facts, viewer: Viewer, by_patient: bool) -> Verdict:

@@ -54,13 +54,16 @@ def load(path: Path) -> list[tuple[date, Switches]]:
     changes: list[tuple[date, str, bool | int]] = []
     for line, row in read_csv(path):
         try:
-            day, value = date.fromisoformat(row["valid_from"]), _value(row["switch"], row["value"])
+            day, chosen = (
+                date.fromisoformat(row["valid_from"]),
+                value_of(row["switch"], row["value"]),
+            )
         except (ValueError, AttributeError) as error:
             raise invalid(path.name, line, "no such switch, value or day") from error
-        changes.append((day, row["switch"], value))
+        changes.append((day, row["switch"], chosen))
     found: list[tuple[date, Switches]] = [(date.min, NORMAL)]
-    for day, name, value in sorted(changes, key=lambda one: one[0]):
-        made = _known(msgspec.structs.replace(found[-1][1], **{name: value}))
+    for day, name, chosen in sorted(changes, key=lambda one: one[0]):
+        made = _known(msgspec.structs.replace(found[-1][1], **{name: chosen}))
         if found[-1][0] == day:
             found[-1] = (day, made)
         else:
@@ -68,7 +71,8 @@ def load(path: Path) -> list[tuple[date, Switches]]:
     return found
 
 
-def _value(name: str, text: str) -> bool | int:
+def value_of(name: str, text: str) -> bool | int:
+    """A switch's value of its text. Raises: ValueError, AttributeError when it is none."""
     if isinstance(getattr(NORMAL, name), bool):
         return {"true": True, "false": False}[text] if text in ("true", "false") else _bad(text)
     return int(text)
