@@ -54,7 +54,7 @@ def of_holder(facts: Facts, viewer: Viewer) -> Verdict:
 
 def of_representative(facts: Facts, viewer: Viewer) -> Verdict:
     """A representative: while the mandate holds, and never what the minor keeps from them."""
-    if not facts.mandate:
+    if not facts.mandate or facts.mandate.startswith("ended/"):
         return False, "HOLD-01", "access.other_record"
     mandate = Mandate.parse(facts.mandate)
     refused = _against_mandate(facts, mandate)
@@ -73,10 +73,8 @@ def _against_mandate(facts: Facts, mandate: Mandate) -> Verdict | None:
         return False, "ADU-02", "access.carer"
     rule = "MIN-01" if mandate.kind == "parent" else "ADU-01"
     day = today(facts)
-    is_over = (
-        mandate.kind == "ended"
-        or (mandate.start is not None and day < mandate.start)
-        or (mandate.end is not None and day > mandate.end)
+    is_over = (mandate.start is not None and day < mandate.start) or (
+        mandate.end is not None and day > mandate.end
     )
     if is_over:
         return False, rule, "access.mandate_over"
