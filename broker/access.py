@@ -14,9 +14,10 @@ import msgspec
 
 from broker.errors import SetupError
 
-Mode = Literal["normal", "bris_de_glace", "centre_15"]
-ViewerKind = Literal["professional", "patient", "operator"]
-Action = Literal["list", "read"]
+Mode = Literal["normal", "bris_de_glace", "centre_15", "connexion_secrete"]
+ViewerKind = Literal["professional", "patient", "representative", "application", "operator"]
+Action = Literal["list", "read", "obtain"]
+"""`obtain`: a copy out of a closed space, on request (RET-03)."""
 
 NATIONAL = "ps"
 """Namespace of the national professional id in its long form (`8` + RPPS, `0` + ADELI)."""
@@ -34,7 +35,15 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who wants to see something, as they are today.
 
     `id` is the national professional id (`899900000011`, or the bare RPPS), the internal patient number for a
-    patient, a login for an operator. `profession` is a code (`G15_10/SM26`, `G15:80`) or a group (`MEDECIN`).
+    patient, a login for an operator, whatever a mandate or an authorisation was declared under for a representative
+    and an application. `profession` is a code (`G15_10/SM26`, `G15:80`) or a group (`MEDECIN`).
+
+    structure: FINESS or name of the structure they work in, as visits name it
+    team: id of the formal care group they belong to (arrêté of 25 November 2016)
+    responsible: national id of the professional who answers for a secretary or a machine (MAT-09, ACC-11)
+    automated: no person but a machine
+    consent: `explicit` when the patient said yes to this viewer at this consultation (CON-04)
+    session: when their emergency session began (EMG-08)
     """
 
     kind: ViewerKind
@@ -44,6 +53,11 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     structure: str = ""
     mode: Mode = "normal"
     motive: str = ""
+    team: str = ""
+    responsible: str = ""
+    automated: bool = False
+    consent: Literal["", "explicit"] = ""
+    session: datetime | None = None
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +107,8 @@ def parse_viewer(text: str) -> Viewer:
     """
     text = text.strip()
     if "=" in text:
-        return _from_pairs(text)
+        first, _, rest = text.partition(",")
+        return _from_pairs(text if "=" in first else f"profession={first},{rest}")
     kind, _, rest = text.partition(":")
     if kind == "operator":
         return Viewer(kind="operator", id=rest or "operator")
@@ -124,7 +139,7 @@ def _from_pairs(text: str) -> Viewer:
             "viewer.invalid", where=f"--as {unknown[0]}", reason="unknown part of a viewer"
         )
     try:
-        return msgspec.convert(pairs, Viewer)
+        return msgspec.convert(pairs, Viewer, strict=False)
     except msgspec.ValidationError as error:
         raise SetupError(
             "viewer.invalid", where="--as", reason="kind or mode is not one that exists"
@@ -151,6 +166,22 @@ def viewer_keys(viewer: Viewer) -> frozenset[str]:
     """How this professional may stand as an author: the national id, or `system|value` given as it is."""
     system, bar, value = viewer.id.partition("|")
     return frozenset({professional_key(system, value) if bar else professional_key("", viewer.id)})
+
+
+def shown_to(viewer: Viewer) -> str:
+    """Classes of viewers a look of this viewer is shown to (AUD-02); who is of a class is decided at reading.
+
+    A connexion secrète leaves no line that representatives see (MIN-07).
+    """
+    if viewer.mode == "connexion_secrete":
+        return "holder,author,auditor"
+    return {
+        "professional": "holder,representatives,medecin_traitant,author,auditor",
+        "patient": "holder,auditor",
+        "representative": "holder,representatives,auditor",
+        "application": "holder,representatives,auditor",
+        "operator": "holder,representatives,auditor",
+    }[viewer.kind]
 
 
 def snapshot(viewer: Viewer) -> str:

@@ -208,7 +208,7 @@ def _courier(
 ) -> None:
     installed = plugins.adapters()
     boot = courier_journal.this_boot()
-    rules = decide.load(settings.rules.folder)
+    rules = decide.load(settings.rules.folder, settings.rules.switched)
 
     def refusal(patient: PatientRow) -> str | None:
         decision = rules.filing(patient, now=utc_now())
@@ -355,7 +355,7 @@ def pipeline_of(
         engine,
         mapper,
         mapping_sets.Watch(engine, mapping_sets.sets_folder(settings.site.data_folder), clock),
-        decide.load(settings.rules.folder),
+        decide.load(settings.rules.folder, settings.rules.switched),
         routing,
         for_record=frozenset(n for n, d in settings.destinations.items() if d.for_record),
         answers=Answers(

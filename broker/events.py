@@ -835,6 +835,114 @@ REASONS: dict[str, Words] = {
         "An operator opened content.", "Un opérateur a ouvert un contenu."
     ),
     "access.absent": Words("There is no such document.", "Aucun document ne correspond."),
+    "access.blocked": Words(
+        "The patient blocked this professional.",
+        "Le patient a bloqué ce professionnel.",
+    ),
+    "access.traitant": Words(
+        "The declared médecin traitant reads it.",
+        "Le médecin traitant déclaré le lit.",
+    ),
+    "access.barred": Words(
+        "This actor has no access, even with consent.",
+        "Cet acteur n'a aucun accès, même avec consentement.",
+    ),
+    "access.nobody_responsible": Words(
+        "No natural person answers for this access.",
+        "Aucune personne physique ne répond de cet accès.",
+    ),
+    "access.consent_refused": Words(
+        "The patient does not consent.",
+        "Le patient ne consent pas.",
+    ),
+    "access.consent_initial": Words(
+        "The care team has no initial consent.",
+        "L'équipe de soins n'a pas de consentement initial.",
+    ),
+    "access.consent_each_time": Words(
+        "Explicit consent at this consultation is missing.",
+        "Le consentement exprès à cette consultation manque.",
+    ),
+    "access.not_authorised": Words(
+        "The holder did not authorise this application.",
+        "Le titulaire n'a pas autorisé cette application.",
+    ),
+    "access.authorised": Words(
+        "The holder authorised this application.",
+        "Le titulaire a autorisé cette application.",
+    ),
+    "access.emergency_over": Words(
+        "The emergency session is over.",
+        "La session d'urgence est terminée.",
+    ),
+    "access.secret_no_minor": Words(
+        "A secret connection is about a minor.",
+        "La connexion secrète concerne un mineur.",
+    ),
+    "access.secret_too_young": Words(
+        "The patient is too young for a secret connection.",
+        "Le patient est trop jeune pour une connexion secrète.",
+    ),
+    "access.hidden_from_representatives": Words(
+        "The document is hidden from the legal representatives.",
+        "Le document est masqué aux représentants légaux.",
+    ),
+    "access.represented": Words(
+        "A representative reads for the patient.",
+        "Un représentant lit pour le patient.",
+    ),
+    "access.carer": Words(
+        "Carers have no access.",
+        "Les aidants n'ont pas d'accès.",
+    ),
+    "access.mandate_over": Words(
+        "The mandate does not hold today.",
+        "Le mandat ne vaut pas aujourd'hui.",
+    ),
+    "access.mandate_scope": Words(
+        "The mandate does not cover reading the record.",
+        "Le mandat ne couvre pas la lecture du dossier.",
+    ),
+    "access.of_age": Words(
+        "The patient is of age.",
+        "Le patient est majeur.",
+    ),
+    "access.archive": Words(
+        "Obtained from the archive of a closed space.",
+        "Obtenu depuis l'archive d'un espace clos.",
+    ),
+    "change.holder": Words(
+        "The holder may change this.",
+        "Le titulaire peut modifier ceci.",
+    ),
+    "change.author": Words(
+        "The author may change this.",
+        "L'auteur peut modifier ceci.",
+    ),
+    "change.not_author": Words(
+        "Only its author or the holder may change this.",
+        "Seul son auteur ou le titulaire peut modifier ceci.",
+    ),
+    "change.one_way": Words(
+        "What may be seen is not hidden again.",
+        "Ce qui peut être vu n'est pas caché de nouveau.",
+    ),
+    "change.irreversible": Words(
+        "Opened to the representatives for good.",
+        "Ouvert aux représentants définitivement.",
+    ),
+    "filing.masks_cumulated": Words(
+        "Masked to professionals and invisible to the patient at once.",
+        "Masqué aux professionnels et invisible au patient à la fois.",
+    ),
+    "filing.secret_unhidden": Words(
+        "Filed in a secret connection without hiding it from representatives.",
+        "Versé en connexion secrète sans être masqué aux représentants.",
+    ),
+    "filing.no_choice": Words(
+        "Filed for a minor without saying what representatives see.",
+        "Versé pour un mineur sans dire ce que voient les représentants.",
+    ),
     "xml.malformed": Words(
         "The XML is not well-formed.",
         "Le XML n'est pas bien formé.",

@@ -34,6 +34,7 @@ from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
 from broker.records import (
+    care_team,
     circles,
     content,
     coverage,
@@ -43,10 +44,11 @@ from broker.records import (
     outbox,
     patients,
     replays,
+    sight,
     tallies,
 )
 from broker.records.identity_journal import ACTS
-from broker.rules import decide
+from broker.rules import decide, orders
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
 from broker.unpacking import Unpacker
@@ -352,7 +354,7 @@ class Pipeline:
             else:
                 self._plan_again(hand, record, versions, now)
         filings = [one for hand in willing for one in hand.filings]
-        filing.file(connection, filings, now)
+        filing.file(connection, _carried(connection, filings, now), now)
         content.store(
             connection,
             {
@@ -451,6 +453,7 @@ class Pipeline:
                     traits[hand.person] = document.patient
         identities.update_traits(traits)
         patients.add_consents(connection, [said for hand in hands for said in _said(hand)], now)
+        care_team.note(connection, [one for hand in hands for one in _team(hand, now)], now)
 
     def _owe(
         self, connection: Connection, hands: Sequence[InHand], now: datetime
@@ -712,10 +715,41 @@ def _said(hand: InHand) -> list[patients.ConsentSaid]:
             hand.message.source,
             hand.message.seq,
             first_said=None if hand.origin is None else hand.origin.received_at,
+            team=care_team.team_of(document) if consent.scope == "consultation" else "",
         )
         for document in hand.documents
         for consent in document.consents
     ]
+
+
+def _carried(
+    connection: Connection, filings: Sequence[filing.Filing], now: datetime
+) -> list[filing.Filing]:
+    """Filings with the visibility their documents get: a new version does not open or hide what the last one did not."""
+    old = sight.standing(connection, {one for made in filings for one in made.supersedes})
+    found = []
+    for made in filings:
+        before = next((old[one] for one in made.supersedes if one in old), None)
+        if before is not None:
+            asked = made.document.delivery
+            sees = orders.carried(
+                orders.Standing(*before),
+                made.visibility,
+                now,
+                only_visibility=asked is not None and bool(asked.change_confidentiality),
+            )
+            made = replace(made, visibility=sees)
+        found.append(made)
+    return found
+
+
+def _team(hand: InHand, now: datetime) -> list[care_team.TeamEvent]:
+    """Who a message lets into its patient's care, or out of it (L.1110-12)."""
+    if hand.person is None:
+        return []
+    seq, source = hand.message.seq, hand.message.source
+    told = (care_team.of_message(one, hand.person, source, seq, now) for one in hand.documents)
+    return [one for one in told if one is not None]
 
 
 def _with_issues(document: Document, codes: Sequence[str]) -> Document:

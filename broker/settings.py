@@ -435,9 +435,10 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "worker": values["worker"].sized(url),
         "retention": msgspec.structs.replace(retention, folder=archive),
         "mappings": Mappings(folders=mappings.folders or (installed_folder("mappings"),)),
-        "rules": Rules(
+        "rules": msgspec.structs.replace(
+            rules,
             folder=folder / rules.folder
             if rules.folder != Path()
-            else installed_folder("mappings/rules")
+            else installed_folder("mappings/rules"),
         ),
     }

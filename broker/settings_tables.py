@@ -201,13 +201,40 @@ class Mappings(Table, frozen=True, kw_only=True):
 
 
 class Rules(Table, frozen=True, kw_only=True):
-    """Where the rules of access are found.
+    """Where the rules of access are found, and the switches that the texts leave open.
+
+    A switch left at its default follows `switches.csv` of the folder, which knows what held on which day.
 
     Fields:
         folder: folder of the profession matrix and its companions; the installed folder is the default
+        presumed_team_consent: the care team's consent is presumed, without an initial one (CON-06; annulled by the Conseil d'État on 15 October 2025)
+        block_holds_in_emergency: a professional the patient blocked does not read in bris de glace either (EMG-05)
+        cumulated_masks: a document may be masked to professionals and invisible to the patient at once (VIS-05)
+        explicit_choice_for_minors: what is filed for a minor must say whether representatives see it (MIN-06)
+        majority: age of majority, in years (MIN-05)
+        secret_age: least age for a connexion secrète, in years (MIN-05)
+        emergency_hours: longest emergency session (EMG-08)
+        consultation_hours: how long a consent given to somebody outside the care team is of the same consultation (CON-04)
     """
 
     folder: Path = Path()
+    presumed_team_consent: bool = False
+    block_holds_in_emergency: bool = True
+    cumulated_masks: bool = False
+    explicit_choice_for_minors: bool = False
+    majority: int = 18
+    secret_age: int = 0
+    emergency_hours: int = 4
+    consultation_hours: int = 4
+
+    @property
+    def switched(self) -> dict[str, bool | int]:
+        """The switches this site set otherwise than the texts."""
+        return {
+            one.name: getattr(self, one.name)
+            for one in msgspec.structs.fields(type(self))
+            if one.name != "folder" and getattr(self, one.name) != one.default
+        }
 
 
 class When(Table, frozen=True, kw_only=True):

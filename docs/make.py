@@ -16,11 +16,14 @@ from broker.mapping import language_reference
 from broker.parsing import cda, fhir, hl7v2
 from broker.retry import Policy
 from broker.routing import reference as routing_reference
+from broker.rules import reference as rules_reference
 from broker.settings_fields import described, summary
 from broker.settings_tables import TABLES, DestinationCommon, Route, SourceCommon, When
 from broker.telemetry import FIELDS, MEASURES
 
 HEAD = "<!-- Made by docs/make.py from the code. Do not edit. -->\n"
+
+ROOT = Path(__file__).resolve().parent.parent
 
 BOUNDS = (
     ("bytes of an HL7v2 message", hl7v2.MAX_BYTES),
@@ -42,6 +45,8 @@ def pages() -> Mapping[str, str]:
         "reference/mapping-language.md": HEAD + language_reference.page(BOUNDS),
         "reference/shapes.md": HEAD + shapes_reference.page(),
         "reference/routing-rules.md": HEAD + routing_reference.page(),
+        "reference/rules.md": HEAD
+        + rules_reference.page(ROOT / "mappings" / "rules", ROOT / "tests"),
     }
 
 

@@ -18,6 +18,7 @@ from broker.cli import (
     archive,
     audit,
     codes,
+    consent,
     decide,
     demo,
     doctor,
@@ -128,5 +129,10 @@ _GROUPS: dict[str, dict[str, typer.Typer]] = {
         "archive": archive.group,
     },
     TRY: {"mapping": mapping.group, "codes": codes.group},
-    RECORDS: {"record": record.group, "patient": patient.group, "account": account.group},
+    RECORDS: {
+        "record": record.group,
+        "patient": patient.group,
+        "account": account.group,
+        "consent": consent.group,
+    },
 }

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.markup import escape
 
 from broker.access import ALIASES, Decision, Viewer
-from broker.cli import decide_routing, output, people, setup
+from broker.cli import decide_routing, output, people, setup, supposing
 from broker.errors import SetupError
 from broker.records import reading
 from broker.rules import decide as rules_of
@@ -55,6 +56,16 @@ def decide(
     account: Annotated[
         str, typer.Option(help="Hypothetical: state of the patient's space.")
     ] = "active",
+    supposed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--if",
+            metavar="WHAT=HOW",
+            help="Suppose something else: matrix:GROUP/TYPE=O, consent=none, team=given, masked=yes, blocked=yes, "
+            "traitant=yes, account=closed, born=2010-05-01, switch:NAME=VALUE. May be repeated.",
+        ),
+    ] = None,
+    at: Annotated[str, typer.Option("--at", metavar="DATE", help="Decide as on that day.")] = "",
     reference: Annotated[
         str | None,
         typer.Option(
@@ -69,17 +80,20 @@ def decide(
     Of access: may somebody see a document? Of routing: where do a message's documents go?
 
         carnet decide --profession podiatrist --type 11490-0
-        carnet decide --document 019a… --as physician
+        carnet decide --profession podiatrist --type 34112-3 --if matrix:PEDICURE_PODOLOGUE/34112-3=O
+        carnet decide --profession physician --type 34112-3 --if team=none --at 2024-06-01
+        carnet decide --document 019a… --as physician,structure=990000001
         carnet decide --reference D-7K2M-0Q4X-9RTV
         carnet decide report.hl7 --source lab
         carnet decide --message 019a…
 
-    Of routing each rule is listed: what it did, or the first of its conditions that did not hold. A file is routed by
+    Of access the steps that were asked are shown in their order; a hypothetical patient has consented unless supposed
+    otherwise. Of routing each rule is listed: what it did, or the first of its conditions that did not hold. A file is routed by
     the folders of the settings, of a patient who said nothing but what the message says; a stored message by the set in
     use, with its patient's consents of today.
 
-    JSON: {"allowed", "rule", "reason", "rules_version", "matrix_version", "consent_version", "en", "fr"}, and for
-    --reference also {"at", "subject", "same_today"}. Of routing, one line a document: {"message", "document", "kind",
+    JSON: {"allowed", "rule", "reason", "rules_version", "matrix_version", "consent_version", "en", "fr", "path":
+    [{"step", "rule", "said"}]}, and for --reference also {"at", "subject", "same_today"}. Of routing, one line a document: {"message", "document", "kind",
     "sent": [{"to", "rule"}], "filtered": [{"to", "rule", "reason"}], "withheld": [{"to", "reason"}], "rules": [{"rule", "state", "destinations",
     "failed", "en", "fr", "place"}]}, or {"message", "reason"} of a message without documents.
 
@@ -99,23 +113,32 @@ def decide(
     if message is not None:
         decide_routing.of_message(settings, message, then=then, as_json=json)
         return
-    rules = rules_of.load(settings.rules.folder)
+    rules = rules_of.load(settings.rules.folder, settings.rules.switched)
+    now = supposing.instant(at) if at else datetime.now(UTC)
     if profession is not None:
-        _show(rules, hypothetical(rules, profession, type_code or "", account, masked=masked), json)
+        facts = hypothetical(rules, profession, type_code or "", account, now, masked=masked)
+        _show(*supposing.suppose(rules, facts, supposed or ()), json)
     elif reference is not None:
         _kept(rules, setup.Ledger(settings), reference, json)
     else:
-        _real(rules, setup.Ledger(settings), document or "", who, motive, json)
+        facts = _real(rules, setup.Ledger(settings), document or "", who, motive, now)
+        _show(*supposing.suppose(rules, facts, supposed or ()), json)
 
 
 def hypothetical(
-    rules: rules_of.Rules, profession: str, type_code: str, account: str, *, masked: bool = False
-) -> Decision:
-    """What somebody of a profession would be answered for a document of a type that nobody has filed."""
+    rules: rules_of.Rules,
+    profession: str,
+    type_code: str,
+    account: str,
+    now: datetime,
+    *,
+    masked: bool = False,
+) -> rules_of.Facts:
+    """Somebody of a profession whom the patient let in, before a document of a type that nobody has filed."""
     group = ALIASES.get(profession.lower(), profession)
-    facts = rules_of.Facts(
+    return rules_of.Facts(
         action="read",
-        now=datetime.now(UTC),
+        now=now,
         patient=0,
         account=account,
         consent_version=0,
@@ -124,8 +147,9 @@ def hypothetical(
         type_code=type_code,
         masked_ps=masked,
         availability="current",
+        explicit="IC",
+        switches=rules.in_force(now)[1],
     )
-    return rules.judge(facts)
 
 
 def _real(
@@ -134,8 +158,8 @@ def _real(
     document: str,
     who: str | None,
     motive: str,
-    as_json: bool,
-) -> None:
+    now: datetime,
+) -> rules_of.Facts:
     if who is None:
         raise SetupError(
             "usage.decide", where="--as", reason="say who wants to read it", hint="--as podiatrist"
@@ -145,12 +169,12 @@ def _real(
         people.viewer_of(who, motive),
         document,
         decide=rules.reading,
-        now=datetime.now(UTC),
+        now=now,
     )
     if made is None:
         output.aside().print("no such document")
         raise typer.Exit(output.FOUND)
-    _show(rules, made, as_json)
+    return msgspec.convert(made.inputs, rules_of.Facts)
 
 
 def _kept(rules: rules_of.Rules, ledger: setup.Ledger, reference: str, as_json: bool) -> None:
@@ -176,11 +200,24 @@ def _kept(rules: rules_of.Rules, ledger: setup.Ledger, reference: str, as_json: 
     raise typer.Exit(output.GOOD if row.allowed else output.FOUND)
 
 
-def _show(rules: rules_of.Rules, made: Decision, as_json: bool) -> None:
+def _show(rules: rules_of.Rules, facts: rules_of.Facts, as_json: bool) -> None:
+    made = rules.judge(facts)
+    path = [
+        {
+            "step": step,
+            "rule": verdict[1] if verdict is not None else "",
+            "said": "" if verdict is None else "allow" if verdict[0] else "deny",
+        }
+        for step, verdict in rules.path(facts)
+    ]
     if as_json:
-        output.tell(said(rules, made))
+        output.tell(said(rules, made) | {"path": path})
     else:
         _sentences(rules, made)
+        steps = (
+            f"{one['step']} {one['rule']}".strip() if one["said"] else one["step"] for one in path
+        )
+        output.say(f"  asked: {' → '.join(steps)}")
     raise typer.Exit(output.GOOD if made.allowed else output.FOUND)
 
 

@@ -100,7 +100,7 @@ def of_message(given: Settings, name: str, *, then: bool, as_json: bool) -> None
 
 def _decide(given: Settings, mapper: Mapper, asked: Sequence[Asked], *, as_json: bool) -> None:
     routing = of_site(given)(mapper.mapping_set)
-    access = rules_of.load(given.rules.folder)
+    access = rules_of.load(given.rules.folder, given.rules.switched)
     now = datetime.now(UTC)
     goes = True
     for one in asked:

@@ -143,7 +143,7 @@ def _drive(site: demo_site.Site, progress: Progress, bar: object) -> Tour:
     progress.update(bar, description="looking at it from every side")  # type: ignore[arg-type]  # Rich's own id
     tour = Tour(
         ledger=ledger,
-        rules=decide.load(site.settings.rules.folder),
+        rules=decide.load(site.settings.rules.folder, site.settings.rules.switched),
         patient=_main_patient(ledger, samples),
         balance=_balance(ledger),
         answers=answers,
@@ -213,7 +213,9 @@ def _look(tour: Tour) -> None:
     if not tour.patient:
         tour.faults.append("the patient of the samples is not in the records")
         return
-    viewers = {name: parse_viewer(name) for name in ("physician", "podiatrist")}
+    viewers = {
+        name: parse_viewer(f"{name},consent=explicit") for name in ("physician", "podiatrist")
+    }
     for name, viewer in viewers.items():
         tour.seen[name] = reading.listing(
             tour.ledger.engine,
@@ -325,7 +327,7 @@ def show(tour: Tour, site: demo_site.Site, folder: Path, seconds: float) -> None
     for command in (
         f"carnet status {config}",
         f"carnet messages list --state parked {config}",
-        f"carnet record list --as podiatrist --patient {tour.patient} {config}",
+        f"carnet record list --as podiatrist,consent=explicit --patient {tour.patient} {config}",
         f"carnet decide --profession podiatrist --type {DISCHARGE} {config}",
         f"carnet simulate --rate 20 --seconds 10 --to {site.address_of('mllp')}",
         f"carnet reconcile {config}",

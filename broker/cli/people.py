@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
+import msgspec
 import typer
 
 from broker.access import Viewer, parse_viewer
@@ -33,7 +34,8 @@ As = Annotated[
     typer.Option(
         "--as",
         metavar="WHO",
-        help="physician, podiatrist, nurse, midwife, patient:NUMBER, operator:LOGIN, or profession=…,id=…,name=…",
+        help="physician, podiatrist, nurse, midwife, patient:NUMBER, operator:LOGIN, or profession=…,id=…,name=…; "
+        "then structure=…, team=…, consent=explicit, mode=bris_de_glace as it is",
         show_default=False,
     ),
 ]
@@ -64,12 +66,4 @@ def patient_of(ledger: setup.Ledger, reference: str, system: str) -> int:
 def viewer_of(text: str, motive: str = "") -> Viewer:
     """The viewer of `--as`, with the reason that was typed."""
     made = parse_viewer(text)
-    return Viewer(
-        kind=made.kind,
-        id=made.id,
-        name=made.name,
-        profession=made.profession,
-        structure=made.structure,
-        mode=made.mode,
-        motive=motive or made.motive,
-    )
+    return msgspec.structs.replace(made, motive=motive or made.motive)

@@ -40,8 +40,8 @@ def list_(
 ) -> None:
     """List a patient's documents as somebody would see them. It counts as an access.
 
-        carnet record list --as physician --patient 354042744143873
-        echo 279053899904215 | carnet record list --as podiatrist --patient - --json
+        carnet record list --as physician,consent=explicit --patient 354042744143873
+        echo 279053899904215 | carnet record list --as podiatrist,consent=explicit --patient - --json
 
     JSON, one line a document: {"id", "kind", "type_code", "status", "availability", "sort_at", "filed_at", "media",
     "size"} and with --reveal "title"; then {"next": …} when there is more.
@@ -49,7 +49,7 @@ def list_(
     Exit codes: 0 shown (it may be empty), 1 no such patient, 2 usage or set-up.
     """
     ledger = setup.open_ledger(config)
-    rules = decide.load(ledger.settings.rules.folder)
+    rules = decide.load(ledger.settings.rules.folder, ledger.settings.rules.switched)
     page = reading.listing(
         ledger.engine,
         people.viewer_of(who, motive),
@@ -96,13 +96,13 @@ def read(
 ) -> None:
     """Read one document as somebody. What may not be seen is answered like what does not exist.
 
-        carnet record read 019a… --as physician
-        carnet record read 019a… --as physician --reveal | jq .title
+        carnet record read 019a… --as physician,consent=explicit
+        carnet record read 019a… --as physician,consent=explicit --reveal | jq .title
 
     Exit codes: 0 read, 1 there is no such document for this viewer, 2 usage or set-up.
     """
     ledger = setup.open_ledger(config)
-    rules = decide.load(ledger.settings.rules.folder)
+    rules = decide.load(ledger.settings.rules.folder, ledger.settings.rules.switched)
     result = reading.read(
         ledger.engine,
         people.viewer_of(who, motive),

@@ -226,12 +226,12 @@ def _show(
 ) -> None:
     given = ledger.settings
     mapper = Mapper(catalogue.load(with_ or in_use(given)))
-    rules = decide.load(given.rules.folder)
+    rules = decide.load(given.rules.folder, given.rules.switched)
     now = datetime.now(UTC)
     shadow = Shadow(
         ledger.engine,
         mapper,
-        decide.load(rules_with) if rules_with is not None else rules,
+        decide.load(rules_with, given.rules.switched) if rules_with is not None else rules,
         of_site(given),
         before=_sets_kept(ledger),
         rules_before=rules if rules_with is not None else None,

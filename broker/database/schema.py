@@ -586,6 +586,38 @@ consent_event = Table(
     Column("message_seq", Big),
 )
 
+# Who takes part in a patient's care (L.1110-12), append-only: `member` is a structure, a professional or a group, and
+# enters and leaves, perhaps several times. The same word again is the same row.
+care_team = Table(
+    "care_team",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("member", String, primary_key=True),
+    Column("episode", String, primary_key=True),
+    Column("at", Instant, primary_key=True, autoincrement=False),
+    Column("act", String, primary_key=True),
+    Column("branch", SmallInteger, nullable=False),
+    Column("by", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("message_seq", Big),
+)
+
+# What became of the visibility of a document, append-only; `document` holds how it stands.
+document_sight = Table(
+    "document_sight",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("document", UuidText, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("change", String, nullable=False),
+    Column("by", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("rule", String, nullable=False),
+    Column("message_seq", Big),
+    Index("ix_document_sight_document", "document", "id"),
+)
+
 # 17: what lists and filters need, outside the payload.
 document = Table(
     "document",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
-from broker.records.lookups import any_text, newest_of
+from broker.records.lookups import any_of, any_text, newest_of
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _COLUMNS = (
@@ -48,6 +48,32 @@ class DocumentRow:
     media: str | None
     size: int
     message_seq: int
+
+
+ABSENT = DocumentRow(
+    id="absent",
+    patient=0,
+    series=0,
+    kind="other",
+    type_code=None,
+    type_system=None,
+    class_code=None,
+    status="unknown",
+    availability="absent",
+    sort_at=from_micros(0),
+    filed_at=from_micros(0),
+    visible_from=None,
+    masked_ps=False,
+    hidden_from_reps=False,
+    confidentiality="",
+    deposited_by="",
+    author={},
+    author_keys=(),
+    media=None,
+    size=0,
+    message_seq=0,
+)
+"""What stands for a document that is not there: nobody is shown it, and it is decided like any other."""
 
 
 def load(connection: Connection, document_id: str) -> DocumentRow | None:
@@ -86,6 +112,24 @@ def candidates(
     statement, numbers = newest_of(select, persons, "sort_at DESC, id DESC")
     rows = connection.execute(text(statement), given | numbers)
     return [_document_row(row) for row in rows]
+
+
+def has_author(connection: Connection, persons: Collection[int], keys: Collection[str]) -> bool:
+    """Whether somebody of these keys wrote or deposited any current document of a record."""
+    within, given = any_of(connection, "patient", sorted(persons))
+    rows = connection.execute(
+        text(
+            f"SELECT DISTINCT author_ids FROM document WHERE {within} AND availability = 'current' "  # noqa: S608
+            "AND author_ids <> '[]'"
+        ),
+        given,
+    )
+    wanted = set(keys)
+    return any(
+        wanted.intersection(msgspec.json.decode(row.author_ids, type=tuple[str, ...]))
+        for row in rows
+        if row.author_ids
+    )
 
 
 def titles_of(connection: Connection, ids: Sequence[str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -32,6 +32,9 @@ ACCOUNT_STATES = (
 )  # fmt: skip
 UNKNOWN_ACCOUNT = "open_unactivated"
 """What an account is taken for until something is known of it: a space is opened by silence (R.1111-28)."""
+
+EACH_TIME = "explicit"
+"""Kind of consent that is given anew at each consultation: the same word again is news (CON-04)."""
 
 _TRAITS = msgspec.json.Encoder()
 
@@ -70,6 +73,7 @@ class PatientRow:
     """What rules need of a patient.
 
     `consents` is the last word on each (kind, scope): its value and when it was said. `filing_opposed` is ZFA-9 IO.
+    `team` (open memberships of one who asks, as team and branch) and `born` are filled by `records.care_team`.
     """
 
     id: int
@@ -79,6 +83,8 @@ class PatientRow:
     consents: Mapping[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
     merged_into: int | None = None
     traits_digest: int | None = field(default=None, repr=False)
+    team: tuple[tuple[str, int], ...] = ()
+    born: date | None = None
 
     @property
     def filing_opposed(self) -> bool:
@@ -90,6 +96,7 @@ class ConsentSaid:
     """What a message says of consent, as received; `source` is who said it.
 
     `first_said` is when the message first came, where it is read again: only where nothing as new is known, it counts.
+    `team` is the care team (structure and visit) that a consent to consultation is given to (CON-06: per episode).
     """
 
     patient: int
@@ -97,6 +104,7 @@ class ConsentSaid:
     source: str
     message_seq: int
     first_said: datetime | None = None
+    team: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +324,8 @@ def add_consents(
     for event in news:
         person, said = people[event.patient], last[event.patient]
         before = said.get((event.kind, event.scope))
-        if before is not None and (before[0] == event.value or _is_older(event, before[1])):
+        is_told = before is not None and before[0] == event.value and event.kind != EACH_TIME
+        if before is not None and (is_told or _is_older(event, before[1])):
             continue
         said[(event.kind, event.scope)] = (event.value, event.at)
         n, account, since = states.get(
@@ -387,6 +396,7 @@ def _said(event: ConsentSaid, now: datetime) -> NewConsent:
         by=event.source,
         channel="message",
         at=min(earliest(consent.at) or now, now),
+        scope=event.team if consent.scope == "consultation" else "",
         message_seq=event.message_seq,
         account="closed" if (consent.scope, consent.value) == ("account", "FERME") else None,
         is_again=event.first_said is not None,

@@ -7,18 +7,20 @@ count, no gap in a page, and the same answer as for what does not exist (VIS-01,
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 
+from broker import access
 from broker.access import Action, Decision, Entry, Viewer, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import to_micros
 from broker.document import Document, decode
-from broker.records import content, document_rows, identity_circle, patients
+from broker.records import care_team, content, document_rows, identity_circle, patients
 from broker.records.document_rows import DocumentRow
 from broker.records.traces import (
     DecisionRow,
@@ -142,10 +144,13 @@ def listing(
                 connection, trail, viewer, now, "refused", f"patient:{patient_id}", "access.absent"
             )
             return Listing()
-        patient, viewer = around.record, identity_circle.as_holder(viewer, around)
+        viewer = identity_circle.as_holder(viewer, around)
+        around = _as_seen(connection, around, viewer, now)
+        patient = around.record
         patient_id = patient.id
         whole = decide(viewer, patient, None, now, "list")
-        if not whole.allowed:
+        own = () if whole.allowed else _own(connection, viewer, around, decide, now, limit, before)
+        if not whole.allowed and not own:
             return _refuse(
                 connection,
                 trail,
@@ -156,7 +161,7 @@ def listing(
                 whole,
                 Listing(),
             )
-        shown, hidden, more = _walk(connection, viewer, around, decide, now, limit, before)
+        shown, hidden, more = own or _walk(connection, viewer, around, decide, now, limit, before)
         titles = (
             {}
             if viewer.kind == "operator"
@@ -172,12 +177,61 @@ def listing(
             now,
             "document_listed",
             f"patient:{patient_id}",
-            whole.reason,
+            "access.author" if own else whole.reason,
             patient=patient_id,
-            details=f'{{"listed":{len(shown)},"rule":"{whole.rule}"}}',
+            details=f'{{"listed":{len(shown)},"rule":"{"ACC-06" if own else whole.rule}"}}',
         )
     items = tuple(Item(row, titles.get(row.id, "")) for row in shown)
     return Listing(items, document_rows.cursor_of(shown[-1]) if more and shown else NO_CURSOR)
+
+
+def _as_seen(
+    connection: Connection, around: identity_circle.Shown, viewer: Viewer, now: datetime
+) -> identity_circle.Shown:
+    """The record with what a decision about this viewer also looks at, for all persons of each record at once."""
+    members: dict[int, list[int]] = defaultdict(list)
+    for person, row in around.by_person.items():
+        members[row.id].append(person)
+    records = {row.id: row for row in (around.record, *around.by_person.values())}
+    seen = {
+        number: care_team.for_viewer(connection, row, viewer, now, members.get(number, [number]))
+        for number, row in records.items()
+    }
+    return replace(
+        around,
+        record=seen[around.record.id],
+        by_person={person: seen[row.id] for person, row in around.by_person.items()},
+    )
+
+
+def _nobody(connection: Connection, person: int) -> identity_circle.Shown:
+    """The record of somebody who is not there, at the cost of one who is."""
+    patients.load(connection, [person])
+    return identity_circle.Shown(patients.PatientRow(person), (person,))
+
+
+_Walked = tuple[list[DocumentRow], list[Judged], bool]
+
+
+def _own(
+    connection: Connection,
+    viewer: Viewer,
+    around: identity_circle.Shown,
+    decide: Decide,
+    now: datetime,
+    limit: int,
+    before: str,
+) -> _Walked | tuple[()]:
+    """What they wrote themselves, for who may not look at the record otherwise (ACC-06); nothing when there is none.
+
+    The refusals on the way are those of the whole record, and are not kept one by one.
+    """
+    if viewer.kind != "professional" or not document_rows.has_author(
+        connection, around.persons, access.viewer_keys(viewer)
+    ):
+        return ()
+    shown, _, more = _walk(connection, viewer, around, decide, now, limit, before)
+    return (shown, [], more) if shown else ()
 
 
 def _walk(
@@ -188,7 +242,7 @@ def _walk(
     now: datetime,
     limit: int,
     before: str,
-) -> tuple[list[DocumentRow], list[Judged], bool]:
+) -> _Walked:
     """(documents to show, refusals met on the way, whether the viewer may see more).
 
     Reads on past what is hidden until the page is full, so that a page's length and cursor tell nothing of it.
@@ -229,23 +283,15 @@ def read(
     """
     document_id = document_id.strip().lower()
     with writing(engine) as connection:
-        row = document_rows.load(connection, document_id)
-        around = identity_circle.shown(connection, row.patient) if row is not None else None
-        if row is None or around is None:
-            _note(
-                connection,
-                trail,
-                viewer,
-                now,
-                "refused",
-                f"document:{document_id[:64]}",
-                "access.absent",
-            )
-            return NOTHING
-        patient, viewer = around.record, identity_circle.as_holder(viewer, around)
+        # What does not exist takes the same steps as what is hidden, so that not even time tells them apart (AUD-07).
+        row = document_rows.load(connection, document_id) or document_rows.ABSENT
+        around = identity_circle.shown(connection, row.patient) or _nobody(connection, row.patient)
+        viewer = identity_circle.as_holder(viewer, around)
+        patient = _as_seen(connection, around, viewer, now).record
         made = decide(viewer, patient, row, now, "read")
         if not made.allowed:
-            return _refuse(connection, trail, viewer, now, patient.id, row.id, made, NOTHING)
+            subject = row.id if row.patient else f"document:{document_id[:64]}"
+            return _refuse(connection, trail, viewer, now, patient.id, subject, made, NOTHING)
         payload = connection.execute(
             text("SELECT payload FROM document_payload WHERE id = :id"), {"id": row.id}
         ).scalar_one()
@@ -292,9 +338,12 @@ def hypothetical(
     with reading(engine) as connection:
         row = document_rows.load(connection, document_id.strip().lower())
         around = identity_circle.shown(connection, row.patient) if row is not None else None
+        if around is not None:
+            viewer = identity_circle.as_holder(viewer, around)
+            around = _as_seen(connection, around, viewer, now)
     if row is None or around is None:
         return None
-    return decide(identity_circle.as_holder(viewer, around), around.record, row, now, action)
+    return decide(viewer, around.record, row, now, action)
 
 
 def _refuse(
@@ -318,7 +367,7 @@ def _refuse(
         "refused",
         subject,
         made.reason,
-        patient=patient,
+        patient=patient or None,
         decision=kept.reference,
     )
     return answer

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, text
 
-from broker.access import Decision, Viewer, snapshot
+from broker.access import Decision, Viewer, shown_to, snapshot
 from broker.database import bulk, sequences
 from broker.database.engine import is_sqlite, reading
 from broker.database.schema import access_line, decision, visit
@@ -27,13 +27,6 @@ SESSION = timedelta(hours=4)
 
 PAUSE = timedelta(minutes=30)
 """A look after a longer pause is another visit."""
-
-SHOWN_TO = {
-    "professional": "holder,representatives,medecin_traitant,author,auditor",
-    "patient": "holder,auditor",
-    "operator": "holder,representatives,auditor",
-}
-"""Classes of viewers a visit is shown to, by the kind of its actor; who is of a class is decided at reading."""
 
 _LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -186,7 +179,7 @@ def _begin(connection: Connection, viewer: Viewer, patient: int, now: datetime) 
     )  # fmt: skip
     row = (
         number, patient, viewer.kind, _actor(viewer), snapshot(viewer), viewer.structure or None, viewer.mode,
-        viewer.motive or None, to_micros(now), 0, 0, known is None, SHOWN_TO[viewer.kind],
+        viewer.motive or None, to_micros(now), 0, 0, known is None, shown_to(viewer),
     )  # fmt: skip
     bulk.insert_rows(connection, visit, columns, [row])
     return number

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from broker.rules import profession
+from broker.rules import profession, tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +67,4 @@ def by_condition(codes: Codes) -> Mapping[str, Collection[str]]:
 
 
 def _column(folder: Path, name: str, column: str) -> set[str]:
-    return {row[column] for _, row in profession.read_csv(folder / name) if row[column]}
+    return {row[column] for _, row in tables.read_csv(folder / name) if row[column]}

@@ -1,47 +1,52 @@
 """Decisions: may this be filed, may this person see this document. Pure, deterministic, and replayable.
 
-What was looked at is gathered first (`Facts`), then judged; a decision keeps the facts and the versions, and `replay`
-judges them again. Order of evaluation for a professional (each step is a rule, and the first that speaks wins):
-
-1. the space is not open (LIFE)            2. barred actors, insurers and employers (ACC-09): not built yet
-3. blocked by the holder (ACC-05): not built yet
-4. author or depositor: allowed (ACC-06)   5. emergency modes (EMG); consent of the care team (CON): not built yet
-6. médecin traitant skips 8 (ACC-07): not built yet
-7. the matrix (MAT)                        8. masked (VIS-01)                        9. allowed
+What was looked at is gathered first (`rules.facts`), then judged; a decision keeps the facts and the versions, and
+`replay` judges them again. The order of evaluation stands in `rules.professional` and `rules.holder`. Matrix, switches
+and sentences are those of the day of the decision.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 
-from broker.access import Action, Decision, Viewer, professional_key, viewer_keys
+from broker.access import Action, Decision, Viewer, professional_key
 from broker.document import Document
 from broker.errors import SetupError
-from broker.rules import consent, profession, visibility
-from broker.rules.consent import Refusal
+from broker.rules import facts as gathering
+from broker.rules import holder, orders, profession, professional, switches
+from broker.rules.facts import (
+    BIOLOGY_REPORT,
+    FILE,
+    DocumentFacts,
+    Facts,
+    FilingFacts,
+    PatientFacts,
+    Sitting,
+)
 from broker.rules.profession import Matrix
+from broker.rules.professional import Verdict
+from broker.rules.switches import Switches
+from broker.rules.tables import invalid, read_csv, read_manifest
 
 Audience = Literal["operator", "professional", "patient"]
 Language = Literal["en", "fr"]
 
-FILE = "file"
-BIOLOGY_REPORT = "11502-2"
-"""JDV_J07: compte rendu d'examens biologiques."""
-
-HEALTH_PROFESSIONS = ("G15", "G16")
-
 __all__ = [
+    "FILE",
     "Audience",
     "Decision",
+    "DocumentFacts",
     "Facts",
     "Language",
+    "PatientFacts",
     "Rules",
     "Viewer",
     "explain",
@@ -49,91 +54,56 @@ __all__ = [
     "professional_key",
 ]
 
-
-class PatientFacts(Protocol):
-    """What rules look at in a patient (`records.patients.PatientRow`)."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def account(self) -> str: ...
-    @property
-    def consent_version(self) -> int: ...
-    @property
-    def filing_opposed(self) -> bool: ...
-    @property
-    def consents(self) -> Mapping[tuple[str, str], tuple[str, datetime]]: ...
-
-
-class DocumentFacts(Protocol):
-    """What rules look at in a filed document (`records.reading.DocumentRow`)."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def type_code(self) -> str | None: ...
-    @property
-    def masked_ps(self) -> bool: ...
-    @property
-    def visible_from(self) -> datetime | None: ...
-    @property
-    def availability(self) -> str: ...
-    @property
-    def author_keys(self) -> tuple[str, ...]: ...
-
-
-class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Everything a decision looked at, and nothing it did not."""
-
-    action: str
-    now: datetime
-    patient: int
-    account: str
-    consent_version: int
-    filing_opposed: bool = False
-    identity_status: str = ""
-    oppositions: dict[str, str] = {}
-    viewer: Viewer | None = None
-    document: str = ""
-    type_code: str = ""
-    masked_ps: bool = False
-    visible_from: datetime | None = None
-    availability: str = ""
-    author_keys: tuple[str, ...] = ()
+Sentences = Mapping[tuple[str, bool], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of one version: the matrix and the sentences. Made once at start-up."""
+    """The rules of one version, day by day: matrices, switches and sentences. Made once at start-up.
+
+    `matrices` and `dated` are sorted by their day; `version` is that of the folder.
+    """
 
     version: str
-    matrix: Matrix
-    sentences: Mapping[tuple[str, bool], Mapping[str, str]]
+    matrices: Sequence[Matrix]
+    dated: Sequence[tuple[date, Switches]]
+    texts: Sequence[tuple[date, Sentences]]
+    _days: dict[date, tuple[Matrix, Switches]] = field(default_factory=dict, compare=False)
+    _last: list[tuple[Viewer, PatientFacts, datetime, Sitting]] = field(
+        default_factory=list, compare=False
+    )
+
+    @property
+    def matrix(self) -> Matrix:
+        """The first matrix: its columns and types are those of all days."""
+        return self.matrices[0]
+
+    @property
+    def sentences(self) -> Sentences:
+        """The sentences of the newest texts."""
+        return self.texts[-1][1]
+
+    def in_force(self, now: datetime) -> tuple[Matrix, Switches]:
+        """Matrix and switches of the day of an instant, as days are counted in Paris."""
+        day = professional.day_of(now)
+        found = self._days.get(day)
+        if found is None:
+            later = bisect_right([one.valid_from for one in self.matrices[1:]], day)
+            switch = bisect_right([start for start, _ in self.dated], day) - 1
+            found = self.matrices[later], self.dated[switch][1]
+            if len(self._days) < _DAYS:
+                self._days[day] = found
+        return found
 
     def filing(
-        self, patient: PatientFacts, document: Document | None = None, now: datetime | None = None
+        self, patient: FilingFacts, document: Document | None = None, now: datetime | None = None
     ) -> Decision:
         """May something be filed for this patient? Denied is "not filed, deliveries go on" (CON-07).
 
-        With the document also its identity status is looked at. `now` is kept for the replay; it decides nothing.
+        With the document also its identity status and its masks are looked at.
         """
-        status = (
-            document.patient.identity_status
-            if document is not None and document.patient is not None
-            else ""
-        )
-        facts = Facts(
-            action=FILE,
-            now=now or _NO_INSTANT,
-            patient=patient.id,
-            account=patient.account,
-            consent_version=patient.consent_version,
-            filing_opposed=patient.filing_opposed,
-            identity_status=status,
-        )
-        return self.judge(facts)
+        now = now or gathering.NO_INSTANT
+        return self.judge(gathering.of_filing(patient, document, now, self.in_force(now)[1]))
 
     def reading(
         self,
@@ -144,30 +114,40 @@ class Rules:
         action: Action = "read",
     ) -> Decision:
         """May this viewer list or read this document (or, without one, look at the patient's record at all)?"""
-        facts = Facts(
-            action=action,
-            now=now,
-            viewer=viewer,
-            patient=patient.id,
-            account=patient.account,
-            consent_version=patient.consent_version,
-            oppositions={
-                scope: value
-                for (kind, scope), (value, _) in patient.consents.items()
-                if kind == "emergency"
-            },
-        )
-        if document is not None:
-            facts = msgspec.structs.replace(
-                facts,
-                document=document.id,
-                type_code=self._judged_as(document),
-                masked_ps=document.masked_ps,
-                visible_from=document.visible_from,
-                availability=document.availability,
-                author_keys=tuple(document.author_keys),
-            )
-        return self.judge(facts)
+        return self.judge(self._facts(viewer, patient, document, now, action))
+
+    def changing(
+        self,
+        viewer: Viewer,
+        patient: PatientFacts,
+        document: DocumentFacts,
+        change: orders.Change,
+        now: datetime,
+        *,
+        by_patient: bool = False,
+    ) -> Decision:
+        """May this viewer mask, show, delete or replace this document? `by_patient`: the patient filed it."""
+        facts = self._facts(viewer, patient, document, now, "read")
+        extra = ("by_patient",) if by_patient else ()
+        return self.judge(msgspec.structs.replace(facts, action=change, orders=extra))
+
+    def _facts(
+        self,
+        viewer: Viewer,
+        patient: PatientFacts,
+        document: DocumentFacts | None,
+        now: datetime,
+        action: Action,
+    ) -> Facts:
+        """A list asks for many documents in a row: what they have in common is gathered once."""
+        last = self._last[0] if self._last else None
+        if last is None or last[0] is not viewer or last[1] is not patient or last[2] is not now:
+            sitting = Sitting(viewer, patient, now, self.in_force(now)[1])
+            self._last[:] = [(viewer, patient, now, sitting)]
+        else:
+            sitting = last[3]
+        code = "" if document is None else self._judged_as(document)
+        return sitting.facts(document, code, action)
 
     def _judged_as(self, document: DocumentFacts) -> str:
         """The type the matrix is asked for: structured results are judged as the report they make up (derived).
@@ -182,14 +162,15 @@ class Rules:
 
     def judge(self, facts: Facts) -> Decision:
         """The decision on gathered facts."""
-        allowed, rule, reason = self._judge(facts)
+        matrix = self.in_force(facts.now)[0]
+        allowed, rule, reason = _judge(facts, matrix)
         return Decision(
             allowed=allowed,
             rule=rule,
             reason=reason,
             action=facts.action,
             rules_version=self.version,
-            matrix_version=self.matrix.version,
+            matrix_version=matrix.version,
             consent_version=facts.consent_version,
             inputs=msgspec.to_builtins(facts),
         )
@@ -198,109 +179,90 @@ class Rules:
         """Decide again from what a decision stored, under these rules: the same answer for the same versions."""
         return self.judge(msgspec.convert(inputs, Facts))
 
-    def _judge(self, facts: Facts) -> tuple[bool, str, str]:
-        if facts.viewer is None:
-            against = consent.against_filing(
-                facts.account, facts.filing_opposed, facts.identity_status
-            )
-            return _verdict(against, "CON-07", "filing.allowed")
-        if facts.viewer.kind == "operator":
-            return _operator(facts, facts.viewer)
-        if facts.viewer.kind == "patient":
-            return _holder(facts, facts.viewer)
-        return self._professional(facts, facts.viewer)
+    def path(self, facts: Facts) -> Iterator[tuple[str, Verdict | None]]:
+        """Each step that was asked, and what it said; None: it had nothing against it. The last one decided."""
+        matrix = self.in_force(facts.now)[0]
+        viewer = facts.viewer
+        if viewer is None or viewer.kind != "professional" or facts.action in orders.CHANGES:
+            yield "verdict", _judge(facts, matrix)
+            return
+        for step in professional.STEPS:
+            said = step(facts, viewer, matrix)
+            yield step.__name__, said
+            if said is not None:
+                return
 
-    def _professional(self, facts: Facts, viewer: Viewer) -> tuple[bool, str, str]:
-        closed = consent.against_reading(facts.account) or _deleted(facts)
-        if closed is not None:
-            return False, closed.rule, closed.reason
-        if viewer_keys(viewer) & set(facts.author_keys):
-            return True, "ACC-06", "access.author"
-        group = self.matrix.group_of(viewer.profession)
-        emergency = consent.against_emergency(
-            viewer.mode,
-            viewer.motive,
-            self._is_health_professional(viewer.profession, group),
-            group == "MEDECIN",
-            facts.oppositions,
-        )
-        if emergency is not None:
-            return False, emergency.rule, emergency.reason
-        if not facts.document:
-            return True, "AUD-05", "access.record"
-        cell = self.matrix.allows(group, facts.type_code)
-        if not cell.is_open:
-            reason = "access.matrix_unknown" if cell.rule == "MAT-05" else "access.matrix_closed"
-            return False, cell.rule, reason
-        return _verdict(
-            visibility.against_professional(facts.masked_ps), cell.rule, "access.matrix_open"
-        )
-
-    def _is_health_professional(self, code: str, group: str) -> bool:
-        """A health profession or its trainee; a group counts when all its codes are of these."""
-        systems = {system for (system, _, _), name in self.matrix.groups.items() if name == group}
-        if code == group:
-            return bool(systems) and systems <= set(HEALTH_PROFESSIONS)
-        return bool(group) and (code[:3] in HEALTH_PROFESSIONS or code[:1].isdigit())
+    def supposing(self, group: str, type_code: str, access: str) -> Rules:
+        """The same rules with one cell another way, on every day."""
+        made = [one.supposing(group, type_code, access) for one in self.matrices]
+        return replace(self, matrices=made, _days={}, _last=[])
 
 
-_NO_INSTANT = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_DAYS = 1_000
+"""Days whose matrix and switches are remembered."""
 
 
-def _verdict(against: Refusal | None, rule: str, reason: str) -> tuple[bool, str, str]:
-    return (True, rule, reason) if against is None else (False, against.rule, against.reason)
+def _judge(facts: Facts, matrix: Matrix) -> Verdict:
+    viewer = facts.viewer
+    if viewer is None:
+        return orders.of_filing(facts)
+    if facts.action in orders.CHANGES:
+        return orders.of_change(facts, viewer, "by_patient" in facts.orders)
+    if viewer.kind == "professional":
+        for step in professional.STEPS:
+            said = step(facts, viewer, matrix)
+            if said is not None:
+                return said
+    return _OTHERS[viewer.kind](facts, viewer)
 
 
-def _deleted(facts: Facts) -> Refusal | None:
-    return Refusal("RET-08", "access.deleted") if facts.availability == "deleted" else None
+_OTHERS = {
+    "patient": holder.of_holder,
+    "representative": holder.of_representative,
+    "application": holder.of_application,
+    "operator": holder.of_operator,
+}
 
 
-def _operator(facts: Facts, viewer: Viewer) -> tuple[bool, str, str]:
-    """Metadata for the work; content only with a typed reason, and the patient sees that it was opened."""
-    if facts.action == "list":
-        return True, "OPR-01", "access.operator"
-    if not viewer.motive.strip():
-        return False, "OPR-02", "access.operator_motive"
-    return True, "OPR-02", "access.operator_reveal"
-
-
-def _holder(facts: Facts, viewer: Viewer) -> tuple[bool, str, str]:
-    if viewer.id != str(facts.patient):
-        return False, "HOLD-01", "access.other_record"
-    against = (
-        consent.against_reading(facts.account)
-        or _deleted(facts)
-        or visibility.against_holder(facts.visible_from, facts.now)
-    )
-    return _verdict(against, "HOLD-01", "access.own_record")
-
-
-def load(folder: Path) -> Rules:
-    """Read a rules folder (matrix, sentences, versions).
+def load(folder: Path, given: Mapping[str, bool | int] | None = None) -> Rules:
+    """Read a rules folder (matrix, switches, sentences, versions); `given` are switches set for good.
 
     Raises: SetupError("rules.invalid") naming file and line.
     """
-    version = profession.read_manifest(folder).get("rules_version")
+    version = read_manifest(folder).get("rules_version")
     if not isinstance(version, str):
         raise SetupError("rules.invalid", where="manifest.toml", reason="rules_version is missing")
-    sentences: dict[tuple[str, bool], Mapping[str, str]] = {}
-    for line, row in profession.read_csv(folder / "rules.csv"):
+    dated = switches.over(switches.load(folder / "switches.csv"), given or {})
+    return Rules(version, profession.load_dated(folder), dated, _texts(folder))
+
+
+def _texts(folder: Path) -> list[tuple[date, Sentences]]:
+    """The sentences by the day from which they are said; a row with a `valid_from` replaces the one before it."""
+    rows: dict[date, dict[tuple[str, bool], Mapping[str, str]]] = {date.min: {}}
+    for line, row in read_csv(folder / "rules.csv"):
         if row["outcome"] not in ("allow", "deny"):
-            raise SetupError(
-                "rules.invalid", where=f"rules.csv:{line}", reason="outcome is not allow or deny"
-            )
-        sentences[row["rule"], row["outcome"] == "allow"] = row
-    return Rules(version, profession.load(folder), sentences)
+            raise invalid("rules.csv", line, "outcome is not allow or deny")
+        try:
+            day = date.fromisoformat(row["valid_from"]) if row.get("valid_from") else date.min
+        except ValueError as error:
+            raise invalid("rules.csv", line, "valid_from is not a day") from error
+        rows.setdefault(day, {})[row["rule"], row["outcome"] == "allow"] = row
+    found: list[tuple[date, Sentences]] = []
+    for day, changed in sorted(rows.items()):
+        found.append((day, {**(found[-1][1] if found else {}), **changed}))
+    return found
 
 
 def explain(
     rules: Rules, decision: Decision, audience: Audience = "operator", language: Language = "en"
 ) -> str:
     """The decision in one sentence for one audience. What is hidden from professionals is "no such document" to them."""
-    row = rules.sentences.get((decision.rule, decision.allowed))
+    inputs = decision.inputs
+    day = date.fromisoformat(str(inputs.get("now", "1970-01-01"))[:10])
+    texts = rules.texts[bisect_right([start for start, _ in rules.texts], day) - 1][1]
+    row = texts.get((decision.rule, decision.allowed))
     if row is None:
         return decision.reason
-    inputs = decision.inputs
     viewer = inputs.get("viewer") or {}
     group = rules.matrix.group_of(viewer.get("profession", ""))
     type_code = inputs.get("type_code", "")

@@ -47,27 +47,41 @@ def test_every_format_lands_in_one_record_and_each_reader_sees_their_part(site: 
 
         assert balance["received"] == balance["filed"] == sent
         patient = the_patient(site)
-        _, seen = site.carnet("record", "list", "--as", "physician", "--patient", patient)
+        _, seen = site.carnet(
+            "record", "list", "--as", "physician,consent=explicit", "--patient", patient
+        )
         discharge = next(line for line in seen if line.get("type_code") == DISCHARGE)
         kinds = {line.get("type_code") for line in seen if "id" in line}
         assert {DISCHARGE, "18748-4", "11488-4"} <= kinds
         assert sum(line.get("kind") == "result_report" for line in seen) == 4
 
-        code, read = site.carnet("record", "read", discharge["id"], "--as", "physician")
+        code, read = site.carnet(
+            "record", "read", discharge["id"], "--as", "physician,consent=explicit"
+        )
         assert code == 0
         assert read[0]["id"] == discharge["id"]
 
-        code, listed = site.carnet("record", "list", "--as", "podiatrist", "--patient", patient)
+        code, listed = site.carnet(
+            "record", "list", "--as", "podiatrist,consent=explicit", "--patient", patient
+        )
         assert code == 0
         assert all(line.get("type_code") != DISCHARGE for line in listed)
-        hidden = site.carnet("record", "read", discharge["id"], "--as", "podiatrist")
+        hidden = site.carnet(
+            "record", "read", discharge["id"], "--as", "podiatrist,consent=explicit"
+        )
         absent = site.carnet(
-            "record", "read", "01a00000-0000-7000-8000-000000000000", "--as", "podiatrist"
+            "record",
+            "read",
+            "01a00000-0000-7000-8000-000000000000",
+            "--as",
+            "podiatrist,consent=explicit",
         )
         assert hidden == absent
         assert hidden[0] == 1
 
-        code, said = site.carnet("decide", "--document", discharge["id"], "--as", "podiatrist")
+        code, said = site.carnet(
+            "decide", "--document", discharge["id"], "--as", "podiatrist,consent=explicit"
+        )
         assert code == 1
         assert said[0]["rule"].startswith("MAT-")
         assert "11490-0" in said[0]["en"]

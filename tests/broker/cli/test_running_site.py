@@ -56,7 +56,15 @@ def test_the_record_differs_by_profession_and_says_nothing_of_it(running: Runnin
 
     lists = {
         who: carnet(
-            "record", "list", "--as", who, "--patient", "-", "--json", *place.config, stdin=ins
+            "record",
+            "list",
+            "--as",
+            f"{who},consent=explicit",
+            "--patient",
+            "-",
+            "--json",
+            *place.config,
+            stdin=ins,
         )
         for who in ("physician", "podiatrist")
     }
@@ -65,10 +73,25 @@ def test_the_record_differs_by_profession_and_says_nothing_of_it(running: Runnin
     assert letter["id"] not in lists["podiatrist"].out
     assert all("title" not in line for line in lists["physician"].lines)
 
-    read = carnet("record", "read", letter["id"], "--as", "physician", "--json", *place.config)
-    hidden = carnet("record", "read", letter["id"], "--as", "podiatrist", *place.config)
+    read = carnet(
+        "record",
+        "read",
+        letter["id"],
+        "--as",
+        "physician,consent=explicit",
+        "--json",
+        *place.config,
+    )
+    hidden = carnet(
+        "record", "read", letter["id"], "--as", "podiatrist,consent=explicit", *place.config
+    )
     absent = carnet(
-        "record", "read", letter["id"][:-4] + "0000", "--as", "podiatrist", *place.config
+        "record",
+        "read",
+        letter["id"][:-4] + "0000",
+        "--as",
+        "podiatrist,consent=explicit",
+        *place.config,
     )
     assert read.code == 0
     assert (
@@ -78,7 +101,13 @@ def test_the_record_differs_by_profession_and_says_nothing_of_it(running: Runnin
     )
 
     told = carnet(
-        "decide", "--document", letter["id"], "--as", "podiatrist", "--json", *place.config
+        "decide",
+        "--document",
+        letter["id"],
+        "--as",
+        "podiatrist,consent=explicit",
+        "--json",
+        *place.config,
     )
     kept = carnet("decide", "--reference", read.lines[0]["decision"], "--json", *place.config)
     assert told.lines[0]["rule"].startswith("MAT-")

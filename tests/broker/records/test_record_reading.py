@@ -21,10 +21,19 @@ from tests.broker.records import record
 
 NOW = record.NOW
 PHYSICIAN = Viewer(
-    kind="professional", id="899900000029", name="Dr Essai", profession="G15_10", structure="CHU-X"
+    kind="professional",
+    id="899900000029",
+    name="Dr Essai",
+    profession="G15_10",
+    structure="CHU-X",
+    consent="explicit",
 )
 PODIATRIST = Viewer(
-    kind="professional", id="899900000011", name="Pied Exemple", profession="G15_80"
+    kind="professional",
+    id="899900000011",
+    name="Pied Exemple",
+    profession="G15_80",
+    consent="explicit",
 )
 OPERATOR = Viewer(kind="operator", id="ops")
 

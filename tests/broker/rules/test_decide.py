@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -34,7 +34,11 @@ class Person:
     account: str = "active"
     consent_version: int = 3
     filing_opposed: bool = False
-    consents: dict[tuple[str, str], tuple[str, datetime]] = field(default_factory=dict)
+    consents: dict[tuple[str, str], tuple[str, datetime]] = field(
+        default_factory=lambda: {("consultation", "group:1"): ("IC", NOW)}
+    )
+    team: tuple[tuple[str, int], ...] = (("group:1", 3),)
+    born: date | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Paper:
     availability: str = "current"
     author_keys: tuple[str, ...] = ()
     kind: str = "clinical_document"
+    hidden_from_reps: bool = False
 
 
 def test_a_physician_reads_the_discharge_report_and_a_podiatrist_does_not() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.errors import SetupError
-from broker.rules import profession
+from broker.rules import profession, tables
 
 FOLDER = Path(__file__).parents[3] / "mappings" / "rules"
 MATRIX = profession.load(FOLDER)
@@ -44,7 +44,7 @@ def test_every_group_has_a_cell_for_every_type() -> None:
 
 
 def test_every_cell_names_a_rule_that_has_words() -> None:
-    words = {(row["rule"], row["outcome"]) for _, row in profession.read_csv(FOLDER / "rules.csv")}
+    words = {(row["rule"], row["outcome"]) for _, row in tables.read_csv(FOLDER / "rules.csv")}
 
     assert {
         (cell.rule, "allow" if cell.is_open else "deny") for cell in MATRIX.cells.values()

@@ -1,0 +1,38 @@
+"""Who reads which line of the trail. Pure; AUD-02, AUD-04, AUD-07, MIN-07, RET-07's counterpart for traces."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Reader = Literal[
+    "holder", "representatives", "medecin_traitant", "author", "professional", "auditor"
+]
+
+_ALL = frozenset({"holder", "medecin_traitant", "auditor"})
+
+
+def shows(
+    reader: Reader,
+    *,
+    is_own_action: bool,
+    is_denied: bool,
+    is_secret: bool,
+    may_see_document: bool,
+) -> bool:
+    """Whether a reader of the trail is shown a line.
+
+    is_own_action: the reader did it, or (for an author) it was done to what they wrote
+    is_secret: done in a connexion secrète, or about a document hidden from representatives
+    may_see_document: what a decision of today says to this reader about the document the line names; true for none
+
+    Auditors see everything (R.1111-54). Refused attempts are traced and shown to no one else (AUD-04). A line about a
+    document the reader may not see would tell of it, and is left out (AUD-07); representatives learn nothing of a
+    connexion secrète (MIN-07).
+    """
+    if reader == "auditor":
+        return True
+    if is_denied or not may_see_document:
+        return False
+    if reader == "representatives":
+        return not is_secret
+    return reader in _ALL or is_own_action
