@@ -34,12 +34,14 @@ from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
 from broker.records import (
+    account_waits,
     circles,
     content,
     coverage,
     filing,
     lanes,
     messages,
+    notices,
     outbox,
     patients,
     replays,
@@ -387,6 +389,8 @@ class Pipeline:
                 self._plan_again(hand, record, versions, now)
         filings = [one for hand in willing for one in hand.filings]
         filing.file(connection, filings, now)
+        notices.of_filings(connection, filings, now)
+        account_waits.note(connection, [_waiting(hand) for hand in hands if _waits(hand)], now)
         content.store(
             connection,
             {
@@ -503,6 +507,8 @@ class Pipeline:
             )
             hand.route(routed)
             for destination, route in routed.sent:
+                if _waited(hand) and destination not in self._for_record:
+                    continue
                 if hand.not_filed and destination in self._for_record:
                     hand.step(f"withheld from {destination}", 0, hand.not_filed)
                     continue
@@ -724,6 +730,26 @@ def _said(hand: InHand) -> list[patients.ConsentSaid]:
         for document in hand.documents
         for consent in document.consents
     ]
+
+
+def _waits(hand: InHand) -> bool:
+    """Whether the documents of a message wait for what becomes of the patient's space."""
+    return (
+        hand.is_open
+        and hand.not_filed in account_waits.REASONS
+        and hand.patient is not None
+        and account_waits.waits(hand.patient.account)
+    )
+
+
+def _waiting(hand: InHand) -> tuple[int, int]:
+    seq = hand.message.seq if hand.origin is None else hand.origin.seq
+    return hand.person or 0, seq
+
+
+def _waited(hand: InHand) -> bool:
+    """Whether a message is received again because it waited: all but records were sent it when it came."""
+    return hand.origin is not None and hand.origin.reason in account_waits.REASONS
 
 
 def _needs_a_person(document: Document) -> bool:
