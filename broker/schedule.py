@@ -6,7 +6,8 @@ APScheduler runs the jobs in one process; a lock in the database makes further s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -81,6 +82,15 @@ class Sweep:
         return len(work)
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A further job: what it does, how often, and whether it waits for others (it gets a thread of its own)."""
+
+    run: Callable[[], object]
+    every: timedelta
+    is_slow: bool = False
+
+
 class Schedule:
     """Runs the jobs until `stop` is set."""
 
@@ -94,11 +104,13 @@ class Schedule:
         sweep_every: timedelta,
         sweep_grace: timedelta,
         seal_every: timedelta,
+        more: Callable[[Queue], Sequence[Job]] = lambda _: (),
     ) -> None:
         self._engine = engine
         self._queue = queue
         self._telemetry = telemetry
         self._clock = clock
+        self._more = more
         self._sweep_every = sweep_every
         self._sweep_grace = sweep_grace
         self._seal_every = seal_every
@@ -112,7 +124,8 @@ class Schedule:
         jobs = BackgroundScheduler(
             timezone="UTC",
             # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap.
-            executors={"default": ThreadPoolExecutor(1)},
+            # What goes out over a network has one of its own.
+            executors={"default": ThreadPoolExecutor(1), "network": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock, self._sweep_grace)
@@ -134,6 +147,13 @@ class Schedule:
         )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
+        for job in self._more(self._queue):
+            jobs.add_job(
+                self._guarded(job.run),
+                "interval",
+                seconds=job.every.total_seconds(),
+                executor="network" if job.is_slow else "default",
+            )
         jobs.start()
         try:
             while not stop.wait(_STAND_BY):

@@ -30,6 +30,7 @@ from broker.settings_tables import (
     DestinationCommon,
     Intake,
     Mappings,
+    Notices,
     OnConflict,
     Queue,
     Route,
@@ -48,6 +49,7 @@ __all__ = [
     "Destination",
     "Intake",
     "Mappings",
+    "Notices",
     "OnConflict",
     "Problem",
     "Queue",
@@ -118,6 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     mappings: Mappings = Mappings()
     rules: Rules = Rules()
+    notices: Notices = Notices()
     sources: dict[str, Source] = {}
     destinations: dict[str, Destination] = {}
     routes: tuple[Route, ...] = ()
@@ -167,6 +170,7 @@ def load(
     sources = _sources(_named(table, "source", reader), adapters, reader)
     destinations = _destinations(_named(table, "destination", reader), adapters, reader)
     _expect_sources(destinations, set(sources), reader)
+    _expect_ways(values["notices"], set(destinations), reader)
     routes = _routes(table.get("route", []), set(sources), set(destinations), reader)
     _check(values, queues, reader)
     if reader.problems:
@@ -308,6 +312,14 @@ def _expect_sources(
                 reader.unknown(key, source, list(sources), what="source")
 
 
+def _expect_ways(notices: Notices, destinations: set[str], reader: Reader) -> None:
+    """Notices go out by destinations that there are."""
+    for channel in ("mail", "letter", "webhook"):
+        name = getattr(notices, channel)
+        if name and name not in destinations:
+            reader.unknown(f"notices.{channel}", name, list(destinations), what="destination")
+
+
 def _plugged(
     table: dict[str, Any],
     key: str,
@@ -404,6 +416,7 @@ _RANGES = (
     ("scheduler.sweep_seconds", 1, 3_600),
     ("scheduler.sweep_grace_seconds", 1, 3_600),
     ("scheduler.seal_seconds", 1, 86_400),
+    ("notices.every_seconds", 1, 86_400),
 )
 
 
@@ -417,6 +430,7 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
     mappings: Mappings = values["mappings"]
     rules: Rules = values["rules"]
+    notices: Notices = values["notices"]
     return {
         **values,
         "site": site,
@@ -427,5 +441,11 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             folder=folder / rules.folder
             if rules.folder != Path()
             else installed_folder("mappings/rules")
+        ),
+        "notices": msgspec.structs.replace(
+            notices,
+            folder=folder / notices.folder
+            if notices.folder != Path()
+            else installed_folder("mappings/notices"),
         ),
     }

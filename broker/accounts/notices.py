@@ -94,6 +94,7 @@ SUPPRESSED_WORDS = {
     "NOT-04": "representatives are not to see the document (VIS-04)",
     "NOT-05": "there is no address: it stands in the history",
     "NOT-06": "representatives are not to learn of it (MIN-02, MIN-03)",
+    "no_address": "there is no address to write to",
     "no_channel": "no way of sending it is set up ([notices])",
 }
 
