@@ -47,6 +47,10 @@ class Result:
         self.dropped += other.dropped
 
 
+class _TakenBack(Exception):  # noqa: N818 - not an error
+    """Ends the transaction of a dry run."""
+
+
 class Accounts:
     """The acts of one process. `key` is the installation's key of digests, `zone` that of the site's days."""
 
@@ -71,6 +75,22 @@ class Accounts:
             with writing(self._engine) as connection:
                 some = numbers[at : at + AT_ONCE]
                 done.add(self._bring(connection, some, event, by, now, born=born, change=change))
+        return done
+
+    def would(self, numbers: Sequence[int], event: str, now: datetime) -> Result:
+        """What an event would do: done, looked at, and taken back."""
+        done = Result()
+        for at in range(0, len(numbers), AT_ONCE):
+            try:
+                with writing(self._engine) as connection:
+                    some = numbers[at : at + AT_ONCE]
+                    moved = account_moves.move(connection, some, event, By("dry run"), now)
+                    done.steps += moved.steps
+                    done.left |= moved.left
+                    done.dropped += len(moved.dropped)
+                    raise _TakenBack
+            except _TakenBack:
+                continue
         return done
 
     def inform(

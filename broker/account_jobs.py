@@ -13,13 +13,13 @@ from typing import Protocol
 from sqlalchemy import Engine
 
 from broker.account_acts import AT_ONCE, Accounts
+from broker.accounts.days import PARIS
 from broker.accounts.machine import TIMED
 from broker.contracts import Work
 from broker.database.engine import reading
 from broker.reconcile import mirror
 from broker.records import account_rows
 from broker.records.account_moves import CLOCK
-from broker.records.notice_check import PARIS
 from broker.telemetry import Telemetry
 
 

@@ -26,6 +26,7 @@ from broker.cli import (
     map,  # noqa: A004 - the command's name
     mapping,
     messages,
+    notices,
     output,
     parked,
     patient,
@@ -126,5 +127,10 @@ _GROUPS: dict[str, dict[str, typer.Typer]] = {
         "audit": audit.group,
     },
     TRY: {"mapping": mapping.group, "codes": codes.group},
-    RECORDS: {"record": record.group, "patient": patient.group, "account": account.group},
+    RECORDS: {
+        "record": record.group,
+        "patient": patient.group,
+        "account": account.group,
+        "notices": notices.group,
+    },
 }
