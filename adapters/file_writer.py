@@ -22,6 +22,9 @@ _EXTENSIONS = {
     "application/fhir+xml": ".xml",
     "application/fhir+json": ".json",
     "application/zip": ".zip",
+    "application/json": ".json",
+    "text/html": ".html",
+    "text/plain": ".txt",
 }
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

@@ -20,6 +20,7 @@ ADDRESS_BYTES = 254
 """Longest address: RFC 5321 §4.5.3.1.3 gives a path 256 octets, its angle brackets among them."""
 
 XDM = "application/zip"
+TEXT = "text/plain"
 _NAMES = {
     "x-application/hl7-v2+er7": "message.hl7",
     "application/cda+xml": "document.xml",
@@ -59,7 +60,8 @@ def compose(
 ) -> bytes:
     """One mail as it goes over the wire, lines ended by CR LF, without the dots of DATA.
 
-    Every header is ours or a setting's: nothing of the message but its media type chooses anything. An archive goes
+    Every header is ours or a setting's: nothing of the message but its media type chooses anything. A plain text is
+    the mail's own, under the `subject` of its envelope's keys: that is a notice, and Carnet wrote it. An archive goes
     as IHE XDM by mail wants it: `IHE_XDM.ZIP`, under a subject that begins with `XDM/1.0/DDM`.
     """
     mail = EmailMessage(policy=_POLICY)
@@ -68,9 +70,15 @@ def compose(
     mail["Date"] = format_datetime(envelope.received_at)
     mail["Message-ID"] = identifier
     is_xdm = envelope.media == XDM
+    is_text = envelope.media == TEXT
+    own = envelope.keys.get("subject", "") if is_text else ""
+    subject = own if own and own.isprintable() else subject
     mail["Subject"] = f"{_XDM_SUBJECT}+{subject}" if is_xdm else subject
     if reading_notice:
         mail["Disposition-Notification-To"] = sender
+    if is_text:
+        mail.set_content(envelope.body.decode())
+        return mail.as_bytes()
     mail.set_content(f"{text}\n")
     known = envelope.media if envelope.media in _NAMES else "application/octet-stream"
     main, _, sub = known.partition("/")

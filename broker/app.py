@@ -20,6 +20,8 @@ import uvloop
 from sqlalchemy import Engine
 
 from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
+from broker.account_acts import Accounts
+from broker.account_jobs import AccountJobs
 from broker.answers import Answers
 from broker.archive.shelf import Shelf
 from broker.circuit import Circuit
@@ -35,13 +37,15 @@ from broker.hand_over import HandOver
 from broker.hops import Loops
 from broker.intake import Intake, Limits
 from broker.mapping import catalogue
+from broker.notice_sending import Notifier, Ways
+from broker.notice_texts import Templates
 from broker.pipeline import Pipeline
 from broker.pressure import Bounds, Pressure
 from broker.records.patients import PatientRow
 from broker.retention import Keeper
 from broker.routing.load import of_site
 from broker.rules import decide
-from broker.schedule import Schedule
+from broker.schedule import Job, Schedule
 from broker.settings import Destination as DestinationSettings
 from broker.settings import Settings
 from broker.telemetry import Telemetry
@@ -296,6 +300,7 @@ def _scheduler(
             keep=lambda is_stopped: keeper_of(
                 settings, engine, telemetry, is_stopped=is_stopped
             ).run(),
+            more=lambda queue: _account_jobs(settings, engine, telemetry, queue),
         ).run(stop)
     finally:
         queue.close()
@@ -313,6 +318,55 @@ def keeper_of(
     """Who archives and prunes, by the settings."""
     shelf = Shelf(settings.retention.folder, installation.archive_key(settings))
     return Keeper(engine, shelf, settings.retention, telemetry, clock, is_stopped, progress)
+
+
+def _account_jobs(
+    settings: Settings, engine: Engine, telemetry: Telemetry, queue: Queue
+) -> list[Job]:
+    """What happens to spaces by the clock, and the notices that are due."""
+    jobs = AccountJobs(
+        engine, accounts_of(settings, engine), telemetry, utc_now, partial(queue.put, INBOUND)
+    )
+    notifier = notifier_of(settings, engine, telemetry)
+    every = timedelta(seconds=settings.notices.every_seconds)
+    return [
+        Job(jobs.move, every),
+        Job(jobs.check, timedelta(hours=1)),
+        Job(notifier.send, every, is_slow=True),
+    ]
+
+
+def accounts_of(settings: Settings, engine: Engine) -> Accounts:
+    """The acts on spaces of this installation."""
+    return Accounts(engine, key=installation.digest_key(settings), zone=settings.site.zone)
+
+
+def notifier_of(
+    settings: Settings,
+    engine: Engine,
+    telemetry: Telemetry,
+    clock: Callable[[], datetime] = utc_now,
+) -> Notifier:
+    """Sends notices by the destinations that `[notices]` names. Raises: SetupError."""
+    installed = plugins.adapters()
+    named = {
+        channel: getattr(settings.notices, channel) for channel in ("mail", "letter", "webhook")
+    }
+    named = {channel: name for channel, name in named.items() if name}
+    ways = Ways(
+        destinations={
+            channel: _destination(name, settings.destinations[name], installed)
+            for channel, name in named.items()
+        },
+        retries={channel: settings.destinations[name].retry for channel, name in named.items()},
+        language=settings.notices.language,
+        link=settings.notices.link,
+        site=settings.site.name,
+        key=installation.digest_key(settings),
+    )
+    random = Random()  # noqa: S311 - jitter, not a secret
+    templates = Templates(settings.notices.folder)
+    return Notifier(engine, ways, templates, telemetry, clock, random)
 
 
 _ROLES: dict[str, Callable[..., None]] = {

@@ -153,6 +153,30 @@ EVENTS: dict[str, Event] = _catalogue(
     Event("document_read", "info", "a document was read"),
     Event("refused", "info", "a read was refused by a rule"),
     Event("consent_changed", "info", "a patient's consent, opposition or account state changed"),
+    Event(
+        "account_moved",
+        "info",
+        "a patient's space went from one state to another, or something was noted of it",
+        ("transition",),
+    ),
+    Event(
+        "account_stuck",
+        "warning",
+        "something is due to a patient's space that its state does not allow",
+        ("transition",),
+    ),
+    Event("notice_sent", "info", "a holder was told what happened", ("channel",)),
+    Event(
+        "notice_failed",
+        "error",
+        "a holder could not be told; it stands in the history",
+        ("channel",),
+    ),
+    Event(
+        "mirror_gap",
+        "error",
+        "accesses in the trail, lines patients see and notices differ; `carnet reconcile` names the patients",
+    ),
     Event("sealed", "info", "audit entries were sealed into the hash chain"),
     Event("verified", "info", "the audit chain was verified", ("result",)),
     Event("balance_checked", "info", "the balance was recounted", ("result",)),
@@ -637,6 +661,57 @@ REASONS: dict[str, Words] = {
     "account.suspended": Words(
         "The patient's space is suspended: not filed.",
         "L'espace du patient est suspendu : non versé.",
+    ),
+    "account.no_transition": Words(
+        "The space is in a state in which this cannot happen.",
+        "L'espace est dans un état où cela n'est pas possible.",
+        "`carnet account show` says how it stands; docs/explanation/accounts.md has the table.",
+    ),
+    "account.not_due": Words("It is not the time yet.", "Ce n'est pas encore le moment."),
+    "account.too_late": Words("The time for it is over.", "Le délai est écoulé."),
+    "account.deceased": Words("The holder has died.", "Le titulaire est décédé."),
+    "account.unknown_patient": Words("There is no such patient.", "Ce patient n'existe pas."),
+    "account.of_age": Words("The person is 18 or older.", "La personne a 18 ans ou plus."),
+    "account.attached_already": Words(
+        "This parent reaches the child's space already.",
+        "Ce parent accède déjà à l'espace de l'enfant.",
+    ),
+    "account.not_attached": Words(
+        "This parent does not reach the child's space.",
+        "Ce parent n'accède pas à l'espace de l'enfant.",
+    ),
+    "account.code_wrong": Words(
+        "The code or the card's serial number is wrong; the attempt is counted.",
+        "Le code ou le numéro de série de la carte est faux ; l'essai est compté.",
+        "After five wrong attempts only a new code helps: `carnet account code`.",
+    ),
+    "account.code_expired": Words(
+        "The code is not valid any more.",
+        "Le code n'est plus valable.",
+        "`carnet account code` gives another.",
+    ),
+    "account.code_locked": Words(
+        "There were too many wrong attempts.",
+        "Il y a eu trop d'essais erronés.",
+        "`carnet account code` gives another code.",
+    ),
+    "account.code_none": Words(
+        "No code was given for this space.",
+        "Aucun code n'a été donné pour cet espace.",
+        "`carnet account inform`, or `carnet account code`.",
+    ),
+    "account.unknown": Words(
+        "There is no such state, mode or patient.", "Cet état, ce mode ou ce patient n'existe pas."
+    ),
+    "notices.template": Words(
+        "A template of notices cannot be used.",
+        "Un modèle d'avis ne peut pas être utilisé.",
+        "The installed ones are in mappings/notices.",
+    ),
+    "migration.manifest": Words(
+        "A line of the manifest cannot be read.",
+        "Une ligne du manifeste est illisible.",
+        "Its number is said; docs/how-to/open-accounts.md has the format.",
     ),
     "identity.missing": Words(
         "The message names no patient by identifier.",

@@ -34,6 +34,7 @@ from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
 from broker.records import (
+    account_waits,
     care_team,
     circles,
     content,
@@ -41,6 +42,7 @@ from broker.records import (
     filing,
     lanes,
     messages,
+    notices,
     outbox,
     patients,
     replays,
@@ -354,7 +356,10 @@ class Pipeline:
             else:
                 self._plan_again(hand, record, versions, now)
         filings = [one for hand in willing for one in hand.filings]
-        filing.file(connection, _carried(connection, filings, now), now)
+        filings = _carried(connection, filings, now)
+        filing.file(connection, filings, now)
+        notices.of_filings(connection, filings, now)
+        account_waits.note(connection, [_waiting(hand) for hand in hands if _waits(hand)], now)
         content.store(
             connection,
             {
@@ -490,6 +495,8 @@ class Pipeline:
             )
             hand.route(routed)
             for destination, route in routed.sent:
+                if _waited(hand) and destination not in self._for_record:
+                    continue
                 if hand.not_filed and destination in self._for_record:
                     hand.step(f"withheld from {destination}", 0, hand.not_filed)
                     continue
@@ -750,6 +757,26 @@ def _team(hand: InHand, now: datetime) -> list[care_team.TeamEvent]:
     seq, source = hand.message.seq, hand.message.source
     told = (care_team.of_message(one, hand.person, source, seq, now) for one in hand.documents)
     return [one for one in told if one is not None]
+
+
+def _waits(hand: InHand) -> bool:
+    """Whether the documents of a message wait for what becomes of the patient's space."""
+    return (
+        hand.is_open
+        and hand.not_filed in account_waits.REASONS
+        and hand.patient is not None
+        and account_waits.waits(hand.patient.account)
+    )
+
+
+def _waiting(hand: InHand) -> tuple[int, int]:
+    seq = hand.message.seq if hand.origin is None else hand.origin.seq
+    return hand.person or 0, seq
+
+
+def _waited(hand: InHand) -> bool:
+    """Whether a message is received again because it waited: all but records were sent it when it came."""
+    return hand.origin is not None and hand.origin.reason in account_waits.REASONS
 
 
 def _with_issues(document: Document, codes: Sequence[str]) -> Document:

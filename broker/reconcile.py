@@ -17,7 +17,14 @@ from sqlalchemy import Connection, Engine
 from broker.archive.shelf import Shelf
 from broker.database.engine import reading
 from broker.errors import CarnetError, SetupError
-from broker.records import archiving, balance_check, delivery_check, tallies
+from broker.records import (
+    account_rows,
+    archiving,
+    balance_check,
+    delivery_check,
+    notice_check,
+    tallies,
+)
 from broker.values import State
 
 OVERDUE = timedelta(minutes=15)
@@ -45,11 +52,14 @@ CHECKS = (
     "answer.delivery",
     "archive",
     "overdue",
+    "access.mirror",
+    "account.due",
 )
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that does not agree: which check, what it found, and the messages or deliveries (at most 20) it is about."""
+    """One thing that does not agree: which check, what it found, and the messages, deliveries or
+    patients (at most 20) it is about."""
 
     check: str
     text: str
@@ -58,6 +68,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     found: int | None = None
     messages: Sequence[str] = ()
     deliveries: Sequence[str] = ()
+    patients: Sequence[int] = ()
 
 
 class Reconciliation(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +119,7 @@ def reconcile(
                 findings.append(
                     Finding(check=check, text=sentence, found=len(names), deliveries=names)
                 )
+        findings += [*mirror(connection, day), *_late(connection, now)]
     return Reconciliation(
         day=day,
         received=sum(n for (_, fate), n in rows.items() if fate == "received"),
@@ -116,6 +128,32 @@ def reconcile(
         findings=findings,
         checks=CHECKS,
     )
+
+
+def mirror(connection: Connection, day: int) -> Iterator[Finding]:
+    """Accesses in the trail, lines the patient sees, and lines of notices: the same for each patient (promise 7)."""
+    told = notice_check.count(connection, day)
+    gaps = told.gaps()
+    if gaps:
+        yield Finding(
+            check="access.mirror",
+            text="accesses in the trail, lines the patient sees and notices differ",
+            expected=sum(told.entries.get(one, 0) for one in gaps),
+            found=len(gaps),
+            patients=gaps[:20],
+        )
+
+
+def _late(connection: Connection, now: datetime) -> Iterator[Finding]:
+    """What was due to spaces more than a day ago and has not happened."""
+    late = account_rows.due(connection, now - timedelta(days=1), 20)
+    if late:
+        yield Finding(
+            check="account.due",
+            text="transitions of spaces are more than a day late",
+            found=len(late),
+            patients=[number for number, _, _ in late],
+        )
 
 
 def _by_fate(counts: Mapping[tuple[str, str], int]) -> dict[str, int]:

@@ -6,7 +6,8 @@ APScheduler runs the jobs in one process; a lock in the database makes further s
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
@@ -89,6 +90,15 @@ class Sweep:
         return len(work)
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A further job: what it does, how often, and whether it waits for others (it gets a thread of its own)."""
+
+    run: Callable[[], object]
+    every: timedelta
+    is_slow: bool = False
+
+
 class Schedule:
     """Runs the jobs until `stop` is set."""
 
@@ -105,12 +115,14 @@ class Schedule:
         destinations: Collection[str] | None = None,
         retention: Retention = Retention(),  # noqa: B008 - frozen
         keep: Callable[[Callable[[], bool]], object] = lambda _: None,
+        more: Callable[[Queue], Sequence[Job]] = lambda _: (),
     ) -> None:
         """`keep` archives and prunes what is due; it is told how to ask whether it is to end."""
         self._engine = engine
         self._queue = queue
         self._telemetry = telemetry
         self._clock = clock
+        self._more = more
         self._sweep_every = sweep_every
         self._sweep_grace = sweep_grace
         self._seal_every = seal_every
@@ -127,8 +139,8 @@ class Schedule:
         jobs = BackgroundScheduler(
             timezone="UTC",
             # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap.
-            # Archiving may take hours, and has one of its own.
-            executors={"default": ThreadPoolExecutor(1), "archive": ThreadPoolExecutor(1)},
+            # Archiving may take hours, and what goes out over a network may wait: each has one of its own.
+            executors={name: ThreadPoolExecutor(1) for name in ("default", "archive", "network")},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         sweep = Sweep(
@@ -157,6 +169,13 @@ class Schedule:
         )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
+        for job in self._more(self._queue):
+            jobs.add_job(
+                self._guarded(job.run),
+                "interval",
+                seconds=job.every.total_seconds(),
+                executor="network" if job.is_slow else "default",
+            )
         ending = threading.Event()
         if self._retention.archives_after is not None:
             jobs.add_job(

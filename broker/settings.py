@@ -31,6 +31,7 @@ from broker.settings_tables import (
     DestinationCommon,
     Intake,
     Mappings,
+    Notices,
     OnConflict,
     Queue,
     Retention,
@@ -50,6 +51,7 @@ __all__ = [
     "Destination",
     "Intake",
     "Mappings",
+    "Notices",
     "OnConflict",
     "Problem",
     "Queue",
@@ -122,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     mappings: Mappings = Mappings()
     rules: Rules = Rules()
+    notices: Notices = Notices()
     sources: dict[str, Source] = {}
     destinations: dict[str, Destination] = {}
     routes: tuple[Route, ...] = ()
@@ -171,6 +174,7 @@ def load(
     sources = _sources(_named(table, "source", reader), adapters, reader)
     destinations = _destinations(_named(table, "destination", reader), adapters, reader)
     _expect_sources(destinations, set(sources), reader)
+    _expect_ways(values["notices"], set(destinations), reader)
     routes = _routes(table.get("route", []), set(sources), set(destinations), reader)
     _check(values, queues, reader)
     settings_retention.check(
@@ -315,6 +319,14 @@ def _expect_sources(
                 reader.unknown(key, source, list(sources), what="source")
 
 
+def _expect_ways(notices: Notices, destinations: set[str], reader: Reader) -> None:
+    """Notices go out by destinations that there are."""
+    for channel in ("mail", "letter", "webhook"):
+        name = getattr(notices, channel)
+        if name and name not in destinations:
+            reader.unknown(f"notices.{channel}", name, list(destinations), what="destination")
+
+
 def _plugged(
     table: dict[str, Any],
     key: str,
@@ -411,6 +423,7 @@ _RANGES = (
     ("scheduler.sweep_seconds", 1, 3_600),
     ("scheduler.sweep_grace_seconds", 1, 3_600),
     ("scheduler.seal_seconds", 1, 86_400),
+    ("notices.every_seconds", 1, 86_400),
 )
 
 
@@ -428,6 +441,7 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     archive = (
         folder / retention.folder if retention.folder != Path() else site.data_folder / "archive"
     )
+    notices: Notices = values["notices"]
     return {
         **values,
         "site": site,
@@ -440,5 +454,11 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
             folder=folder / rules.folder
             if rules.folder != Path()
             else installed_folder("mappings/rules"),
+        ),
+        "notices": msgspec.structs.replace(
+            notices,
+            folder=folder / notices.folder
+            if notices.folder != Path()
+            else installed_folder("mappings/notices"),
         ),
     }

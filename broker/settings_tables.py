@@ -237,6 +237,28 @@ class Rules(Table, frozen=True, kw_only=True):
         }
 
 
+class Notices(Table, frozen=True, kw_only=True):
+    """How holders of spaces are told what happens to them.
+
+    Fields:
+        mail: destination (adapter smtp) of notices to holders whose mail address is known; empty sends none
+        letter: destination (adapter file_drop: a folder that a printer empties) of notices of the life-cycle where there is no mail address or mail is refused; empty prints none
+        webhook: destination (adapter http) of notices to activated spaces without a mail address; empty calls none
+        language: language of notices where the holder's own is not known
+        link: address of the space, as it stands in notices
+        folder: folder of the templates; the installed folder is the default
+        every_seconds: how often it is looked what is due, to spaces and to be told
+    """
+
+    mail: str = ""
+    letter: str = ""
+    webhook: str = ""
+    language: Literal["fr", "en"] = "fr"
+    link: str = ""
+    folder: Path = Path()
+    every_seconds: float = 60
+
+
 class When(Table, frozen=True, kw_only=True):
     """Conditions of a route: each list given must hold the message's value; none given takes every message.
 
@@ -324,4 +346,5 @@ TABLES: dict[str, type[Table]] = {
     "telemetry": Telemetry,
     "mappings": Mappings,
     "rules": Rules,
+    "notices": Notices,
 }

@@ -28,6 +28,7 @@ from broker.cli import (
     map,  # noqa: A004 - the command's name
     mapping,
     messages,
+    notices,
     output,
     parked,
     patient,
@@ -134,5 +135,6 @@ _GROUPS: dict[str, dict[str, typer.Typer]] = {
         "patient": patient.group,
         "account": account.group,
         "consent": consent.group,
+        "notices": notices.group,
     },
 }

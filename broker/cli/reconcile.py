@@ -26,14 +26,15 @@ def reconcile(
     """Count the messages again and compare with everything that was said about them.
 
     Per day: the tallies against the rows, received against the sum of the fates, the bytes, the audit entries
-    "received" and "filed", the documents in the records, what is owed to destinations and its attempts, and whether
-    anything was forgotten.
+    "received" and "filed", the documents in the records, what is owed to destinations and its attempts, whether
+    anything was forgotten, and that accesses, lines the patient sees and notices are the same.
 
         carnet reconcile
         carnet reconcile --day 2026-11-23 --json
 
     JSON, one line a day: {"day", "received", "counts", "beside", "findings": [{"check", "text", "source",
-    "expected", "found", "messages", "deliveries"}], "checks"}; then {"orphans": […]} where something is left of what is no longer configured.
+    "expected", "found", "messages", "deliveries", "patients"}], "checks"};
+    then {"orphans": […]} where something is left of what is no longer configured.
 
     Exit codes: 0 everything agrees, 1 something does not, 2 usage or set-up.
     """
@@ -74,3 +75,5 @@ def show(result: balance.Reconciliation) -> None:
             output.say(f"    carnet messages show {message_id}")
         for name in finding.deliveries:
             output.say(f"    carnet parked show {name}")
+        for number in finding.patients:
+            output.say(f"    carnet account show --patient {number}")

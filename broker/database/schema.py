@@ -729,6 +729,7 @@ visit = Table(
     Column("shown_to", String, nullable=False),
     Index("ix_visit_patient", "patient", text("started DESC")),
     Index("ix_visit_actor", "patient", "actor"),
+    Index("ix_visit_started", "started"),
 )
 access_line = Table(
     "access_line",
@@ -738,6 +739,134 @@ access_line = Table(
     Column("at", Instant, nullable=False),
     Column("act", String, nullable=False),
     Column("document_id", UuidText),
+)
+
+# The life-cycle of a space (`broker.accounts`): where it stands, and what is known of its holder beside the traits.
+# `patient.account` is what the rules look at; `state` is the machine's own. Codes and card numbers as keyed digests.
+account = Table(
+    "account",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("state", String, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("events", Integer, nullable=False, server_default="0"),
+    Column("former", Boolean, nullable=False, server_default=text("false")),
+    Column("attached", Boolean, nullable=False, server_default=text("false")),
+    Column("died_at", Instant),
+    Column("language", String),
+    Column("mail", String),
+    Column("code_number", Integer, nullable=False, server_default="0"),
+    Column("code_digest", String),
+    Column("code_until", Instant),
+    Column("code_tries", SmallInteger, nullable=False, server_default="0"),
+    Column("card_digest", String),
+)
+
+# Its history, append-only: each transition with who, how, why and by which text.
+account_event = Table(
+    "account_event",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("transition", String, nullable=False),
+    Column("from_state", String, nullable=False),
+    Column("to_state", String, nullable=False),
+    Column("actor_kind", String, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("channel", String, nullable=False),
+    Column("reason", String),
+    Column("rule", String, nullable=False),
+    Column("at", Instant, nullable=False),
+)
+
+# What will happen to a space by the clock: T3, T10, T12, T13, M5. One that is not due costs nothing.
+account_due = Table(
+    "account_due",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("name", String, primary_key=True),
+    Column("due_at", Instant, nullable=False),
+    Index("ix_account_due", "due_at", "patient"),
+)
+
+# Who holds parental authority over whom, since when and until when.
+account_holder = Table(
+    "account_holder",
+    metadata,
+    Column("child", Big, primary_key=True, autoincrement=False),
+    Column("parent", Big, primary_key=True, autoincrement=False),
+    Column("since", Instant, primary_key=True),
+    Column("until", Instant),
+    Column("reason", String),
+    Index("ix_account_holder_parent", "parent"),
+)
+
+# Messages whose documents wait for what becomes of a space (informed, suspended).
+account_wait = Table(
+    "account_wait",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("seq", Big, primary_key=True, autoincrement=False),
+    Column("since", Instant, nullable=False),
+)
+
+# One run of `carnet account migrate`, by the digest of its manifest: how far it got (lines), what it took.
+account_migration = Table(
+    "account_migration",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("started_by", String, nullable=False),
+    Column("position", Big, nullable=False),
+    Column("taken", Big, nullable=False),
+    Column("documents", Big, nullable=False),
+    Column("left_out", Big, nullable=False),
+    Column("ended_at", Instant),
+)
+
+# 21: what the holder is to be told, written with its cause; one row a (patient, kind, cause), `lines` of it. `id` is the
+# digest of these three. Rendered when it is sent, so no text stands here.
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", Big, primary_key=True, autoincrement=False),
+    Column("patient", Big, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("cause", String, nullable=False),
+    Column("day", Integer, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("state", String, nullable=False),
+    Column("channel", String),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    Column("claimed_at", Instant),
+    Column("settled_at", Instant),
+    Column("suppressed", String),
+    Column("reason", String),
+    Column("secret", Boolean, nullable=False, server_default=text("false")),
+    Column("audit_n", Big),
+    Index(
+        "ix_notice_due",
+        "due_at",
+        "id",
+        postgresql_where=text("state = 'due'"),
+        sqlite_where=text("state = 'due'"),
+    ),
+    Index(
+        "ix_notice_claimed",
+        "claimed_at",
+        postgresql_where=text("state = 'sending'"),
+        sqlite_where=text("state = 'sending'"),
+    ),
+    Index("ix_notice_patient", "patient", text("created_at DESC")),
+    Index(
+        "ix_notice_access",
+        "day",
+        "patient",
+        postgresql_where=text("kind IN ('first_access', 'access', 'emergency_access')"),
+        sqlite_where=text("kind IN ('first_access', 'access', 'emergency_access')"),
+    ),
 )
 
 # --- the trail --------------------------------------------------------------------------------------------------

@@ -207,13 +207,13 @@ def _document_row(filing: Filing, availability: str, at: int, now: datetime) -> 
         code or None, system or None, header.class_code(document) or None, filing.category, document.status,
         availability, filing.supersedes[0] if filing.supersedes else None,
         to_micros(header.sort_instant(document, now)), at, to_micros(sight.visible_from), sight.masked_ps,
-        sight.hidden_from_reps, sight.code, _deposited_by(document), _author(document),
+        sight.hidden_from_reps, sight.code, deposited_by(document), _author(document),
         msgspec.json.encode(header.author_keys(document)).decode(), row.media,
         main.size if main is not None else len(filing.payload), row.content_sha256, filing.message_seq,
     )  # fmt: skip
 
 
-def _deposited_by(document: Document) -> str:
+def deposited_by(document: Document) -> str:
     """patient, device or professional, by the first author's role and the type (DOCPAT.., EXPPAT_..)."""
     code = header.type_code(document)[0]
     roles = {

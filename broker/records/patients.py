@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import Connection, Engine, text
 
+from broker.accounts import days
 from broker.database import bulk
 from broker.database.engine import is_sqlite, reading
 from broker.database.schema import consent_event, patient, patient_identifier
@@ -22,6 +23,7 @@ from broker.database.types import from_micros, to_micros
 from broker.document import Consent, Patient
 from broker.errors import PermanentError, TransientError
 from broker.header import earliest
+from broker.records import account_rows
 from broker.records.lookups import any_of, rows_of_pairs
 
 INS_SYSTEMS = tuple(f"1.2.250.1.213.1.4.{n}" for n in (8, 9, 10, 11))
@@ -318,6 +320,7 @@ def add_consents(
     if not news:
         return
     people = load(connection, {event.patient for event in news}, lock=True)
+    from_messages = {event.patient for event in news if event.channel == "message"}
     rows: list[tuple[Any, ...]] = []
     states: dict[int, tuple[int, str, datetime]] = {}
     last = {number: dict(row.consents) for number, row in people.items()}
@@ -355,6 +358,15 @@ def add_consents(
             (number, n, account, to_micros(since), to_micros(now))
             for number, (n, account, since) in sorted(states.items())
         ],
+    )
+    moved = {
+        number: (people[number].account, account)
+        for number, (_, account, _) in states.items()
+        if account != people[number].account
+    }
+    by_message = {number: change for number, change in moved.items() if number in from_messages}
+    account_rows.noted(
+        connection, by_message, archive_ends=days.archive_ends(now, days.PARIS), now=now
     )
 
 

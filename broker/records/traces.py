@@ -19,7 +19,7 @@ from broker.database import bulk, sequences
 from broker.database.engine import is_sqlite, reading
 from broker.database.schema import access_line, decision, visit
 from broker.database.types import from_micros, to_micros
-from broker.records import identity_circle
+from broker.records import identity_circle, notices
 from broker.records.lookups import newest_of
 
 SESSION = timedelta(hours=4)
@@ -128,9 +128,9 @@ def keep_visit(
     `listed` documents were listed, or the document `read` was read: one line for either.
     """
     at = to_micros(now)
-    number, line = _running(connection, viewer, patient, now), 1
+    number, line, is_first = _running(connection, viewer, patient, now), 1, False
     if number is None:
-        number = _begin(connection, viewer, patient, now)
+        number, is_first = _begin(connection, viewer, patient, now)
     else:
         last = connection.execute(
             text("SELECT coalesce(max(n), 0) FROM access_line WHERE visit = :id"), {"id": number}
@@ -144,6 +144,7 @@ def keep_visit(
     )
     row = (number, line, at, "list" if read is None else "read", read)
     bulk.insert_rows(connection, access_line, ("visit", "n", "at", "act", "document_id"), [row])
+    notices.due_for(connection, viewer, patient, now, visit=number, is_first=is_first)
     return number
 
 
@@ -167,7 +168,8 @@ def _running(connection: Connection, viewer: Viewer, patient: int, now: datetime
     return int(row.id) if now - started < SESSION and now - ended < PAUSE else None
 
 
-def _begin(connection: Connection, viewer: Viewer, patient: int, now: datetime) -> int:
+def _begin(connection: Connection, viewer: Viewer, patient: int, now: datetime) -> tuple[int, bool]:
+    """The number of a new visit, and whether it is the first of this actor."""
     known = connection.execute(
         text("SELECT 1 FROM visit WHERE patient = :patient AND actor = :actor LIMIT 1"),
         {"patient": patient, "actor": _actor(viewer)},
@@ -182,7 +184,7 @@ def _begin(connection: Connection, viewer: Viewer, patient: int, now: datetime) 
         viewer.motive or None, to_micros(now), 0, 0, known is None, shown_to(viewer),
     )  # fmt: skip
     bulk.insert_rows(connection, visit, columns, [row])
-    return number
+    return number, known is None
 
 
 def _actor(viewer: Viewer) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import Column, Index, SmallInteger, String
 from broker.database.types import Big, Instant, UuidText
 
 revision = "0012"
-down_revision = "0010"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,74 @@
+"""The mirror: what the trail says of accesses, what the patient sees of them, and what is due to be told, are the same.
+
+Promise 7 and F29. Counted per patient and day (Europe/Paris), of everybody but the patient: an entry of the trail, a line
+of a visit, and a line of a notice for each access. Reads a day of lines and notices by their indexes, and the entries of
+people's reads in the months of that day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import Connection, text
+
+from broker.accounts.days import PARIS
+from broker.database.types import to_micros
+from broker.records.traces import SESSION
+from broker.values import first_seq, month_of
+
+ACTS = ("document_listed", "document_read", "body_revealed")
+"""Entries of the trail that are an access with a line of its own."""
+
+_ENTRIES = (
+    "SELECT patient, count(*) AS n FROM audit_entry WHERE actor_kind <> 'machine' AND act = :act AND n >= :low "
+    "AND n < :high AND at >= :since AND at < :until AND actor_kind <> 'patient' AND patient IS NOT NULL "
+    "AND NOT (act = 'document_listed' AND actor_kind = 'operator') GROUP BY patient"
+)
+_LINES = (
+    "SELECT v.patient, count(*) AS n FROM visit v JOIN access_line a ON a.visit = v.id WHERE v.started >= :begun "
+    "AND v.started < :until AND a.at >= :since AND a.at < :until AND v.actor_kind <> 'patient' GROUP BY v.patient"
+)
+_NOTICES = (
+    "SELECT patient, sum(lines) AS n FROM notice WHERE day = :day "
+    "AND kind IN ('first_access', 'access', 'emergency_access') GROUP BY patient"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Accesses of a day by patient, as three tellers have them."""
+
+    entries: Mapping[int, int]
+    lines: Mapping[int, int]
+    notices: Mapping[int, int]
+
+    def gaps(self) -> list[int]:
+        """The patients of whom the three do not say the same."""
+        everybody = self.entries.keys() | self.lines.keys() | self.notices.keys()
+        return sorted(
+            one
+            for one in everybody
+            if not self.entries.get(one, 0) == self.lines.get(one, 0) == self.notices.get(one, 0)
+        )
+
+
+def count(connection: Connection, day: int) -> Mirror:
+    """Count one day (20261130). Raises ValueError when it is no calendar day."""
+    wanted = date(day // 10_000, day // 100 % 100, day % 100)
+    since = datetime.combine(wanted, time(), tzinfo=PARIS).astimezone(UTC)
+    until = datetime.combine(wanted + timedelta(days=1), time(), tzinfo=PARIS).astimezone(UTC)
+    given = {"since": to_micros(since), "until": to_micros(until)}
+    months = {"low": first_seq(month_of(since)), "high": first_seq(month_of(until) + 1)}
+    entries: dict[int, int] = {}
+    for act in ACTS:
+        for row in connection.execute(text(_ENTRIES), {"act": act, **given, **months}):
+            entries[int(row.patient)] = entries.get(int(row.patient), 0) + int(row.n)
+    lines = connection.execute(text(_LINES), {"begun": to_micros(since - SESSION), **given})
+    told = connection.execute(text(_NOTICES), {"day": day})
+    return Mirror(
+        entries,
+        {int(row.patient): int(row.n) for row in lines},
+        {int(row.patient): int(row.n) for row in told},
+    )

@@ -1,0 +1,79 @@
+"""What is looked at when notices are due: their holders' spaces, minors' representatives, the documents they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from broker.accounts.notices import Facts, Person
+from broker.database.types import from_micros
+from broker.document import Patient
+from broker.records import account_holders, account_rows
+from broker.records.account_rows import Space
+from broker.records.lookups import any_of, any_text
+from broker.records.notices import Row
+
+_TRAITS = msgspec.json.Decoder(Patient)
+
+
+def facts(connection: Connection, rows: Sequence[Row], now: datetime) -> dict[int, Facts]:
+    """The facts of notices by their number; four statements for all of them."""
+    holders = account_holders.holders(connection, {row.patient for row in rows}, now)
+    people = {row.patient for row in rows} | {one for some in holders.values() for one in some}
+    spaces = account_rows.load(connection, people)
+    documents = _documents(connection, {row.document for row in rows if row.document})
+    found: dict[int, Facts] = {}
+    for row in rows:
+        space = spaces.get(row.patient)
+        if space is None:
+            continue
+        minor = "M5" in space.due and now < space.due["M5"]
+        seen = documents.get(row.document)
+        found[row.id] = Facts(
+            kind=row.kind,
+            state=space.state,
+            holder=_person(space),
+            holders=[_person(spaces[one]) for one in sorted(holders.get(row.patient, {}))]
+            if minor
+            else (),
+            is_dead=space.died_at is not None,
+            is_secret=row.secret,
+            visible_from=None if seen is None else seen[1],
+            is_current=not row.document or (seen is not None and seen[0] == "current"),
+            tried=tuple(row.reason.split(",")) if row.reason else (),
+        )
+    return found
+
+
+def _person(space: Space) -> Person:
+    return Person(space.patient, space.mail, space.language)
+
+
+def _documents(
+    connection: Connection, ids: Collection[str]
+) -> dict[str, tuple[str, datetime | None]]:
+    if not ids:
+        return {}
+    within, given = any_text(connection, "id", sorted(ids), kind="uuid")
+    rows = connection.execute(
+        text(f"SELECT id, availability, visible_from FROM document WHERE {within}"),  # noqa: S608
+        given,
+    )
+    return {str(row.id): (row.availability, _instant(row.visible_from)) for row in rows}
+
+
+def _instant(value: Any) -> datetime | None:
+    return None if value is None else from_micros(int(value))
+
+
+def traits(connection: Connection, ids: Collection[int]) -> Mapping[int, Patient]:
+    """Who people are, for letters. Identifying data."""
+    if not ids:
+        return {}
+    within, given = any_of(connection, "id", sorted(ids))
+    rows = connection.execute(text(f"SELECT id, traits FROM patient WHERE {within}"), given)  # noqa: S608
+    return {int(row.id): _TRAITS.decode(bytes(row.traits)) for row in rows}
