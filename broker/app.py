@@ -18,6 +18,8 @@ from sqlalchemy import Engine
 
 from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
 from broker.answers import Answers
+from broker.audit.atna import Forward, Receiver, tls_context
+from broker.audit.keys import KeyFolder
 from broker.circuit import Circuit
 from broker.contracts import Adapter, Destination, Queue, QueueOptions, Source, Verifiable
 from broker.courier_journal import Journal
@@ -38,7 +40,7 @@ from broker.routing.load import of_site
 from broker.rules import decide
 from broker.schedule import Schedule
 from broker.settings import Destination as DestinationSettings
-from broker.settings import Settings
+from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
 from broker.worker import INBOUND, Worker
@@ -286,9 +288,21 @@ def _scheduler(
             sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
             sweep_grace=timedelta(seconds=settings.scheduler.sweep_grace_seconds),
             seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
+            signer=KeyFolder(installation.audit_keys(settings)).signer,
+            forward=_trail_receiver(settings, engine),
         ).run(stop)
     finally:
         queue.close()
+
+
+def _trail_receiver(settings: Settings, engine: Engine) -> Callable[[], int] | None:
+    """What sends the trail on, where the settings name a receiver. Raises: SetupError."""
+    audit = settings.audit
+    if not audit.receiver:
+        return None
+    context = tls_context(audit.ca, audit.certificate, audit.key)
+    receiver = Receiver(*host_port(audit.receiver), context)
+    return Forward(engine, receiver, settings.site.name, utc_now).run
 
 
 _ROLES: dict[str, Callable[..., None]] = {

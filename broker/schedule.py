@@ -15,11 +15,12 @@ from sqlalchemy import Engine
 
 from broker import fault_points
 from broker.audit import seal
+from broker.audit.keys import Signer
 from broker.contracts import Queue, Work
 from broker.database import partitions
 from broker.database.engine import reading, writing
 from broker.database.locks import HeldLock
-from broker.errors import TransientError
+from broker.errors import SetupError, TransientError
 from broker.overdue import Overdue
 from broker.records import lanes, outbox, tallies
 from broker.telemetry import Telemetry
@@ -94,6 +95,8 @@ class Schedule:
         sweep_every: timedelta,
         sweep_grace: timedelta,
         seal_every: timedelta,
+        signer: Callable[[datetime], Signer] | None = None,
+        forward: Callable[[], int] | None = None,
     ) -> None:
         self._engine = engine
         self._queue = queue
@@ -102,6 +105,8 @@ class Schedule:
         self._sweep_every = sweep_every
         self._sweep_grace = sweep_grace
         self._seal_every = seal_every
+        self._signer = signer
+        self._forward = forward
 
     def run(self, stop: threading.Event) -> None:
         """Wait for the lock, run the jobs, give the lock back."""
@@ -111,8 +116,9 @@ class Schedule:
                 return
         jobs = BackgroundScheduler(
             timezone="UTC",
-            # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap.
-            executors={"default": ThreadPoolExecutor(1)},
+            # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap. A receiver
+            # of audit messages that is slow keeps nobody else waiting.
+            executors={"default": ThreadPoolExecutor(1), "audit": ThreadPoolExecutor(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         sweep = Sweep(self._engine, self._queue, self._telemetry, self._clock, self._sweep_grace)
@@ -132,6 +138,13 @@ class Schedule:
         jobs.add_job(
             self._guarded(overdue.find), "interval", seconds=self._sweep_every.total_seconds()
         )
+        if self._forward is not None:
+            jobs.add_job(
+                self._send_trail,
+                "interval",
+                seconds=self._seal_every.total_seconds(),
+                executor="audit",
+            )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
         jobs.start()
@@ -156,9 +169,24 @@ class Schedule:
         return run
 
     def _seal(self) -> None:
-        sealed = seal.seal(self._engine, self._clock(), SEAL_LIMIT)
+        try:
+            signer = self._signer(self._clock()) if self._signer is not None else None
+        except SetupError as error:
+            self._telemetry.emit("seal_failed", code=error.code)
+            return
+        sealed = seal.seal(self._engine, self._clock(), SEAL_LIMIT, signer)
         if sealed.entries:
             self._telemetry.emit_many("sealed", sealed.entries)
+
+    def _send_trail(self) -> None:
+        """Send what was sealed to the receiver of audit messages."""
+        try:
+            sent = self._forward() if self._forward is not None else 0
+        except TransientError as error:
+            self._telemetry.emit("audit_unsent", code=error.code)
+            return
+        if sent:
+            self._telemetry.emit_many("audit_sent", sent)
 
     def _levels(self) -> None:
         """The gauges that belong to the whole installation rather than to one process."""

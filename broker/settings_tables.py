@@ -142,6 +142,22 @@ class Scheduler(Table, frozen=True, kw_only=True):
     seal_seconds: float = 10
 
 
+class Audit(Table, frozen=True, kw_only=True):
+    """Where the trail is sent, beside being kept here.
+
+    Fields:
+        receiver: host:port of a receiver of audit messages (IHE ATNA: syslog over TLS, usually 6514); empty for none
+        ca: PEM file of the authorities that may have signed the receiver's certificate; those of the machine without one
+        certificate: PEM file of Carnet's own certificate, where the receiver wants one
+        key: PEM file of its key, where it does not stand in the same file
+    """
+
+    receiver: str = ""
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
 class Telemetry(Table, frozen=True, kw_only=True):
     """Logs, metrics and health.
 
@@ -257,6 +273,7 @@ TABLES: dict[str, type[Table]] = {
     "intake": Intake,
     "worker": Worker,
     "scheduler": Scheduler,
+    "audit": Audit,
     "telemetry": Telemetry,
     "mappings": Mappings,
     "rules": Rules,

@@ -8,7 +8,6 @@ after RFC 3881), A.5.3.2 (Audit Log Used), PS3.16 CID 400 (event ids); v3 ActRea
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -18,7 +17,7 @@ import msgspec
 
 from broker.audit import chain
 from broker.audit.trail import COLUMNS
-from broker.audit.verify_standalone import compact
+from broker.audit.verify_standalone import compact, marked
 from broker.database.types import from_micros
 
 FormName = Literal["jsonl", "fhir", "atna"]
@@ -101,6 +100,7 @@ class JsonLines:
 
     def other(self, kind: str, value: dict[str, Any], at: int) -> bytes:  # noqa: ARG002 - the signature is Form's
         """The line of a header, a seal or the end."""
+        value = marked(value, b"")
         return compact({"seal": value} if kind == "seal" else value)
 
 
@@ -124,7 +124,7 @@ class _Rendered:
         return self._line(_Carried(columns, "entry", chain.canonical(row)))
 
     def other(self, kind: str, value: dict[str, Any], at: int) -> bytes:
-        """The line of a header, a seal or the end; it says of itself what stands around it (`self`)."""
+        """The line of a header, a seal or the end."""
         columns = {
             "n": None,
             "at": at,
@@ -134,8 +134,7 @@ class _Rendered:
             "subject": "audit",
         }
         around = self._line(_Carried(columns, kind, b""))
-        value = {**value, "self": hashlib.sha256(around).hexdigest()}
-        return self._line(_Carried(columns, kind, compact(value).rstrip(b"\n")))
+        return self._line(_Carried(columns, kind, compact(marked(value, around))[:-1]))
 
     def _line(self, carried: _Carried) -> bytes:
         raise NotImplementedError
@@ -226,9 +225,13 @@ class Atna(_Rendered):
                 f"<EventOutcomeDescription>{escape(_clean(c['outcome']))}</EventOutcomeDescription>"
             )
         role = person.get("profession") or c["actor_kind"]
-        actor = {"UserID": c["actor"], "UserName": person.get("name"), "UserIsRequestor": "true"}
+        actor = {
+            "UserID": c["actor"],
+            "UserName": person.get("name") or None,
+            "UserIsRequestor": "true",
+        }
         source = {
-            "AuditEnterpriseSiteID": self._site,
+            "AuditEnterpriseSiteID": self._site or None,
             "AuditSourceID": c.get("software") or "carnet",
         }
         text = _element(
@@ -319,7 +322,9 @@ def _coded(name: str, code: str, system: str, meaning: str) -> str:
 
 def _element(name: str, attributes: Mapping[str, str | None], inside: str = "") -> str:
     given = "".join(
-        f' {key}="{escape(_clean(value), _QUOTED)}"' for key, value in attributes.items() if value
+        f' {key}="{escape(_clean(value), _QUOTED)}"'
+        for key, value in attributes.items()
+        if value is not None
     )
     return f"<{name}{given}>{inside}</{name}>" if inside else f"<{name}{given}/>"
 

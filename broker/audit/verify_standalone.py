@@ -312,6 +312,7 @@ class Walk:
         self._wanted = head
         self._keys = Keys([])
         self._line = 0
+        self._layout = 1
         self._all = hashlib.sha256()
         self._entries: list[bytes] = []
         self._lines: list[bytes] = []
@@ -347,14 +348,16 @@ class Walk:
     def _header(self, raw: bytes) -> Bad | None:
         self._line = 1
         self._all.update(raw)
-        _, header, is_whole = _record(raw)
-        if not header or (header.get("format"), header.get("version")) != (FORMAT, VERSION):
+        kind, header, around = _record(raw)
+        is_header = kind == "header" and isinstance(header, dict)
+        if not is_header or (header.get("format"), header.get("version")) != (FORMAT, VERSION):
             raise Unreadable("no header of an export")
         try:
             self._previous = bytes.fromhex(header["previous_head"])
             self._next = int(header["first_segment"])
             self._from_n = int(header["from_n"])
             self._layout = int(header.get("layout", 1))
+            is_whole = self._is_whole(header, around)
             self._keys = Keys(header.get("keys", []), self._anchors)
         except (KeyError, TypeError, ValueError):
             return Bad("seal", 0, line=1)
@@ -370,20 +373,26 @@ class Walk:
             self._met = True
         return None
 
+    def _is_whole(self, value: dict[str, Any], around: bytes) -> bool:
+        """Whether a line is as it was written. The first layout had no such mark."""
+        if self._layout == 1 and "self" not in value:
+            return True
+        return marked(value, around) == value
+
     def _other(self, raw: bytes) -> Bad | None:
         """A seal, the end, or an entry in FHIR or ATNA."""
-        kind, value, is_whole = _record(raw)
-        if self._ended or not is_whole:
+        kind, value, around = _record(raw)
+        if self._ended or not kind:
             return self._bad("edited")
         if kind == "entry":
             self._entries.append(value)
             self._lines.append(hashlib.sha256(raw).digest()[:DIGEST_BYTES])
             self._all.update(raw)
             return self._bad("truncated") if len(self._entries) > MAX_ROWS else None
+        if kind == "header" or not self._is_whole(value, around):
+            return self._bad("edited")
         if kind == "end":
             return self._end(value)
-        if kind != "seal":
-            return self._bad("edited")
         self._all.update(raw)
         bad = self._close(value)
         if bad is None and self.result.head.partition(":")[0] == str(self._wanted.segment):
@@ -469,8 +478,7 @@ class Walk:
         if self._layout == 1:
             return None
         if end.get("sha256") != self._all.hexdigest():
-            # Entries and seals were proved one by one: what else there is stands in the first line.
-            return self._bad("edited", 1)
+            return self._bad("edited")
         if end.get("key"):
             signature = str(end.get("signature") or "")
             try:
@@ -494,42 +502,39 @@ class Walk:
         return None
 
 
-def _record(raw: bytes) -> tuple[str, Any, bool]:
-    """What a line is, what it says, and whether the line is as it was written.
+def _record(raw: bytes) -> tuple[str, Any, bytes]:
+    """What a line is, what it says, and in FHIR and ATNA what stands around that.
 
-    An entry is its canonical bytes; the rest is an object. In FHIR and ATNA the rest says what its line looked like
-    around it (`self`); of an entry's line its seal says so.
+    An entry is its canonical bytes, the rest an object. Nothing, of a line that is neither.
     """
     carried = _CARRIED.findall(raw)
     try:
         if not carried:
             value = json.loads(raw)
-            if not isinstance(value, dict):
-                return "", {}, False
             kind = next((k for k in ("seal", "end", "format") if k in value), "")
-            if kind == "end" and value.get("sha256") and raw != compact(value):
-                return "", {}, False
-            if kind == "seal" and (raw != compact(value) or set(value) != {"seal"}):
-                return "", {}, False
-            return (
-                {"format": "header"}.get(kind, kind),
-                value["seal"] if kind == "seal" else value,
-                True,
-            )
+            if raw != compact(value) or (kind == "seal" and len(value) != 1):
+                return "", {}, b""
+            return ("header" if kind == "format" else kind), value.get("seal", value), b""
         if len(carried) != 1 or raw[-1:] != b"\n":
-            return "", {}, False
+            return "", {}, b""
         kind, text = carried[0][0].decode(), carried[0][1]
         data = base64.b64decode(text, validate=True)
+        if base64.b64encode(data) != text:
+            return "", {}, b""
         if kind == "entry":
-            return kind, data, True
+            return kind, data, b""
         value = json.loads(data)
-        return (
-            kind,
-            value,
-            value.get("self") == hashlib.sha256(raw.replace(text, b"", 1)).hexdigest(),
-        )
-    except (ValueError, AttributeError, RecursionError):
-        return "", {}, False
+        if data + b"\n" != compact(value):
+            return "", {}, b""
+        return kind, value, raw.replace(text, b"", 1)
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        return "", {}, b""
+
+
+def marked(value: dict[str, Any], around: bytes) -> dict[str, Any]:
+    """A header, seal or end with the digest of its own line (`self`), so that a changed byte is named here."""
+    said = {name: one for name, one in value.items() if name != "self"}
+    return {**said, "self": hashlib.sha256(around + compact(said)).hexdigest()}
 
 
 def compact(value: dict[str, Any]) -> bytes:
