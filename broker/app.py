@@ -24,6 +24,8 @@ from broker.account_acts import Accounts
 from broker.account_jobs import AccountJobs
 from broker.answers import Answers
 from broker.archive.shelf import Shelf
+from broker.audit.atna import Forward, Receiver, tls_context
+from broker.audit.keys import KeyFolder
 from broker.circuit import Circuit
 from broker.contracts import Adapter, Destination, Queue, QueueOptions, Source, Verifiable
 from broker.courier_journal import Journal
@@ -47,7 +49,7 @@ from broker.routing.load import of_site
 from broker.rules import decide
 from broker.schedule import Job, Schedule
 from broker.settings import Destination as DestinationSettings
-from broker.settings import Settings
+from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
 from broker.worker import INBOUND, Worker
@@ -301,6 +303,8 @@ def _scheduler(
                 settings, engine, telemetry, is_stopped=is_stopped
             ).run(),
             more=lambda queue: _account_jobs(settings, engine, telemetry, queue),
+            signer=KeyFolder(installation.audit_keys(settings)).signer,
+            forward=_trail_receiver(settings, engine),
         ).run(stop)
     finally:
         queue.close()
@@ -367,6 +371,16 @@ def notifier_of(
     random = Random()  # noqa: S311 - jitter, not a secret
     templates = Templates(settings.notices.folder)
     return Notifier(engine, ways, templates, telemetry, clock, random)
+
+
+def _trail_receiver(settings: Settings, engine: Engine) -> Callable[[], int] | None:
+    """What sends the trail on, where the settings name a receiver. Raises: SetupError."""
+    audit = settings.audit
+    if not audit.receiver:
+        return None
+    context = tls_context(audit.ca, audit.certificate, audit.key)
+    receiver = Receiver(*host_port(audit.receiver), context)
+    return Forward(engine, receiver, settings.site.name, utc_now).run
 
 
 _ROLES: dict[str, Callable[..., None]] = {

@@ -178,6 +178,19 @@ EVENTS: dict[str, Event] = _catalogue(
         "accesses in the trail, lines patients see and notices differ; `carnet reconcile` names the patients",
     ),
     Event("sealed", "info", "audit entries were sealed into the hash chain"),
+    Event(
+        "seal_failed",
+        "error",
+        "audit entries wait to be sealed: the signing key cannot be used",
+        ("code",),
+    ),
+    Event("audit_sent", "info", "audit entries were taken by the receiver of audit messages"),
+    Event(
+        "audit_unsent",
+        "error",
+        "the receiver of audit messages took nothing; it is sent again by itself",
+        ("code",),
+    ),
     Event("verified", "info", "the audit chain was verified", ("result",)),
     Event("balance_checked", "info", "the balance was recounted", ("result",)),
     Event("swept", "warning", "the ledger put work back that the queue did not have", ("topic",)),
@@ -441,6 +454,16 @@ REASONS: dict[str, Words] = {
         "The adapter failed in a way it does not know: the delivery may or may not have arrived.",
         "Le connecteur a échoué de façon imprévue : on ne sait pas si l'envoi est arrivé.",
         "Ask the receiver, then let the lane go on or send again; report the adapter's defect.",
+    ),
+    "audit.keys": Words(
+        "The keys that sign the trail cannot be used: nothing is sealed until they can.",
+        "Les clés qui signent la trace sont inutilisables : rien n'est scellé d'ici là.",
+        "Restore the folder of keys from its backup; or move it aside, and the next start makes a new key.",
+    ),
+    "audit.receiver_unreachable": Words(
+        "The receiver of audit messages did not take what was sent; it is sent again by itself.",
+        "Le récepteur des traces n'a pas pris l'envoi ; il sera refait automatiquement.",
+        "Check [audit] receiver and ca, and that it listens with TLS.",
     ),
     "delivery.raced": Words(
         "Two couriers took the same delivery in hand in one instant; it is tried again.",

@@ -1,4 +1,4 @@
-"""What belongs to one installation and to nobody else: the key of its digests."""
+"""What belongs to one installation and to nobody else: the key of its digests, the folder of its trail's keys."""
 
 from __future__ import annotations
 
@@ -55,6 +55,11 @@ def archive_key(settings: Settings) -> bytes:
             hint="python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )
     return key
+
+
+def audit_keys(settings: Settings) -> Path:
+    """The folder of the keys that sign the trail; every machine with a scheduler has its own."""
+    return settings.site.data_folder / "audit-keys"
 
 
 def _key_file(path: Path) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from broker import fault_points
 from broker.audit import seal
+from broker.audit.keys import Signer
 from broker.contracts import Queue, Work
 from broker.database import partitions
 from broker.database.engine import reading, writing
@@ -116,6 +117,8 @@ class Schedule:
         retention: Retention = Retention(),  # noqa: B008 - frozen
         keep: Callable[[Callable[[], bool]], object] = lambda _: None,
         more: Callable[[Queue], Sequence[Job]] = lambda _: (),
+        signer: Callable[[datetime], Signer] | None = None,
+        forward: Callable[[], int] | None = None,
     ) -> None:
         """`keep` archives and prunes what is due; it is told how to ask whether it is to end."""
         self._engine = engine
@@ -129,6 +132,8 @@ class Schedule:
         self._destinations = destinations
         self._retention = retention
         self._keep = keep
+        self._signer = signer
+        self._forward = forward
 
     def run(self, stop: threading.Event) -> None:
         """Wait for the lock, run the jobs, give the lock back."""
@@ -138,9 +143,11 @@ class Schedule:
                 return
         jobs = BackgroundScheduler(
             timezone="UTC",
-            # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap.
-            # Archiving may take hours, and what goes out over a network may wait: each has one of its own.
-            executors={name: ThreadPoolExecutor(1) for name in ("default", "archive", "network")},
+            # One thread: the queue's connection belongs to one, and no two jobs of ours need to overlap. Archiving may
+            # take hours, and what goes out over a network may wait: each has one of its own.
+            executors={
+                name: ThreadPoolExecutor(1) for name in ("default", "archive", "audit", "network")
+            },
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
         sweep = Sweep(
@@ -167,6 +174,13 @@ class Schedule:
         jobs.add_job(
             self._guarded(overdue.find), "interval", seconds=self._sweep_every.total_seconds()
         )
+        if self._forward is not None:
+            jobs.add_job(
+                self._send_trail,
+                "interval",
+                seconds=self._seal_every.total_seconds(),
+                executor="audit",
+            )
         jobs.add_job(self._guarded(self._fold), "interval", minutes=5)
         jobs.add_job(self._guarded(self._partitions), "interval", hours=6)
         for job in self._more(self._queue):
@@ -215,9 +229,24 @@ class Schedule:
         return run
 
     def _seal(self) -> None:
-        sealed = seal.seal(self._engine, self._clock(), SEAL_LIMIT)
+        try:
+            signer = self._signer(self._clock()) if self._signer is not None else None
+        except SetupError as error:
+            self._telemetry.emit("seal_failed", code=error.code)
+            return
+        sealed = seal.seal(self._engine, self._clock(), SEAL_LIMIT, signer)
         if sealed.entries:
             self._telemetry.emit_many("sealed", sealed.entries)
+
+    def _send_trail(self) -> None:
+        """Send what was sealed to the receiver of audit messages."""
+        try:
+            sent = self._forward() if self._forward is not None else 0
+        except TransientError as error:
+            self._telemetry.emit("audit_unsent", code=error.code)
+            return
+        if sent:
+            self._telemetry.emit_many("audit_sent", sent)
 
     def _levels(self) -> None:
         """The gauges that belong to the whole installation rather than to one process."""

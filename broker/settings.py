@@ -27,6 +27,7 @@ from broker.retry import Policy
 from broker.settings_read import Problem, Reader, key_lines
 from broker.settings_tables import (
     TABLES,
+    Audit,
     Database,
     DestinationCommon,
     Intake,
@@ -47,6 +48,7 @@ from broker.settings_tables import (
 )
 
 __all__ = [
+    "Audit",
     "Database",
     "Destination",
     "Intake",
@@ -121,6 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker: Worker = Worker()
     scheduler: Scheduler = Scheduler()
     retention: Retention = Retention()
+    audit: Audit = Audit()
     telemetry: Telemetry = Telemetry()
     mappings: Mappings = Mappings()
     rules: Rules = Rules()
@@ -410,6 +413,11 @@ def _check(
             host_port(values["telemetry"].listen)
     except ValueError as error:
         reader.problem("telemetry.listen", f"{error}.", 'Write it like "127.0.0.1:9464".')
+    try:
+        if values["audit"].receiver:
+            host_port(values["audit"].receiver)
+    except ValueError as error:
+        reader.problem("audit.receiver", f"{error}.", 'Write it like "audit.example:6514".')
 
 
 _RANGES = (

@@ -178,6 +178,22 @@ class Retention(Table, frozen=True, kw_only=True):
         return min((bound for bound in self.bounds if bound), default=None)
 
 
+class Audit(Table, frozen=True, kw_only=True):
+    """Where the trail is sent, beside being kept here.
+
+    Fields:
+        receiver: host:port of a receiver of audit messages (IHE ATNA: syslog over TLS, usually 6514); empty for none
+        ca: PEM file of the authorities that may have signed the receiver's certificate; those of the machine without one
+        certificate: PEM file of Carnet's own certificate, where the receiver wants one
+        key: PEM file of its key, where it does not stand in the same file
+    """
+
+    receiver: str = ""
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
 class Telemetry(Table, frozen=True, kw_only=True):
     """Logs, metrics and health.
 
@@ -343,6 +359,7 @@ TABLES: dict[str, type[Table]] = {
     "worker": Worker,
     "scheduler": Scheduler,
     "retention": Retention,
+    "audit": Audit,
     "telemetry": Telemetry,
     "mappings": Mappings,
     "rules": Rules,

@@ -1,6 +1,7 @@
 """The hash chain itself: canonical bytes of an entry, digest of a segment, and what is wrong where. Pure.
 
-Shared by the sealer, the verifier of a database and the verifier of an exported file, which needs no database.
+For the sealer and the verifier of a database; the verifier of an exported file is one file of its own
+(`verify_standalone`) and has what both need.
 
 Encoding 1: an entry is the UTF-8 JSON array `[1, n, at, act, …]` in the order of `trail.COLUMNS`, without spaces,
 null for what is absent, instants as microseconds since 1970. Its digest is the first 16 bytes of the SHA-256 of
@@ -18,18 +19,32 @@ from typing import Any
 
 import msgspec
 
+from broker.audit.verify_standalone import DIGEST_BYTES, GENESIS, VERSION, kind_of
 from broker.values import SEQ_MONTH_SHIFT
 
-VERSION = 1
-DIGEST_BYTES = 16
-GENESIS = bytes(32)
+__all__ = [
+    "DIGEST_BYTES",
+    "GENESIS",
+    "VERSION",
+    "Bad",
+    "Segment",
+    "canonical",
+    "digest",
+    "first_bad",
+    "follows",
+    "head_of",
+    "month_base",
+]
 
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One seal: the entries with from_n < n <= to_n, their digests in order, and the heads before and after."""
+    """One seal: the entries with from_n < n <= to_n, their digests in order, and the heads before and after.
+
+    `key` and `signature` are empty where nobody signed it: seals of before there were keys.
+    """
 
     segment: int
     from_n: int
@@ -39,11 +54,16 @@ class Segment:
     previous_head: bytes
     head: bytes
     sealed_at: int
+    key: str = ""
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """The first thing wrong. `kind` is one of edited, deleted, inserted, swapped, truncated, seal, restored.
+    """The first thing wrong.
+
+    `kind` is one of edited, deleted, inserted, swapped, truncated, seal (changed, missing or moved), signature
+    (missing, or it does not hold), key (signed by one that does not count), restored.
 
     `n` is the number of the entry (of the first missing one for a deletion), `segment` the seal concerned.
     """
@@ -116,21 +136,8 @@ def first_bad(seal: Segment, rows: Iterable[Sequence[Any]]) -> tuple[Bad, int] |
         (i for i, (a, b) in enumerate(zip(sealed, digests, strict=False)) if a != b),
         min(len(sealed), len(digests)),
     )
-    kind = _kind(sealed, digests, place)
+    kind = kind_of(sealed, digests, place)
     return Bad(kind, seal.segment, _number(seal, found, place, kind)), place
-
-
-def _kind(sealed: list[bytes], digests: list[bytes], place: int) -> str:
-    if place == len(digests):
-        return "deleted"
-    if place == len(sealed):
-        return "inserted"
-    there, later = digests[place], sealed[place + 1 :]
-    if there in later:
-        return "swapped" if sealed[place] in digests[place + 1 :] else "deleted"
-    if sealed[place] in digests[place + 1 :]:
-        return "inserted"
-    return "edited"
 
 
 def _number(seal: Segment, found: Sequence[Sequence[Any]], place: int, kind: str) -> int | None:

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from broker import fault_points
-from broker.audit import chain
+from broker.audit import chain, keys
+from broker.audit.keys import Signer
 from broker.audit.trail import COLUMNS
 from broker.database.engine import reading, writing
 from broker.database.types import to_micros
@@ -24,6 +25,8 @@ SEAL_COLUMNS = (
     "previous_head",
     "head",
     "sealed_at",
+    "key_id",
+    "signature",
 )
 PER_SEGMENT = 10_000
 
@@ -46,15 +49,24 @@ class Sealed:
     head: str
 
 
-def seal(engine: Engine, now: datetime, limit: int = 50_000) -> Sealed:
-    """Seal up to `limit` entries that no segment holds yet; a transaction per segment of at most 10,000."""
+def seal(
+    engine: Engine, now: datetime, limit: int = 50_000, signer: Signer | None = None
+) -> Sealed:
+    """Seal up to `limit` entries that no segment holds yet; a transaction per segment of at most 10,000.
+
+    Every seal is signed by `signer`, whose public key is noted beside the trail before its first.
+    """
     with reading(engine) as connection:
         last = last_seal(connection)
+        is_known = signer is None or signer.key in keys.registered(connection)
+    if signer is not None and not is_known:
+        with writing(engine) as connection:
+            keys.register(connection, [signer.key])
     entries = segments = 0
     while entries < limit:
         with writing(engine) as connection:
             last = last_seal(connection)
-            made = _seal_next(connection, last, now, min(limit - entries, PER_SEGMENT))
+            made = _seal_next(connection, last, now, min(limit - entries, PER_SEGMENT), signer)
             if made is not None:
                 fault_points.reach("seal.written")
         if made is None:
@@ -65,7 +77,11 @@ def seal(engine: Engine, now: datetime, limit: int = 50_000) -> Sealed:
 
 
 def _seal_next(
-    connection: Connection, last: chain.Segment | None, now: datetime, limit: int
+    connection: Connection,
+    last: chain.Segment | None,
+    now: datetime,
+    limit: int,
+    signer: Signer | None,
 ) -> chain.Segment | None:
     """The next segment, or None when nothing is left or another scheduler was first."""
     from_n = last.to_n if last is not None else 0
@@ -77,8 +93,13 @@ def _seal_next(
     previous = last.head if last is not None else chain.GENESIS
     to_n, at = int(rows[-1][0]), to_micros(now)
     head = chain.head_of(previous, number, from_n, to_n, len(rows), at, digests)
-    made = chain.Segment(number, from_n, to_n, len(rows), digests, previous, head, at)
-    row = {name: getattr(made, name) for name in SEAL_COLUMNS}
+    key = signer.key.id if signer else ""
+    signature = signer.seal(number, head) if signer else b""
+    made = chain.Segment(
+        number, from_n, to_n, len(rows), digests, previous, head, at, key, signature
+    )
+    row = {name: getattr(made, name) for name in SEAL_COLUMNS[:-2]}
+    row |= {"key_id": key or None, "signature": signature or None}
     is_first = connection.execute(text(_INSERT), row).first() is not None
     return made if is_first else None
 
@@ -113,8 +134,16 @@ def remembered(last: chain.Segment | None) -> str:
     return "" if last is None else f"{last.segment}:{last.head.hex()}"
 
 
+def checkpoint(last: chain.Segment | None) -> str:
+    """`segment:head:key:signature`, or without the last two where nobody signed it: a head that proves itself."""
+    said = remembered(last)
+    if last is None or not last.key:
+        return said
+    return f"{said}:{last.key}:{last.signature.hex()}"
+
+
 def _segment(row: Sequence[Any]) -> chain.Segment:
-    segment, from_n, to_n, entries, digests, previous, head, at = row
+    segment, from_n, to_n, entries, digests, previous, head, at, key, signature = row
     return chain.Segment(
         int(segment),
         int(from_n),
@@ -124,4 +153,6 @@ def _segment(row: Sequence[Any]) -> chain.Segment:
         bytes(previous),
         bytes(head),
         int(at),
+        key or "",
+        bytes(signature or b""),
     )

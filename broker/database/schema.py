@@ -915,7 +915,8 @@ audit_entry = Table(
 )
 
 # The hash chain: a segment seals the entries of (from_n, to_n]; `digests` holds 16 bytes per entry, in order of n,
-# so that a verifier names the first bad entry; `head` is the hash of the previous head and this segment.
+# so that a verifier names the first bad entry; `head` is the hash of the previous head and this segment, and
+# `signature` that of the head by the key `key_id` (none on seals of before there were keys).
 audit_seal = Table(
     "audit_seal",
     metadata,
@@ -927,6 +928,28 @@ audit_seal = Table(
     Column("previous_head", LargeBinary, nullable=False),
     Column("head", LargeBinary, nullable=False),
     Column("sealed_at", Instant, nullable=False),
+    Column("key_id", String),
+    Column("signature", LargeBinary),
+)
+
+# The public keys that sign the trail, in hexadecimal, each signed by the one before it (`endorsement`).
+audit_key = Table(
+    "audit_key",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("public", String, nullable=False),
+    Column("made_at", Big, nullable=False),
+    Column("endorsed_by", String, nullable=False),
+    Column("endorsement", String, nullable=False),
+)
+
+# How far the trail was sent to a receiver of audit messages: the last segment that it has whole.
+audit_position = Table(
+    "audit_position",
+    metadata,
+    Column("receiver", String, primary_key=True),
+    Column("segment", Big, nullable=False),
+    Column("sent_at", Instant, nullable=False),
 )
 
 PARTITIONED = {

@@ -19,7 +19,7 @@ from broker.database.schema import visit
 from broker.database.types import to_micros
 from broker.records import account_rows, patients
 from broker.records.account_rows import Space, Step
-from broker.records.traces import SHOWN_TO
+from broker.records.traces import shown_to
 
 NO_MESSAGE = 0
 """`document.message_seq` of what was taken over: it came in no message, and stands in no balance."""
@@ -147,7 +147,7 @@ def accesses(connection: Connection, records: Mapping[int, FormerRecord], now: d
         values.append(
             (
                 first + n, number, viewer.kind, actor, snapshot(viewer), one.structure or None, one.mode,
-                one.motive or None, at, at, 0, one.read, (number, actor) not in seen, SHOWN_TO[viewer.kind],
+                one.motive or None, at, at, 0, one.read, (number, actor) not in seen, shown_to(viewer),
             )
         )  # fmt: skip
         seen.add((number, actor))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import socket
@@ -14,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from broker.audit import export, seal, trail, verify
+from broker.audit.forms import JsonLines
 from broker.audit.trail import Entry
 from broker.database import migrate
 from broker.database.engine import open_engine, reading, writing
@@ -353,7 +355,9 @@ def test_a_truncated_export_is_named(exported: Path, kept: int) -> None:
 def test_an_export_cut_at_both_ends_is_found_by_the_noted_head(exported: Path) -> None:
     noted = verify.verify_export(exported).head
     lines = exported.read_text(encoding="utf-8").splitlines(keepends=True)
-    exported.write_text("".join([*lines[:11], '{"end":2}\n']), encoding="utf-8")
+    kept = "".join(lines[:11])
+    end = {"end": 2, "sha256": hashlib.sha256(kept.encode()).hexdigest()}
+    exported.write_bytes(kept.encode() + JsonLines().other("end", end, 0))
 
     assert verify.verify_export(exported).is_good
     bad = verify.verify_export(exported, noted).bad
