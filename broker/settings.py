@@ -39,6 +39,7 @@ from broker.settings_tables import (
     Site,
     SourceCommon,
     Telemetry,
+    Web,
     When,
     Worker,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Site",
     "Source",
     "Telemetry",
+    "Web",
     "When",
     "Worker",
     "host_port",
@@ -118,6 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     telemetry: Telemetry = Telemetry()
     mappings: Mappings = Mappings()
     rules: Rules = Rules()
+    web: Web = Web()
     sources: dict[str, Source] = {}
     destinations: dict[str, Destination] = {}
     routes: tuple[Route, ...] = ()
