@@ -174,10 +174,16 @@ class Endpoint:
             raise RefusedError(400, "search.form", "The parameters cannot be read.") from error
 
     async def _form(self, request: Request) -> str:
+        declared = request.headers.get("content-length", "0")
+        if (
+            "content-type" not in request.headers
+            and declared == "0"
+            and "transfer-encoding" not in request.headers
+        ):
+            return ""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
             raise RefusedError(415, "search.media", f"A search is posted as {FORM}.")
         too_long = RefusedError(413, "size.exceeded", "The search is too long.", Connection="close")
-        declared = request.headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared[:20]) > self._settings.max_bytes:
             raise too_long
         body = b""

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import msgspec
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, text
 
 from broker.database import sequences
 from broker.database.engine import open_engine, writing
@@ -28,6 +28,7 @@ from broker.web import listener
 from broker.web.sealed import Seals
 from tests.broker.records import record
 from tests.web.issuer import AUDIENCE, Issuer
+from tests.web.statements import Statements
 
 SECRET = bytes(range(32))
 PHYSICIAN = ("899900000029", "10/SM26")
@@ -64,6 +65,7 @@ class Site:
         self.url = ""
         # The API has connections of its own, as a role has: statements of a test's own are not among them.
         self.served = open_engine(engine.url.render_as_string(hide_password=False))
+        self._statements = Statements(self.served)
         self._thread = threading.Thread(
             target=listener.run,
             args=(settings, self.served, self.telemetry, SECRET, lambda: datetime.now(UTC), self._stop, self._ready),
@@ -145,16 +147,10 @@ class Site:
     @contextmanager
     def statements(self) -> Iterator[list[str]]:
         """The statements that the API makes meanwhile."""
+        began = len(self._statements.made)
         made: list[str] = []
-
-        def listen(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-            made.append(statement)
-
-        event.listen(self.served, "before_cursor_execute", listen)
-        try:
-            yield made
-        finally:
-            event.remove(self.served, "before_cursor_execute", listen)
+        yield made
+        made += self._statements.made[began:]
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -42,6 +42,9 @@ def records(site: Site, visible: int, hidden: int) -> tuple[int, int, list[Any]]
 def test_whole_answers_and_statements_are_the_same_with_and_without(site: Site, kind: str) -> None:
     one, other, _ = records(site, visible=5, hidden=7)
     who = site.podiatrist()
+    # A first look begins a visit and opens the connection: what is compared is the second one.
+    for number in (one, other):
+        site.search(kind, who, patient=site.reference(number))
     answers, statements = [], []
     for number, ins in ((one, INS), (other, OTHER_INS)):
         asked = {"patient": site.reference(number), "_count": "2"}
@@ -106,6 +109,8 @@ def test_a_closed_record_is_answered_like_one_that_is_not_there(site: Site) -> N
     who = site.physician()
     gone = site.seals.id_of(999_999)
 
+    site.ids("DocumentReference", who, patient=f"Patient/{gone}")
+    site.ids("DocumentReference", who, patient=site.reference(patient))
     with site.statements() as of_closed:
         closed = site.http.post("DocumentReference/_search", headers=who, data={"patient": site.reference(patient)})  # fmt: skip
     with site.statements() as of_absent:
