@@ -177,7 +177,7 @@ EVENTS: dict[str, Event] = _catalogue(
         "web_answered",
         "debug",
         "a request to the record's API was answered",
-        ("resource", "status"),
+        ("kind", "code"),
     ),
     Event("web_failed", "error", "a request to the record's API failed inside the broker"),
     Event("role_started", "info", "a role is running", ("role",)),

@@ -95,8 +95,8 @@ class Endpoint:
             response = self._failed(type(error).__name__)
         if request.method == "HEAD":
             response = Response(b"", response.status_code, dict(HEADERS))
-        resource = asked.resource if asked is not None and asked.resource else "other"
-        self._emitter.emit("web_answered", resource=resource, status=str(response.status_code))
+        kind = asked.resource if asked is not None and asked.resource else "other"
+        self._emitter.emit("web_answered", kind=kind, code=str(response.status_code))
         await self._pace(asked, began)
         await response(scope, receive, send)
 

@@ -95,7 +95,6 @@ def test_a8_ids_of_patients_cannot_be_counted_through(site: Site) -> None:
         "0" * 32,
         "f" * 32,
         "1".rjust(32, "0"),
-        "%31",
         "x" * 64,
     ]:
         assert site.get(f"Patient/{guess}", who).status_code == 404, guess
