@@ -163,7 +163,7 @@ class Endpoint:
 
     async def _pairs(self, request: Request, asked: Asked) -> list[tuple[str, str]]:
         """The parameters, of the URL or of a form that is no longer than allowed. Raises: RefusedError."""
-        text = request.url.query
+        text = request.scope["query_string"].decode("latin-1")
         if asked.has_body:
             if text:
                 raise RefusedError(400, "search.form", "Parameters of _search stand in its body.")
@@ -203,7 +203,8 @@ POOL = 5
 
 def _asked(request: Request) -> Asked:
     """What is asked for. Raises: RefusedError(404, 405)."""
-    path = request.url.path
+    # Not `request.url`: that is put together with the Host header, which is whatever a client says.
+    path: str = request.scope["path"]
     if not path.startswith(f"{PREFIX}/"):
         raise not_found()
     parts = path.removeprefix(f"{PREFIX}/").split("/")

@@ -86,6 +86,20 @@ def test_a8_a_patient_reads_nothing_of_another_however_it_is_named(site: Site) -
         assert answer.status_code == 400, more
 
 
+def test_a8_a_host_header_changes_neither_path_nor_links(site: Site) -> None:
+    patient = site.person()
+    site.put(patient, papers.letter())
+    about = {"patient": site.reference(patient)}
+
+    for host in ("x/fhir/metadata?", "evil.example", "evil.example/fhir/metadata#"):
+        answer = site.http.get("DocumentReference", headers=site.physician() | {"Host": host}, params=about)  # fmt: skip
+        assert answer.status_code in (200, 400), host
+        assert "evil.example" not in answer.text
+        assert "CapabilityStatement" not in answer.text
+        nobody = site.http.get("DocumentReference", headers={"Host": host}, params=about)
+        assert nobody.status_code in (400, 401), host
+
+
 def test_a8_ids_of_patients_cannot_be_counted_through(site: Site) -> None:
     two_records(site)
     who = site.physician()
