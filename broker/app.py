@@ -52,9 +52,10 @@ from broker.settings import Destination as DestinationSettings
 from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
+from broker.web import listener
 from broker.worker import INBOUND, Worker
 
-ROLES = ("gateway", "worker", "courier", "scheduler")
+ROLES = ("gateway", "worker", "courier", "scheduler", "web")
 
 Ready = Callable[[dict[str, str]], None]
 """Told once a role is up: its name, and the address of each of its listeners."""
@@ -383,11 +384,24 @@ def _trail_receiver(settings: Settings, engine: Engine) -> Callable[[], int] | N
     return Forward(engine, receiver, settings.site.name, utc_now).run
 
 
+def _web(
+    settings: Settings,
+    _index: int,
+    stop: threading.Event,
+    engine: Engine,
+    telemetry: Telemetry,
+    ready: Ready,
+) -> None:
+    secret = installation.digest_key(settings)
+    listener.run(settings, engine, telemetry, secret, utc_now, stop, ready)
+
+
 _ROLES: dict[str, Callable[..., None]] = {
     "gateway": _gateway,
     "worker": _worker,
     "courier": _courier,
     "scheduler": _scheduler,
+    "web": _web,
 }
 
 

@@ -218,6 +218,13 @@ EVENTS: dict[str, Event] = _catalogue(
     Event(
         "database_unavailable", "error", "the database is away; senders are told to come back", ()
     ),
+    Event(
+        "web_answered",
+        "debug",
+        "a request to the record's API was answered",
+        ("kind", "code"),
+    ),
+    Event("web_failed", "error", "a request to the record's API failed inside the broker"),
     Event("role_started", "info", "a role is running", ("role",)),
     Event("role_stopped", "info", "a role has drained and stopped", ("role",)),
     Event("set_activated", "info", "a mapping set is in use", ()),

@@ -43,6 +43,7 @@ from broker.settings_tables import (
     Site,
     SourceCommon,
     Telemetry,
+    Web,
     When,
     Worker,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "Site",
     "Source",
     "Telemetry",
+    "Web",
     "When",
     "Worker",
     "host_port",
@@ -128,6 +130,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mappings: Mappings = Mappings()
     rules: Rules = Rules()
     notices: Notices = Notices()
+    web: Web = Web()
     sources: dict[str, Source] = {}
     destinations: dict[str, Destination] = {}
     routes: tuple[Route, ...] = ()

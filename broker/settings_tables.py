@@ -7,6 +7,7 @@ A line `name: text` in a docstring's `Fields:` block describes one setting; from
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -275,6 +276,95 @@ class Notices(Table, frozen=True, kw_only=True):
     every_seconds: float = 60
 
 
+class Issuer(Table, frozen=True, kw_only=True):
+    """Whose access tokens the record's API takes: an OpenID provider, and what its claims are called.
+
+    Fields:
+        url: its identifier, as the claim `iss` says it; https, or http on this machine
+        audience: what the claim `aud` must name
+        speaks_for: professional (claims like those of Pro Santé Connect) or patient
+        jwks_url: where its keys are; empty asks the issuer's discovery document
+        algorithms: signatures taken; never a shared secret
+        id_claim: national id of the professional, or the INS of the patient
+        profession_claim: profession when SubjectRefPro tells none: a code with its table (`10^1.2.250.1.213.1.1.5.5`, `G15_10/SM26`) or a group of the matrix
+        structure_claim: the structure somebody acts for
+    """
+
+    url: str
+    audience: str
+    speaks_for: Literal["professional", "patient"] = "professional"
+    jwks_url: str = ""
+    algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256")
+    id_claim: str = "SubjectNameID"
+    profession_claim: str = "SubjectRole"
+    structure_claim: str = "SubjectOrganizationID"
+
+    def __post_init__(self) -> None:
+        known = {f"{kind}{bits}" for kind in ("RS", "PS", "ES") for bits in (256, 384, 512)}
+        if not self.algorithms or not known.issuperset(self.algorithms):
+            raise ValueError(f"algorithms must be among {', '.join(sorted(known))}")
+        for url in (self.url, self.jwks_url):
+            if url and not re.match(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]", url):
+                raise ValueError("url and jwks_url must be https, or http on this machine")
+        if not self.audience:
+            raise ValueError("audience must name this API")
+
+
+class Web(Table, frozen=True, kw_only=True):
+    """The record's API (FHIR R4). It runs when an issuer of access tokens is named.
+
+    Fields:
+        host: address to listen on; loopback until told otherwise
+        port: TCP port; 0 takes a free one (tests)
+        url: how clients reach it, written into links (`https://record.example.org/fhir`); empty is the listener's own address
+        processes: processes that share the port
+        allow_plaintext: listen beyond loopback without TLS; only where the network itself is protected
+        tls_certificate: PEM file of the listener's certificate and its chain; turns TLS on
+        tls_key: PEM file of its private key, when not in the same file
+        tls_key_password: password of the private key
+        tls_client_ca: PEM file of the authorities of client certificates; turns mutual TLS on
+        tls_client_crl: PEM file of the revocation list of those authorities
+        max_connections: connections and requests at once; beyond it 503
+        max_bytes: largest body of a search
+        request_timeout: a request that is not answered by then is told to come back
+        page_size: entries of a page when the client does not say; 200 is the most
+        search_ttl: how long the links of a page can be followed
+        pace: answers about a record leave at multiples of this after the request, so that their time tells nothing; 0 is at once
+        issuer: whose access tokens are taken, as [[web.issuer]]
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8090
+    url: str = ""
+    processes: int = 1
+    allow_plaintext: bool = False
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_key_password: str = ""
+    tls_client_ca: Path | None = None
+    tls_client_crl: Path | None = None
+    max_connections: int = 256
+    max_bytes: int = 65_536
+    request_timeout: timedelta = timedelta(seconds=30)
+    page_size: int = 50
+    search_ttl: timedelta = timedelta(minutes=15)
+    pace: timedelta = timedelta(milliseconds=20)
+    issuer: tuple[Issuer, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Web({self.host}:{self.port})"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.page_size <= 200:
+            raise ValueError("page_size must lie between 1 and 200")
+        if not 1 <= self.processes <= 256 or not 0 <= self.port <= 65_535:
+            raise ValueError("processes must lie between 1 and 256, port between 0 and 65535")
+        if self.processes > 1 and not self.port:
+            raise ValueError("several processes need a port of their own choice")
+        if len({one.url for one in self.issuer}) != len(self.issuer):
+            raise ValueError("two issuers have the same url")
+
+
 class When(Table, frozen=True, kw_only=True):
     """Conditions of a route: each list given must hold the message's value; none given takes every message.
 
@@ -364,4 +454,5 @@ TABLES: dict[str, type[Table]] = {
     "mappings": Mappings,
     "rules": Rules,
     "notices": Notices,
+    "web": Web,
 }

@@ -112,6 +112,7 @@ def wanted(settings: Settings, roles: Sequence[str] | None) -> list[tuple[str, i
         "worker": settings.worker.processes,
         "courier": 1 if settings.destinations else 0,
         "scheduler": 1,
+        "web": settings.web.processes if settings.web.issuer else 0,
     }
     chosen = roles if roles is not None else app.ROLES
     return [(role, index) for role in chosen for index in range(counts[role])]

@@ -18,8 +18,9 @@ from broker.retry import Policy
 from broker.routing import reference as routing_reference
 from broker.rules import reference as rules_reference
 from broker.settings_fields import described, summary
-from broker.settings_tables import TABLES, DestinationCommon, Route, SourceCommon, When
+from broker.settings_tables import TABLES, DestinationCommon, Issuer, Route, SourceCommon, When
 from broker.telemetry import FIELDS, MEASURES
+from broker.web import reference as api_reference
 
 HEAD = "<!-- Made by docs/make.py from the code. Do not edit. -->\n"
 
@@ -44,6 +45,7 @@ def pages() -> Mapping[str, str]:
         "reference/reasons.md": _reasons(),
         "reference/mapping-language.md": HEAD + language_reference.page(BOUNDS),
         "reference/shapes.md": HEAD + shapes_reference.page(),
+        "reference/api.md": HEAD + api_reference.page(),
         "reference/routing-rules.md": HEAD + routing_reference.page(),
         "reference/rules.md": HEAD
         + rules_reference.page(ROOT / "mappings" / "rules", ROOT / "tests"),
@@ -112,6 +114,7 @@ def _settings() -> str:
     ]
     for name, settings in TABLES.items():
         parts += [f"## [{name}]\n\n", summary(settings), "\n\n", *_table(settings), "\n"]
+    parts += ["### [[web.issuer]]\n\n", summary(Issuer), "\n\n", *_table(Issuer), "\n"]
     parts += ["## [source.NAME]\n\n", summary(SourceCommon), "\n\n", *_table(SourceCommon), "\n"]
     parts += [
         "## [destination.NAME]\n\n",

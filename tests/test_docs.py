@@ -101,7 +101,7 @@ def test_the_settings_shown_on_a_page_load_together(page: Path, tmp_path: Path) 
 
     settings = load(file, adapters=plugins.adapters(), queues=plugins.queues())
 
-    assert settings.sources or settings.destinations
+    assert settings.sources or settings.destinations or settings.web.issuer
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))

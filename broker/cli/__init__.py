@@ -106,6 +106,7 @@ _COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
         "worker": serve.worker,
         "courier": serve.courier,
         "scheduler": serve.scheduler,
+        "web": serve.web,
     },
     LOOK: {
         "status": status.status,

@@ -10,6 +10,7 @@ import typer
 
 from broker import supervisor
 from broker.cli import output, setup
+from broker.web import listener
 
 
 def serve(config: setup.Config = None, json: setup.AsJson = False) -> None:
@@ -64,6 +65,15 @@ def scheduler(config: setup.Config = None, json: setup.AsJson = False) -> None:
     carnet scheduler --config carnet.toml
     """
     run(config, ["scheduler"], json)
+
+
+def web(config: setup.Config = None, json: setup.AsJson = False) -> None:
+    """Run the record's API only (FHIR R4): what professionals' and patients' software reads. Needs [[web.issuer]].
+
+    carnet web --config carnet.toml
+    """
+    listener.check(setup.read_settings(config).web)
+    run(config, ["web"], json)
 
 
 def run(

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from broker.access import Viewer, professional_key, snapshot
+from broker.access import Viewer, professional_key, shown_to, snapshot
 from broker.accounts import days, machine
 from broker.accounts.manifest import FormerAccess, FormerRecord
 from broker.database import bulk, sequences
@@ -19,7 +19,6 @@ from broker.database.schema import visit
 from broker.database.types import to_micros
 from broker.records import account_rows, patients
 from broker.records.account_rows import Space, Step
-from broker.records.traces import shown_to
 
 NO_MESSAGE = 0
 """`document.message_seq` of what was taken over: it came in no message, and stands in no balance."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -130,6 +130,63 @@ def has_author(connection: Connection, persons: Collection[int], keys: Collectio
         for row in rows
         if row.author_ids
     )
+
+
+class Wanted(Protocol):
+    """What rows tell of a search (`records.looking.Want`)."""
+
+    @property
+    def only_current(self) -> bool: ...
+    @property
+    def oldest_first(self) -> bool: ...
+    @property
+    def since(self) -> datetime | None: ...
+    @property
+    def until(self) -> datetime | None: ...
+
+
+def wanted(
+    connection: Connection,
+    persons: Collection[int],
+    want: Wanted,
+    position: tuple[int, str] | None,
+    limit: int,
+    *,
+    is_inclusive: bool,
+) -> Iterator[DocumentRow]:
+    """Rows of a record's persons that were not deleted, in the order of lists or against it, from a position on.
+
+    With `is_inclusive` the row at the position comes again. Rows are made as they are asked for.
+    """
+    kept = "availability = 'current'" if want.only_current else "availability <> 'deleted'"
+    among, of_persons = any_of(connection, "patient", sorted(persons))
+    conditions = [among, kept]
+    given: dict[str, Any] = {**of_persons, "limit": limit}
+    bounds = (
+        ("sort_at >= :since", "since", want.since),
+        ("sort_at < :until", "until", want.until),
+    )
+    for condition, name, instant in bounds:
+        if instant is not None:
+            conditions.append(condition)
+            given[name] = to_micros(instant)
+    direction, beyond = ("ASC", ">") if want.oldest_first else ("DESC", "<")
+    if position is not None:
+        own = ":id" if is_sqlite(connection) else "CAST(:id AS uuid)"
+        further = f"{beyond}=" if is_inclusive else beyond
+        conditions.append(
+            f"sort_at {beyond}= :sort AND (sort_at {beyond} :sort OR id {further} {own})"
+        )
+        given |= {"sort": position[0], "id": position[1]}
+    rows = connection.execute(
+        text(
+            f"SELECT {_COLUMNS} FROM document WHERE {' AND '.join(conditions)} "  # noqa: S608 - our own words
+            f"ORDER BY sort_at {direction}, id {direction} LIMIT :limit"
+        ),
+        given,
+    )
+    for row in rows:
+        yield _document_row(row)
 
 
 def titles_of(connection: Connection, ids: Sequence[str]) -> dict[str, str]:

@@ -145,7 +145,7 @@ def listing(
             )
             return Listing()
         viewer = identity_circle.as_holder(viewer, around)
-        around = _as_seen(connection, around, viewer, now)
+        around = as_seen(connection, around, viewer, now)
         patient = around.record
         patient_id = patient.id
         whole = decide(viewer, patient, None, now, "list")
@@ -185,7 +185,7 @@ def listing(
     return Listing(items, document_rows.cursor_of(shown[-1]) if more and shown else NO_CURSOR)
 
 
-def _as_seen(
+def as_seen(
     connection: Connection, around: identity_circle.Shown, viewer: Viewer, now: datetime
 ) -> identity_circle.Shown:
     """The record with what a decision about this viewer also looks at, for all persons of each record at once."""
@@ -204,7 +204,7 @@ def _as_seen(
     )
 
 
-def _nobody(connection: Connection, person: int) -> identity_circle.Shown:
+def nobody(connection: Connection, person: int) -> identity_circle.Shown:
     """The record of somebody who is not there, at the cost of one who is."""
     patients.load(connection, [person])
     return identity_circle.Shown(patients.PatientRow(person), (person,))
@@ -285,9 +285,9 @@ def read(
     with writing(engine) as connection:
         # What does not exist takes the same steps as what is hidden, so that not even time tells them apart (AUD-07).
         row = document_rows.load(connection, document_id) or document_rows.ABSENT
-        around = identity_circle.shown(connection, row.patient) or _nobody(connection, row.patient)
+        around = identity_circle.shown(connection, row.patient) or nobody(connection, row.patient)
         viewer = identity_circle.as_holder(viewer, around)
-        patient = _as_seen(connection, around, viewer, now).record
+        patient = as_seen(connection, around, viewer, now).record
         made = decide(viewer, patient, row, now, "read")
         if not made.allowed:
             subject = row.id if row.patient else f"document:{document_id[:64]}"
@@ -340,7 +340,7 @@ def hypothetical(
         around = identity_circle.shown(connection, row.patient) if row is not None else None
         if around is not None:
             viewer = identity_circle.as_holder(viewer, around)
-            around = _as_seen(connection, around, viewer, now)
+            around = as_seen(connection, around, viewer, now)
     if row is None or around is None:
         return None
     return decide(viewer, around.record, row, now, action)

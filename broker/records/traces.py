@@ -122,10 +122,12 @@ def keep_visit(
     *,
     listed: int = 0,
     read: str | None = None,
+    also_read: Sequence[str] = (),
 ) -> int:
     """Add a look to the actor's running visit, or begin one; returns its number.
 
-    `listed` documents were listed, or the document `read` was read: one line for either.
+    `listed` documents were listed, or the document `read` was read: one line for either. `also_read` are documents
+    whose content the list itself showed: a line for each.
     """
     at = to_micros(now)
     number, line, is_first = _running(connection, viewer, patient, now), 1, False
@@ -140,10 +142,16 @@ def keep_visit(
         text(
             'UPDATE visit SET ended = :at, listed = listed + :listed, "read" = "read" + :read WHERE id = :id'
         ),
-        {"at": at, "listed": listed, "read": 0 if read is None else 1, "id": number},
+        {
+            "at": at,
+            "listed": listed,
+            "read": (0 if read is None else 1) + len(also_read),
+            "id": number,
+        },
     )
-    row = (number, line, at, "list" if read is None else "read", read)
-    bulk.insert_rows(connection, access_line, ("visit", "n", "at", "act", "document_id"), [row])
+    lines = [("list" if read is None else "read", read), *(("read", one) for one in also_read)]
+    rows = [(number, line + n, at, act, document) for n, (act, document) in enumerate(lines)]
+    bulk.insert_rows(connection, access_line, ("visit", "n", "at", "act", "document_id"), rows)
     notices.due_for(connection, viewer, patient, now, visit=number, is_first=is_first)
     return number
 

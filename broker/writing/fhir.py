@@ -30,7 +30,7 @@ from broker.writing.fhir_reference import Content, Missing, missing
 from broker.writing.fhir_types import Json, filled
 from broker.writing.own_records import is_of_patient
 
-__all__ = ["Content", "Form", "Missing", "missing", "to_bytes", "to_fhir"]
+__all__ = ["Content", "Form", "Missing", "missing", "patient_resource", "to_bytes", "to_fhir"]
 
 Form = Literal["transaction", "document"]
 """`transaction`: DocumentReference, Binary and resources to be created; `document`: Composition first."""
@@ -67,7 +67,7 @@ def to_bytes(
 
 def _transaction(document: Document, content: Content) -> Json:
     entries = Entries(document)
-    subject = entries.add("patient", _patient(document.patient))
+    subject = entries.add("patient", patient_resource(document.patient))
     records = _records(entries, document, subject)
     related = [url for title, _, url in records if title == _REPORTS]
     reference = fhir_reference.document_reference(entries, document, content, subject, related)
@@ -93,7 +93,7 @@ def _transaction(document: Document, content: Content) -> Json:
 
 def _document(document: Document, content: Content) -> Json:
     entries = Entries(document)
-    subject = entries.add("patient", _patient(document.patient))
+    subject = entries.add("patient", patient_resource(document.patient))
     records = _records(entries, document, subject)
     visit = entries.url("encounter 1") if document.encounters else ""
     for number, item in enumerate(fhir_reference.shared(document), 1):
@@ -183,7 +183,8 @@ def _provenance(document: Document, target: str) -> Json | None:
     )
 
 
-def _patient(patient: Patient | None) -> Json | None:
+def patient_resource(patient: Patient | None) -> Json | None:
+    """A Patient with every trait that was received; nothing where nobody is named."""
     if patient is None:
         return None
     return filled(

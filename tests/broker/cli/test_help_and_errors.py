@@ -11,7 +11,7 @@ import pytest
 from tests.broker.cli.command import PROJECT, carnet, same_as_golden
 
 COMMANDS = (
-    "demo", "serve", "gateway", "worker", "courier", "scheduler", "status", "reconcile", "drill", "doctor", "send", "simulate",
+    "demo", "serve", "gateway", "worker", "courier", "scheduler", "web", "status", "reconcile", "drill", "doctor", "send", "simulate",
     "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages find", "messages replay", "audit tail",
     "audit export", "audit verify", "audit head", "audit verifier", "audit keys", "audit rotate", "archive run", "archive list", "archive verify", "archive read", "archive find", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
     "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",

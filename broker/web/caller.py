@@ -1,0 +1,193 @@
+"""Who calls: the access token checked, its claims read, its scopes held against what is asked. Before any body.
+
+Claims are those of Pro Santé Connect: SubjectNameID (national id, `8` + RPPS), SubjectRefPro.exercices (profession and
+savoir-faire), SubjectRole (`code^OID`), SubjectOrganizationID, given_name, family_name. Scopes are those of SMART App
+Launch 2 (`user/DocumentReference.rs`) and 1 (`user/*.read`). Source: RFC 6750, RFC 7519, RFC 9068; SMART App Launch
+2.2 "Scopes for requesting FHIR Resources"; ANS, Pro Santé Connect, userinfo.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+from urllib.parse import unquote
+
+import jwt
+from starlette.datastructures import Headers
+
+from broker.access import Mode, Viewer
+from broker.settings_tables import Issuer
+from broker.web.keys import Keys
+from broker.web.refusing import RefusedError
+
+MODE_HEADER, REASON_HEADER = "x-carnet-mode", "x-carnet-reason"
+LEEWAY_SECONDS = 30
+MAX_TOKEN = 8_192
+MAX_REASON = 500
+
+Right = Literal["r", "s"]
+
+_SCOPE = re.compile(r"(patient|user)/([A-Za-z]+|\*)\.(read|\*|c?r?u?d?s?)")
+_PROFESSIONS = "1.2.250.1.213.1.1.5.5", "1.2.250.1.71.1.2.7"
+_NATIONAL_ID = re.compile(r"[0-9A-Za-z/]{5,40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody whose token was right: as a viewer, or as the patient of an INS that is still to be found.
+
+    `scopes` are those that count for this kind of caller: type (or `*`) and rights.
+    """
+
+    speaks_for: Literal["professional", "patient"]
+    viewer: Viewer
+    ins: str
+    software: str
+    scopes: frozenset[tuple[str, str]]
+
+    def may(self, resource: str, right: Right) -> bool:
+        """Whether the application was given this right on this type."""
+        return any(name in ("*", resource) and right in rights for name, rights in self.scopes)
+
+    @property
+    def owner(self) -> bytes:
+        """Whose links these are: another person, application, place or mode cannot follow them."""
+        viewer = self.viewer
+        parts = (
+            viewer.kind, viewer.id, self.ins, viewer.profession, viewer.structure, viewer.mode, viewer.motive,
+            self.software,
+        )  # fmt: skip
+        return "\x1f".join(parts).encode()
+
+
+async def authenticate(headers: Headers, keys: Mapping[str, tuple[Issuer, Keys]]) -> Caller:
+    """The caller of a request. Raises: RefusedError(401, 403 or 503)."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise _unauthorized("token.missing", "A bearer token is needed.", "")
+    if len(token) > MAX_TOKEN:
+        raise _bad_token()
+    try:
+        claimed = jwt.decode(token, options={"verify_signature": False})
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError, RecursionError) as error:
+        raise _bad_token() from error
+    issuer, source = keys.get(str(claimed.get("iss")), (None, None))
+    if issuer is None or source is None or header.get("alg") not in issuer.algorithms:
+        raise _bad_token()
+    if str(header.get("typ", "JWT")).lower() not in ("jwt", "at+jwt", "application/at+jwt"):
+        raise _bad_token()
+    key = await source.find(str(header.get("kid", "")))
+    if key is None:
+        raise _bad_token()
+    try:
+        claims = jwt.decode(
+            token,
+            key,
+            algorithms=list(issuer.algorithms),
+            audience=issuer.audience,
+            issuer=issuer.url,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["iss", "aud", "exp", "sub"]},
+        )
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        raise _bad_token() from error
+    return caller_of(claims, issuer, headers)
+
+
+def caller_of(claims: Mapping[str, Any], issuer: Issuer, headers: Headers) -> Caller:
+    """What the claims of a good token say. Raises: RefusedError(403) when they name nobody we can answer."""
+    identity = claims.get(issuer.id_claim)
+    if not isinstance(identity, str) or not _NATIONAL_ID.fullmatch(identity):
+        raise RefusedError(403, "token.nobody", "The token names nobody by a national id.")
+    context = "user" if issuer.speaks_for == "professional" else "patient"
+    mode, motive = _mode(headers)
+    if issuer.speaks_for == "patient" and mode != "normal":
+        raise RefusedError(403, "mode.patient", "Emergency modes are for professionals.")
+    if issuer.speaks_for == "patient":
+        viewer = Viewer(kind="patient", id="0")
+    else:
+        viewer = Viewer(
+            kind="professional",
+            id=identity,
+            name=_name(claims),
+            profession=_profession(claims, issuer.profession_claim),
+            structure=_text(claims.get(issuer.structure_claim)),
+            mode=mode,
+            motive=motive,
+        )
+    return Caller(
+        speaks_for=issuer.speaks_for,
+        viewer=viewer,
+        ins=identity if issuer.speaks_for == "patient" else "",
+        software=_text(claims.get("client_id") or claims.get("azp")),
+        scopes=scopes_of(claims.get("scope"), context),
+    )
+
+
+def scopes_of(given: Any, context: str) -> frozenset[tuple[str, str]]:
+    """The scopes of this context: (type or `*`, rights among r and s). `system/` never counts (ACC-11)."""
+    words = given.split() if isinstance(given, str) else given if isinstance(given, list) else []
+    found = set()
+    for word in words:
+        match = _SCOPE.fullmatch(str(word).partition("?")[0])
+        if match is None or match[1] != context or "?" in str(word):
+            continue
+        rights = "rs" if match[3] in ("read", "*") else match[3]
+        if rights:
+            found.add((match[2], rights))
+    return frozenset(found)
+
+
+def _mode(headers: Headers) -> tuple[Mode, str]:
+    """The mode of access and its typed reason (percent-encoded UTF-8). Raises: RefusedError(400)."""
+    mode = headers.get(MODE_HEADER, "normal").strip()
+    reason = unquote(headers.get(REASON_HEADER, "")).strip()
+    if mode not in get_args(Mode):
+        raise RefusedError(400, "mode.unknown", "X-Carnet-Mode: normal, bris_de_glace, centre_15.")
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        raise RefusedError(400, "mode.reason", "X-Carnet-Reason: at most 500 printable characters.")
+    if mode == "bris_de_glace" and not reason:
+        raise RefusedError(400, "mode.reason", "bris_de_glace needs a reason in X-Carnet-Reason.")
+    return mode, reason if mode != "normal" else ""  # type: ignore[return-value]  # one of Mode
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    parts = (_text(claims.get("given_name")), _text(claims.get("family_name")))
+    return " ".join(part for part in parts if part)
+
+
+def _profession(claims: Mapping[str, Any], claim: str) -> str:
+    """The one profession of the token, as rules know it; empty when it tells none, or several that differ."""
+    exercises = claims.get("SubjectRefPro")
+    listed = exercises.get("exercices") if isinstance(exercises, Mapping) else None
+    found = set()
+    for one in listed if isinstance(listed, list) else ():
+        code = _text(one.get("codeProfession")) if isinstance(one, Mapping) else ""
+        part = _text(one.get("codeSavoirFaire")) if code else ""
+        if code:
+            found.add(f"G15_{code}/{part}" if part else f"G15_{code}")
+    if not found:
+        given = claims.get(claim)
+        for role in given if isinstance(given, list) else [given]:
+            code, _, table = _text(role).partition("^")
+            if code:
+                found.add(f"G15_{code}" if table in _PROFESSIONS and code.isalnum() else code)
+    return found.pop() if len(found) == 1 else ""
+
+
+def _text(value: Any) -> str:
+    return value[:200] if isinstance(value, str) and value.isprintable() else ""
+
+
+def _bad_token() -> RefusedError:
+    return _unauthorized(
+        "token.invalid", "The token is not one that is taken here.", "invalid_token"
+    )
+
+
+def _unauthorized(code: str, text: str, error: str) -> RefusedError:
+    challenge = 'Bearer realm="carnet"' + (f', error="{error}"' if error else "")
+    return RefusedError(401, code, text, WWW_Authenticate=challenge)
