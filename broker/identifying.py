@@ -332,11 +332,22 @@ class Identities:
     def write(self, hands: Sequence[InHand]) -> None:
         """Write who is new and what is new of them, and load whom decisions are about."""
         connection = self._connection
-        identity_journal.take_keys(connection, self._taken)
+        if self._taken:
+            self._note_filed(hands)
+            identity_journal.take_keys(connection, self._taken)
         patients.create(connection, list(self._created.values()), self._now)
         patients.add_keys(connection, self._added, self._now)
         needed = {person for hand in hands for person in hand.record}
         self.people = patients.load(connection, needed)
+
+    def _note_filed(self, hands: Sequence[InHand]) -> None:
+        """What was filed under an INS that goes stands beside it in the journal: a person looks at it."""
+        under = identity_journal.filed_under(self._connection, self._taken)
+        for change in (change for hand in hands for change in hand.changes):
+            removed = change.details.get("removed", ())
+            found = {one: None for pair in removed for one in under.get(pair, ())}
+            if removed and isinstance(change.details, dict):
+                change.details["documents"] = list(found)
 
     def record(self, hand: InHand) -> PatientRow:
         """The record a message belongs to, as it was when the message came to its turn."""

@@ -172,7 +172,8 @@ def parted(connection: Connection, one: Collection[int], other: Collection[int])
 def _across(
     connection: Connection, one: Collection[int], other: Collection[int]
 ) -> tuple[str, dict[str, Any]]:
-    conditions, given = [], {}
+    conditions: list[str] = []
+    given: dict[str, Any] = {}
     for n, (low, high) in enumerate(((one, other), (other, one))):
         first, of_first = any_of(connection, "one", sorted(low), f"low{n}")
         second, of_second = any_of(connection, "other", sorted(high), f"high{n}")

@@ -71,7 +71,9 @@ def act(one: LaneSite, what: str, whom: str | tuple[str, str]) -> None:
 
 def roots_are_sound(one: LaneSite) -> None:
     """Every way up ends, and ends at somebody who was not merged."""
-    above = {row.id: row.merged_into for row in rows(one.engine, "SELECT id, merged_into FROM patient")}
+    above = {
+        row.id: row.merged_into for row in rows(one.engine, "SELECT id, merged_into FROM patient")
+    }
     with reading(one.engine) as connection:
         circle = identity_circle.around(connection, list(above))
     for number in above:
