@@ -35,12 +35,15 @@ KeysOf = Callable[[InHand, Document, Patient | None], PatientKeys]
 KEEP_TRAITS = frozenset(
     {
         "identity.merged", "identity.merged_already", "identity.circular", "identity.linked",
-        "identity.unlinked",
+        "identity.unlinked", "identity.replayed",
     }
 )  # fmt: skip
 """What was done by messages whose word on a patient's traits is not kept: undoing them must leave nothing behind."""
 
-_CHANGING = frozenset({"merge", "link", "unlink", "renumber"})
+REPLAYED = "identity.replayed"
+"""Why nothing is done by a message that is read again: what it changed then stands in the journal."""
+
+CHANGING = frozenset({"merge", "link", "unlink", "renumber"})
 
 
 @dataclass(slots=True)
@@ -61,7 +64,7 @@ class Identities:
         self, connection: Connection, wanted: Sequence[Wanted], secret: bytes, now: datetime
     ) -> None:
         self._connection, self._secret, self._now = connection, secret, now
-        changing = sum(one.wish in _CHANGING for one in wanted)
+        changing = sum(one.wish in CHANGING for one in wanted)
         self._reserved = 4 * changing
         self._first_change = identity_journal.lock(connection, 4 * changing, now) if changing else 0
         pairs = {key.pair for one in wanted for key in (*one.keys.usable, *one.prior.usable)}
@@ -83,7 +86,10 @@ class Identities:
     def take(self, one: Wanted) -> None:
         """Say whose a document is, and do what it asks."""
         hand = one.hand
-        if hand.origin is None and one.wish in _CHANGING:
+        if hand.origin is not None and one.wish in CHANGING:
+            hand.applied = REPLAYED
+            person = merging.owner(one.keys.usable, self.found, self.circle)
+        elif one.wish in CHANGING:
             person = self._change(one)
         else:
             person = self._match(one)
