@@ -3,6 +3,8 @@
 For the pipeline, in its transaction; a few statements a batch. A message is filed under the person its identifiers
 name, for ever; merging changes which persons make up a record (ADR 0018). Messages are taken in order, so what one
 says holds for those behind it. A replay changes no identity: what its original did stands in the journal.
+
+Longer than other modules because each message must see what those before it did: one state, in one place.
 """
 
 from __future__ import annotations
