@@ -781,6 +781,10 @@ REASONS: dict[str, Words] = {
         "The two are one record already: without effect.",
         "Les deux ne font déjà qu'un dossier : sans effet.",
     ),
+    "identity.replayed": Words(
+        "A replay changes no identity: what the message did when it came stands in the journal.",
+        "Un rejeu ne change aucune identité : l'effet du message à son arrivée figure au journal.",
+    ),
     "identity.circular": Words(
         "The survivor was itself merged into this patient before, which goes in a circle: without effect.",
         "Le patient conservé avait lui-même été fusionné dans celui-ci, ce qui tourne en rond : sans effet.",

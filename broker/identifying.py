@@ -3,6 +3,8 @@
 For the pipeline, in its transaction; a few statements a batch. A message is filed under the person its identifiers
 name, for ever; merging changes which persons make up a record (ADR 0018). Messages are taken in order, so what one
 says holds for those behind it. A replay changes no identity: what its original did stands in the journal.
+
+Longer than other modules because each message must see what those before it did: one state, in one place.
 """
 
 from __future__ import annotations
@@ -35,12 +37,15 @@ KeysOf = Callable[[InHand, Document, Patient | None], PatientKeys]
 KEEP_TRAITS = frozenset(
     {
         "identity.merged", "identity.merged_already", "identity.circular", "identity.linked",
-        "identity.unlinked",
+        "identity.unlinked", "identity.replayed",
     }
 )  # fmt: skip
 """What was done by messages whose word on a patient's traits is not kept: undoing them must leave nothing behind."""
 
-_CHANGING = frozenset({"merge", "link", "unlink", "renumber"})
+REPLAYED = "identity.replayed"
+"""Why nothing is done by a message that is read again: what it changed then stands in the journal."""
+
+CHANGING = frozenset({"merge", "link", "unlink", "renumber"})
 
 
 @dataclass(slots=True)
@@ -61,7 +66,7 @@ class Identities:
         self, connection: Connection, wanted: Sequence[Wanted], secret: bytes, now: datetime
     ) -> None:
         self._connection, self._secret, self._now = connection, secret, now
-        changing = sum(one.wish in _CHANGING for one in wanted)
+        changing = sum(one.wish in CHANGING for one in wanted)
         self._reserved = 4 * changing
         self._first_change = identity_journal.lock(connection, 4 * changing, now) if changing else 0
         pairs = {key.pair for one in wanted for key in (*one.keys.usable, *one.prior.usable)}
@@ -83,7 +88,10 @@ class Identities:
     def take(self, one: Wanted) -> None:
         """Say whose a document is, and do what it asks."""
         hand = one.hand
-        if hand.origin is None and one.wish in _CHANGING:
+        if hand.origin is not None and one.wish in CHANGING:
+            hand.applied = REPLAYED
+            person = merging.owner(one.keys.usable, self.found, self.circle)
+        elif one.wish in CHANGING:
             person = self._change(one)
         else:
             person = self._match(one)
@@ -332,11 +340,22 @@ class Identities:
     def write(self, hands: Sequence[InHand]) -> None:
         """Write who is new and what is new of them, and load whom decisions are about."""
         connection = self._connection
-        identity_journal.take_keys(connection, self._taken)
+        if self._taken:
+            self._note_filed(hands)
+            identity_journal.take_keys(connection, self._taken)
         patients.create(connection, list(self._created.values()), self._now)
         patients.add_keys(connection, self._added, self._now)
         needed = {person for hand in hands for person in hand.record}
         self.people = patients.load(connection, needed)
+
+    def _note_filed(self, hands: Sequence[InHand]) -> None:
+        """What was filed under an INS that goes stands beside it in the journal: a person looks at it."""
+        under = identity_journal.filed_under(self._connection, self._taken)
+        for change in (change for hand in hands for change in hand.changes):
+            removed = change.details.get("removed", ())
+            found = {one: None for pair in removed for one in under.get(pair, ())}
+            if removed and isinstance(change.details, dict):
+                change.details["documents"] = list(found)
 
     def record(self, hand: InHand) -> PatientRow:
         """The record a message belongs to, as it was when the message came to its turn."""

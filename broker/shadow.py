@@ -19,11 +19,19 @@ from broker.batch import InHand
 from broker.database.engine import reading
 from broker.document import Document, encode
 from broker.errors import SetupError
-from broker.identity import matching
+from broker.identifying import CHANGING, REPLAYED
+from broker.identity import matching, merging
 from broker.mapper import Given, Mapper, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
 from broker.mapping.comparison import Seen, changes
-from broker.records import filing, message_detail, patients, replaying, replays
+from broker.records import (
+    filing,
+    identity_circle,
+    message_detail,
+    patients,
+    replaying,
+    replays,
+)
 from broker.records.messages import Open
 from broker.records.patients import PatientRow
 from broker.records.replaying import Candidate
@@ -176,8 +184,13 @@ class Shadow:
         ]
         found = patients.find(connection, {key.pair for _, keys in wanted for key in keys.usable})
         known_ins = patients.ins_of(connection, set(found.values()))
+        circle = identity_circle.around(connection, set(found.values()))
         for hand, keys in wanted:
-            match = matching.match(keys, found, known_ins)
+            if any(merging.wish_of(document) in CHANGING for document in hand.documents):
+                hand.end(State.FILTERED, REPLAYED)
+            if not hand.is_open:
+                continue
+            match = matching.match(keys, found, known_ins, circle)
             if match.outcome in ("conflict", "missing"):
                 hand.end(State.PARKED, match.reason, match.place)
                 continue
@@ -186,7 +199,7 @@ class Shadow:
                 hand.end(State.PARKED, "identity.several_patients", "patient")
             hand.person = person
         people = {hand.person for hand in hands if hand.person}
-        return {0: PatientRow(0)} | patients.load(connection, people)
+        return {0: PatientRow(0)} | identity_circle.load(connection, people)
 
     def _keys(self, hand: InHand, document: Document) -> matching.PatientKeys:
         return matching.keys_of(

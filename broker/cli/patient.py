@@ -6,12 +6,15 @@ import typer
 from rich.markup import escape
 
 from broker.cli import output, people, setup
+from broker.cli.patient_identity import register
 from broker.database.engine import reading as reading_of
-from broker.records import accounts, patients, reading
+from broker.records import accounts, identity_circle, reading
 
 group = typer.Typer(
-    no_args_is_help=True, help="A patient's space: its state, consents, and who looked."
+    no_args_is_help=True,
+    help="A patient's space and identity: its state, consents, who looked; merging and un-merging.",
 )
+register(group)
 
 
 @group.callback()
@@ -31,23 +34,30 @@ def show(
         carnet patient show --patient 354042744143873
         echo 279053899904215 | carnet patient show --patient -
 
-    JSON: {"patient", "account", "since", "filing_opposed", "consent_version", "said": […], "visits": […]}.
+    Of a merged patient it is the record that is shown: all its persons, and as state what the strictest of them says.
+
+    JSON: {"patient", "record", "persons", "linked", "account", "since", "filing_opposed", "consent_version", "said": […],
+    "visits": […]}.
 
     Exit codes: 0 shown, 1 no such patient, 2 usage or set-up.
     """
     ledger = setup.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     with reading_of(ledger.engine) as connection:
-        row = patients.load(connection, [number]).get(number)
-    if row is None:
+        around = identity_circle.shown(connection, number)
+    if around is None:
         output.aside().print("no such patient")
         raise typer.Exit(output.FOUND)
-    said = accounts.history(ledger.engine, number)
+    row = around.record
+    said = [one for person in around.persons for one in accounts.history(ledger.engine, person)]
     visits = reading.visits(ledger.engine, number)
     if json:
         output.tell(
             {
                 "patient": number,
+                "record": row.id,
+                "persons": around.persons,
+                "linked": around.linked,
                 "account": row.account,
                 "since": row.account_since,
                 "filing_opposed": row.filing_opposed,
@@ -70,7 +80,12 @@ def show(
     output.say(
         f"patient {number}: space {row.account}{opposed} · consent version {row.consent_version}"
     )
-    for one in said:
+    if len(around.persons) > 1:
+        others = ", ".join(str(one) for one in around.persons if one != number)
+        output.say(f"  one record with {others}; the survivor is {row.id}")
+    if around.linked:
+        output.say(f"  shown together with {', '.join(map(str, around.linked))}")
+    for one in sorted(said, key=lambda one: (one.at, one.n)):
         output.say(
             f"  {one.at:%Y-%m-%d %H:%M} {escape(one.kind)} {escape(one.scope)} {escape(one.value)} "
             f"by {escape(one.by)} ({escape(one.channel)})"
@@ -81,3 +96,39 @@ def show(
     ]
     if rows:
         output.table("who looked", ("started", "kind", "profession", "#listed", "#read"), rows)
+
+
+@group.command()
+def find(
+    system: people.System = "ins",
+    config: setup.Config = None,
+    json: setup.AsJson = False,
+) -> None:
+    """Say which internal number an identifier leads to. The identifier is read from standard input.
+
+        echo 279053899904215 | carnet patient find
+        echo 77001 | carnet patient find --system 1.2.250.1.999.2
+
+    JSON: {"patient", "record", "persons": […], "linked": […]}.
+
+    Exit codes: 0 found, 1 no patient has it, 2 usage or set-up.
+    """
+    ledger = setup.open_ledger(config)
+    number = people.patient_of(ledger, "-", system)
+    with reading_of(ledger.engine) as connection:
+        around = identity_circle.shown(connection, number)
+    if around is None:
+        raise typer.Exit(output.FOUND)
+    if json:
+        output.tell(
+            {
+                "patient": number,
+                "record": around.record.id,
+                "persons": around.persons,
+                "linked": around.linked,
+            }
+        )
+        return
+    output.say(f"patient {number}")
+    if len(around.persons) > 1:
+        output.say(f"  record {around.record.id}: {', '.join(map(str, around.persons))}")

@@ -27,6 +27,9 @@ Why = Literal["same_traits", "homonym"]
 MOST = 5
 """Candidates a new person is paired with at most: a test identity that a thousand others share makes no thousand."""
 
+NEWEST = (2**62, 0, 0)
+"""Before everything: a list begins here."""
+
 _LIKE = (
     "SELECT k.digest AS digest, p.id AS id FROM {keys} JOIN patient p ON p.id IN "
     "(SELECT s.id FROM patient s WHERE s.traits_digest = k.digest AND s.traits_digest IS NOT NULL "
@@ -105,14 +108,11 @@ def listing(
     before: tuple[int, int, int] | None = None,
 ) -> list[Candidate]:
     """Open pairs, newest first; `before` is (microseconds, one, other) of the last one seen."""
-    bound, given = "", {}
-    if before is not None:
-        bound = " AND (found_at, one, other) < (:at, :one, :other)"
-        given = dict(zip(("at", "one", "other"), before, strict=True))
+    given = dict(zip(("at", "one", "other"), before or NEWEST, strict=True))
     rows = connection.execute(
         text(
-            "SELECT * FROM identity_candidate "  # noqa: S608 - our own words
-            f"WHERE state = 'open'{bound} ORDER BY found_at DESC, one DESC, other DESC LIMIT :limit"
+            "SELECT * FROM identity_candidate WHERE state = 'open' AND (found_at, one, other) < (:at, :one, :other) "
+            "ORDER BY found_at DESC, one DESC, other DESC LIMIT :limit"
         ),
         given | {"limit": limit},
     )

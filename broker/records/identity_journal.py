@@ -24,10 +24,9 @@ from broker.database.schema import (
     identity_event_member,
     identity_link,
     patient,
-    patient_identifier,
 )
 from broker.database.types import from_micros, to_micros
-from broker.records.lookups import any_of
+from broker.records.lookups import any_of, rows_of_pairs
 
 Kind = Literal["merge", "unmerge", "link", "unlink", "renumber", "remove", "cross"]
 SEQUENCE = "identity"
@@ -159,17 +158,30 @@ def take_keys(connection: Connection, pairs: Collection[tuple[str, str]]) -> Non
         )
 
 
-def keys_of(connection: Connection, persons: Collection[int]) -> list[tuple[int, str, str, str]]:
-    """(person, system, value, kind) of every identifier of some persons. Patient data."""
-    within, given = any_of(connection, "patient", sorted(persons))
-    rows = connection.execute(
+def filed_under(
+    connection: Connection, pairs: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], list[str]]:
+    """The documents filed for the persons of some identifiers since they had them: to be looked at when they lose them."""
+    select = "SELECT t.system, t.value, t.patient, t.since FROM patient_identifier AS t"
+    keys = rows_of_pairs(connection, select, sorted(pairs)) if pairs else ()
+    if not keys:
+        return {}
+    within, given = any_of(connection, "patient", sorted({int(key.patient) for key in keys}))
+    papers = connection.execute(
         text(
-            f"SELECT patient, system, value, kind FROM {patient_identifier.name} "  # noqa: S608 - our own words
-            f"WHERE {within} ORDER BY patient, system, value"
+            f"SELECT id, patient, filed_at FROM document WHERE {within} AND availability <> 'deleted' "  # noqa: S608
+            "ORDER BY filed_at, id"
         ),
         given,
-    )
-    return [(int(row.patient), row.system, row.value, row.kind) for row in rows]
+    ).all()
+    return {
+        (key.system, key.value): [
+            str(paper.id)
+            for paper in papers
+            if paper.patient == key.patient and paper.filed_at >= key.since
+        ]
+        for key in keys
+    }
 
 
 def linked(connection: Connection, persons: Collection[int]) -> list[int]:

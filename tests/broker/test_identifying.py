@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from broker.database.engine import reading
@@ -186,8 +188,10 @@ def test_an_ins_that_is_deleted_leaves_the_patient_under_its_own_number(
     assert reasons(engine)["2"] == "identity.ins_removed"
     assert not rows(engine, "SELECT 1 FROM patient_identifier WHERE system = :s", s=NIR)
     assert person(engine, "A")
-    (event,) = rows(engine, "SELECT kind, patient FROM identity_event")
+    (event,) = rows(engine, "SELECT kind, patient, details FROM identity_event")
     assert (event.kind, event.patient) == ("remove", person(engine, "A"))
+    (paper,) = rows(engine, "SELECT id FROM document")
+    assert json.loads(event.details)["documents"] == [str(paper.id)], "to be looked at"
 
 
 def test_a_number_of_another_patient_is_not_given_away(lane_site: LaneSite) -> None:

@@ -16,13 +16,18 @@ import pytest
 from sqlalchemy import Connection, Engine, event, text
 
 from broker.database.engine import is_sqlite, reading
+from broker.database.types import to_micros
 from broker.records import (
     balance_check,
     circles,
     correlations,
     delivery_check,
     expectations,
+    document_rows,
     filing,
+    identity_candidates,
+    identity_circle,
+    identity_journal,
     lane_names,
     lane_reading,
     lanes,
@@ -38,11 +43,14 @@ from tests.broker import ledger
 BIG = (
     "message", "message_body", "audit_entry", "document", "business_key", "delivery", "attempt", "prepared",
     "correlation", "expectation",
+    "patient", "visit", "access_line", "identity_event", "identity_event_member", "identity_link",
+    "identity_candidate",
 )  # fmt: skip
 MOST_ROWS = 2_000
 _NEWEST = first_seq(month_of(ledger.START) + 1)
 _MIDDLE = first_seq(month_of(ledger.START)) + 60_000
 _DAY = 20261110
+_NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 Reader = Callable[[Connection, ledger.Row], object]
 
@@ -120,13 +128,33 @@ PAGES: dict[str, Reader] = {
     "replays of a message": lambda c, r: replays.replays_of(c, r.seq),
     "roots": lambda c, r: replays.roots_of(c, [r.seq]),
     "documents of messages": lambda c, r: filing.of_messages(c, [r.seq]),
+    "documents of a merged record": lambda c, _: document_rows.candidates(
+        c, [5, 6, 7], None, 100, only_current=True
+    ),
+    "a later page of a merged record": lambda c, r: document_rows.candidates(
+        c, [5, 6, 7], (to_micros(r.at), r.id), 100, only_current=False
+    ),
+    "who belongs together": lambda c, _: identity_circle.around(c, [5, 6, 7]),
+    "identity: a record and its links": lambda c, _: identity_circle.shown(c, 5),
+    "identity: the journal": lambda c, _: identity_journal.history(c, [5, 6]),
+    "identity: who was parted": lambda c, _: identity_journal.parted(c, [5, 6]),
+    "identity: the merge of a person": lambda c, _: identity_journal.merge_of(c, 5),
+    "identity: what crossed": lambda c, _: identity_journal.crossings(c, [5], [6], 0),
+    "identity: who looked": lambda c, _: identity_journal.looks(
+        c, [5, 6], ledger.START, ledger.START + timedelta(days=1)
+    ),
+    "identity: links": lambda c, _: identity_journal.linked(c, [5, 6]),
+    "identity: candidates": lambda c, _: identity_candidates.listing(c),
+    "identity: a later page of candidates": lambda c, _: identity_candidates.listing(
+        c, before=(7, 5, 6)
+    ),
+    "identity: the same traits": lambda c, _: identity_candidates.find(c, {5: 77, 6: 78}, _NOW),
     "by either of three keys and one more": lambda c, _: messages_reading.by_keys(
         c, [[7, 8, 9], [5]]
     ),
 }
 
 _SPAN = balance_check.span(_DAY, ledger.PARIS)
-_NOW = datetime(2026, 11, 30, tzinfo=UTC)
 JOBS: dict[str, Reader] = {
     "recount": lambda c, _: balance_check.recount(c, _SPAN),
     "bytes": lambda c, _: balance_check.without_bytes(c, _SPAN),

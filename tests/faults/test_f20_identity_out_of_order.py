@@ -54,14 +54,21 @@ def houses(
 
 def take(site: House, *batches: list[bytes]) -> None:
     """Receive and process batch after batch, with the installation's own queue and worker."""
+    sent = 0
     with site.working() as working:
         for bodies in batches:
             site.receive(*bodies)
+            sent += len(bodies)
             deadline = time.monotonic() + DEADLINE
-            while any(state < State.HELD for state in site.states().values()):
+            while not _is_settled(site, sent):
                 assert working.error is None
                 assert time.monotonic() < deadline, site.states()
                 time.sleep(0.02)
+
+
+def _is_settled(site: House, sent: int) -> bool:
+    states = site.states()
+    return len(states) == sent and all(state >= State.HELD for state in states.values())
 
 
 @pytest.mark.timeout(400)
