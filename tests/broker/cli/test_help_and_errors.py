@@ -17,6 +17,9 @@ COMMANDS = (
     "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
     "record list", "record read", "patient show",
     "account show", "account open", "account close", "account oppose",
+    "consent give", "consent refuse", "consent withdraw", "consent block", "consent unblock", "consent team",
+    "consent traitant", "consent oppose-emergency", "consent mandate", "consent application", "consent minor-act",
+    "consent document", "consent show",
     "lanes list", "lanes show", "lanes hold", "lanes release", "lanes skip",
     "parked list", "parked show", "parked release", "parked discard", "parked edit",
 )  # fmt: skip
