@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -164,8 +165,14 @@ def professional_key(system: str, value: str) -> str:
 
 def viewer_keys(viewer: Viewer) -> frozenset[str]:
     """How this professional may stand as an author: the national id, or `system|value` given as it is."""
-    system, bar, value = viewer.id.partition("|")
-    return frozenset({professional_key(system, value) if bar else professional_key("", viewer.id)})
+    return keys_of(viewer.id)
+
+
+@lru_cache(maxsize=4_096)
+def keys_of(number: str) -> frozenset[str]:
+    """How a professional of this id may stand as an author, blocked, or in a team."""
+    system, bar, value = number.partition("|")
+    return frozenset({professional_key(system, value) if bar else professional_key("", number)})
 
 
 def shown_to(viewer: Viewer) -> str:

@@ -356,8 +356,9 @@ class Pipeline:
             else:
                 self._plan_again(hand, record, versions, now)
         filings = [one for hand in willing for one in hand.filings]
-        filings = _carried(connection, filings, now)
+        filings, own_masks = _carried(connection, filings, now)
         filing.file(connection, filings, now)
+        sight.change(connection, own_masks, now)
         notices.of_filings(connection, filings, now)
         account_waits.note(connection, [_waiting(hand) for hand in hands if _waits(hand)], now)
         content.store(
@@ -731,23 +732,40 @@ def _said(hand: InHand) -> list[patients.ConsentSaid]:
 
 def _carried(
     connection: Connection, filings: Sequence[filing.Filing], now: datetime
-) -> list[filing.Filing]:
-    """Filings with the visibility their documents get: a new version does not open or hide what the last one did not."""
+) -> tuple[list[filing.Filing], list[sight.SightChange]]:
+    """Filings with the visibility their documents get: a new version does not open or hide what the last one did not.
+
+    The second are masks that the patient set: they are the new version's as well.
+    """
+    masks: list[sight.SightChange] = []
     old = sight.standing(connection, {one for made in filings for one in made.supersedes})
     found = []
     for made in filings:
         before = next((old[one] for one in made.supersedes if one in old), None)
         if before is not None:
             asked = made.document.delivery
+            standing = orders.Standing(*before)
+            if standing.by_patient:
+                by, seq = f"patient:{made.patient}", made.message_seq
+                masks.append(
+                    sight.SightChange(made.document.id, "mask", by, "replacement", "VIS-01", seq)
+                )
             sees = orders.carried(
-                orders.Standing(*before),
+                standing,
                 made.visibility,
                 now,
                 only_visibility=asked is not None and bool(asked.change_confidentiality),
             )
             made = replace(made, visibility=sees)
+        seen_as = made.visibility
+        old[made.document.id] = (
+            seen_as.masked_ps,
+            seen_as.visible_from,
+            seen_as.hidden_from_reps,
+            before is not None and before[3],
+        )
         found.append(made)
-    return found
+    return found, masks
 
 
 def _team(hand: InHand, now: datetime) -> list[care_team.TeamEvent]:

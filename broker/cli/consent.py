@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -50,7 +50,7 @@ Professional = Annotated[
 ]
 Withdraw = Annotated[bool, typer.Option("--withdraw", help="Take it back.")]
 
-_Do = Callable[[Connection, int, Said], None]
+_Do = Callable[[Any, int, Said], None]
 
 
 @group.command()
@@ -133,7 +133,7 @@ def block(
     Exit codes: 0 done, 1 no such patient, 2 usage or set-up.
     """
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.block(connection, number, professional, True, said)
 
     _set(config, patient, system, json, by, channel, "block", do)
@@ -156,7 +156,7 @@ def unblock(
     Exit codes: 0 done, 1 no such patient, 2 usage or set-up.
     """
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.block(connection, number, professional, False, said)
 
     _set(config, patient, system, json, by, channel, "unblock", do)
@@ -190,7 +190,7 @@ def team(
     """
     named = member if consents.is_team(member) else consents.key(member)
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         event = care_team.TeamEvent(
             patient=number,
             member=named,
@@ -226,7 +226,7 @@ def traitant(
     Exit codes: 0 done, 1 no such patient, 2 usage or set-up.
     """
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.traitant(connection, number, professional, said)
 
     _set(config, patient, system, json, by, channel, "médecin traitant", do)
@@ -251,7 +251,7 @@ def oppose_emergency(
     Exit codes: 0 done, 1 no such patient, 2 usage or set-up.
     """
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.oppose_emergency(connection, number, mode, not withdraw, said)
 
     _set(config, patient, system, json, by, channel, "emergency opposition", do)
@@ -295,7 +295,7 @@ def mandate(
             hint=", ".join((*holder.MANDATES, *holder.SCOPES)),
         ) from error
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.mandate(connection, number, representative, value, said)
 
     _set(config, patient, system, json, by, channel, "mandate", do)
@@ -319,7 +319,7 @@ def application(
     Exit codes: 0 done, 1 no such patient, 2 usage or set-up.
     """
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.application(connection, number, name, not withdraw, said)
 
     _set(config, patient, system, json, by, channel, "application", do)
@@ -348,7 +348,7 @@ def minor_act(
             "consent.unknown", where="ARTICLE", reason="no such article", hint=", ".join(known)
         )
 
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.object_to_act(connection, number, article, not withdraw, said)
 
     _set(config, patient, system, json, by, channel, "minor act", do)
@@ -469,7 +469,7 @@ def _consent(
     to: str,
     word: consents.Word,
 ) -> None:
-    def do(connection: Connection, number: int, said: Said) -> None:
+    def do(connection: Any, number: int, said: Said) -> None:
         consents.consent(connection, number, to, word, said)
 
     what = {"IC": "consent given", "INC": "consent refused", "withdrawn": "consent withdrawn"}[word]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from broker.access import Action, Viewer, viewer_keys
+from broker.access import Action, Viewer, keys_of, viewer_keys
 from broker.document import Delivery, Document
 from broker.header import confidentiality
 from broker.rules.switches import NORMAL, Switches
@@ -172,7 +172,7 @@ class Sitting:
         said = patient.consents
         keys = viewer_keys(viewer)
         if viewer.responsible:
-            keys |= viewer_keys(msgspec.structs.replace(viewer, id=viewer.responsible))
+            keys |= keys_of(viewer.responsible)
         self._given: dict[str, object] = {
             "now": now,
             "viewer": viewer,

@@ -173,7 +173,7 @@ def _consent(facts: Facts) -> Collection[str]:
         found.append("filing_opposed")
     if patient.account not in READABLE:
         found.append("space_not_open")
-    if said.get(("consultation", "")) == "INC":
+    if any(kind == "consultation" and value == "INC" for (kind, _), value in said.items()):
         found.append("consultation_refused")
     found += [
         f"{mode}_opposed"

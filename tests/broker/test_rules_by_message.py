@@ -23,11 +23,12 @@ WARD = Viewer(kind="professional", id="899900000029", profession="G15_10", struc
 def adt(
     code: str, visit: str, zfa11: str = "", control_id: str = "A1", at: str = "20261120101500"
 ) -> bytes:
+    begun = "20261122101500" if visit == "V2" else "20261120101500"
     lines = [
         f"MSH|^~\\&|GAM|CHU-X|CARNET|CHU-X|{at}+0100||ADT^{code}^ADT_{code}|{control_id}|T|2.5^FRA^2.11|||||FRA|UNICODE UTF-8|||2.11^IHE_FRANCE-2.11-PAM",
         f"EVN||{at}+0100||||{at}+0100",
         "PID|1||SPEC0042^^^CHU-X&1.2.250.1.999.1.1&ISO^PI||TESTSITE^LOUISE^^^^^L||19810203|F",
-        f"PV1|1|I|CHIR^201^2||||||||||||||||{visit}^^^CHU-X&1.2.250.1.999.4&ISO^VN|||||||||||||||||||||||||20261120101500+0100|{at + '+0100' if code == 'A03' else ''}",
+        f"PV1|1|I|CHIR^201^2||||||||||||||||{visit}^^^CHU-X&1.2.250.1.999.4&ISO^VN|||||||||||||||||||||||||{begun}+0100|{at + '+0100' if code == 'A03' else ''}",
     ]
     if zfa11:
         lines.append(f"ZFA|ACTIF|20261120101500|||||||INO|20261120101500|{zfa11}|20261120101500")

@@ -18,6 +18,9 @@ COMMANDS = (
     "record list", "record read", "patient show", "patient find", "patient merge", "patient unmerge", "patient link",
     "patient unlink", "patient candidates", "patient different", "patient journal",
     "account show", "account open", "account close", "account oppose",
+    "consent give", "consent refuse", "consent withdraw", "consent block", "consent unblock", "consent team",
+    "consent traitant", "consent oppose-emergency", "consent mandate", "consent application", "consent minor-act",
+    "consent document", "consent show",
     "lanes list", "lanes show", "lanes hold", "lanes release", "lanes skip",
     "parked list", "parked show", "parked release", "parked discard", "parked edit",
 )  # fmt: skip

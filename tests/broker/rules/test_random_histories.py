@@ -73,7 +73,7 @@ PAPERS = st.builds(
 OPEN = ("active", "open_unactivated")
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(VIEWERS, PEOPLE, PAPERS)
 def test_every_decision_replays_to_itself_and_has_words(
     viewer: Viewer, person: Person, paper: Paper
@@ -87,7 +87,7 @@ def test_every_decision_replays_to_itself_and_has_words(
         assert "{" not in decide.explain(RULES, made, audience, "fr")  # type: ignore[arg-type]
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(VIEWERS, PEOPLE, PAPERS)
 def test_the_path_ends_in_the_decision(viewer: Viewer, person: Person, paper: Paper) -> None:
     made = RULES.reading(viewer, person, paper, NOW)
@@ -97,7 +97,7 @@ def test_the_path_ends_in_the_decision(viewer: Viewer, person: Person, paper: Pa
     assert all(said is None for _, said in before)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(VIEWERS, PEOPLE, PAPERS)
 def test_a_blocked_professional_never_reads_but_in_centre_15(
     viewer: Viewer, person: Person, paper: Paper
@@ -109,7 +109,7 @@ def test_a_blocked_professional_never_reads_but_in_centre_15(
         assert not RULES.reading(viewer, person, paper, NOW).allowed
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(VIEWERS, PEOPLE, PAPERS)
 def test_an_author_is_never_denied_their_own_unless_blocked(
     viewer: Viewer, person: Person, paper: Paper
@@ -127,7 +127,7 @@ def test_an_author_is_never_denied_their_own_unless_blocked(
         assert RULES.reading(viewer, person, paper, NOW).rule == "ACC-06"
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(VIEWERS, PEOPLE, PAPERS)
 def test_deny_wins_where_it_must(viewer: Viewer, person: Person, paper: Paper) -> None:
     made = RULES.reading(viewer, person, paper, NOW)
@@ -145,7 +145,7 @@ def test_deny_wins_where_it_must(viewer: Viewer, person: Person, paper: Paper) -
         assert not (made.allowed and paper.hidden_from_reps and made.rule == "MIN-01")
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(VIEWERS, PEOPLE, PAPERS)
 def test_masking_never_opens_and_consent_never_closes(
     viewer: Viewer, person: Person, paper: Paper
