@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -52,9 +53,12 @@ class Box:
 @pytest.fixture
 def box() -> Iterator[tuple[Box, int]]:
     kept = Box()
-    controller = Controller(kept, hostname="127.0.0.1", port=0)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    controller = Controller(kept, hostname="127.0.0.1", port=port, ready_timeout=60)
     controller.start()
-    yield kept, controller.server.sockets[0].getsockname()[1]
+    yield kept, port
     controller.stop()
 
 

@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Engine, event, text
 
 from broker.database.engine import is_sqlite, reading
 from broker.records import (
+    account_rows,
+    account_waits,
     balance_check,
     circles,
     correlations,
@@ -28,6 +30,8 @@ from broker.records import (
     lanes,
     message_detail,
     messages_reading,
+    notice_check,
+    notices,
     parked,
     replaying,
     replays,
@@ -37,12 +41,14 @@ from tests.broker import ledger
 
 BIG = (
     "message", "message_body", "audit_entry", "document", "business_key", "delivery", "attempt", "prepared",
-    "correlation", "expectation",
+    "correlation", "expectation", "account", "account_event", "account_due", "account_wait", "notice", "visit",
+    "access_line",
 )  # fmt: skip
 MOST_ROWS = 2_000
 _NEWEST = first_seq(month_of(ledger.START) + 1)
 _MIDDLE = first_seq(month_of(ledger.START)) + 60_000
 _DAY = 20261110
+_NOW = datetime(2026, 11, 30, tzinfo=UTC)
 
 Reader = Callable[[Connection, ledger.Row], object]
 
@@ -120,13 +126,19 @@ PAGES: dict[str, Reader] = {
     "replays of a message": lambda c, r: replays.replays_of(c, r.seq),
     "roots": lambda c, r: replays.roots_of(c, [r.seq]),
     "documents of messages": lambda c, r: filing.of_messages(c, [r.seq]),
+    "spaces": lambda c, _: account_rows.load(c, [7, 8]),
+    "history of a space": lambda c, _: account_rows.history(c, 7),
+    "due to spaces": lambda c, _: account_rows.due(c, _NOW, 50),
+    "due to spaces, later": lambda c, _: account_rows.due(c, _NOW, 50, after=(ledger.START, 7)),
+    "what waits for a space": lambda c, _: account_waits.waiting(c, 7),
+    "notices of a patient": lambda c, _: notices.listing(c, patient=7),
+    "notices that are due": lambda c, _: notices.listing(c, now=_NOW),
     "by either of three keys and one more": lambda c, _: messages_reading.by_keys(
         c, [[7, 8, 9], [5]]
     ),
 }
 
 _SPAN = balance_check.span(_DAY, ledger.PARIS)
-_NOW = datetime(2026, 11, 30, tzinfo=UTC)
 JOBS: dict[str, Reader] = {
     "recount": lambda c, _: balance_check.recount(c, _SPAN),
     "bytes": lambda c, _: balance_check.without_bytes(c, _SPAN),
@@ -153,6 +165,7 @@ JOBS: dict[str, Reader] = {
     "answers credited twice": lambda c, _: balance_check.credited_twice(c, _SPAN),
     "awaited of nobody": lambda c, _: delivery_check.nobodys(c, _SPAN, "expectation"),
     "keys of nobody": lambda c, _: delivery_check.nobodys(c, _SPAN, "correlation"),
+    "the mirror": lambda c, _: notice_check.count(c, _DAY),
     "all parked": lambda c, _: parked.selected(c, reason="mapping.none"),
     "all stuck deliveries": lambda c, _: parked.selected_deliveries(c, destination="partner1"),
 }
@@ -169,6 +182,7 @@ def full(
     engine = ledger.new(url)
     rows = ledger.fill(engine, 100_000)
     ledger.deliver(engine, rows, 60_000)
+    ledger.spaces(engine, 20_000)
     yield engine, next(row for row in rows if row.state == State.FILED)
     engine.dispose()
 
