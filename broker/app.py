@@ -279,6 +279,7 @@ def _scheduler(
     telemetry: Telemetry,
     ready: Ready,
 ) -> None:
+    notifier = notifier_of(settings, engine, telemetry)
     queue = open_queue(settings)
     try:
         ready({})
@@ -290,20 +291,20 @@ def _scheduler(
             sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
             sweep_grace=timedelta(seconds=settings.scheduler.sweep_grace_seconds),
             seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
-            more=lambda queue: _account_jobs(settings, engine, telemetry, queue),
+            more=lambda queue: _account_jobs(settings, engine, telemetry, queue, notifier),
         ).run(stop)
     finally:
         queue.close()
+        notifier.close()
 
 
 def _account_jobs(
-    settings: Settings, engine: Engine, telemetry: Telemetry, queue: Queue
+    settings: Settings, engine: Engine, telemetry: Telemetry, queue: Queue, notifier: Notifier
 ) -> list[Job]:
     """What happens to spaces by the clock, and the notices that are due."""
     jobs = AccountJobs(
         engine, accounts_of(settings, engine), telemetry, utc_now, partial(queue.put, INBOUND)
     )
-    notifier = notifier_of(settings, engine, telemetry)
     every = timedelta(seconds=settings.notices.every_seconds)
     return [
         Job(jobs.move, every),

@@ -34,6 +34,7 @@ from tests.broker.accounts_site import BY, KEY, Spaces
 from tests.broker.records import record
 
 TEMPLATES = Path(__file__).parents[2] / "mappings" / "notices"
+OPENED: list[SmtpDestination] = []
 TITLE = "Sérologie VIH de contrôle"
 
 
@@ -59,6 +60,8 @@ def box() -> Iterator[tuple[Box, int]]:
     controller = Controller(kept, hostname="127.0.0.1", port=port, ready_timeout=60)
     controller.start()
     yield kept, port
+    while OPENED:
+        OPENED.pop().close()
     controller.stop()
 
 
@@ -81,12 +84,14 @@ def notifier(spaces: Spaces, **destinations: Destination) -> Notifier:
 
 
 def smtp(port: int) -> SmtpDestination:
-    return SmtpDestination(
+    made = SmtpDestination(
         "mail",
         SmtpDestinationSettings(
             host="127.0.0.1", port=port, tls="none", sender="space@example.org", to="nobody@example.org"
         ),
     )  # fmt: skip
+    OPENED.append(made)
+    return made
 
 
 def letters(folder: Path) -> FileDestination:
