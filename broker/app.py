@@ -287,6 +287,7 @@ def _scheduler(
     telemetry: Telemetry,
     ready: Ready,
 ) -> None:
+    notifier = notifier_of(settings, engine, telemetry)
     queue = open_queue(settings)
     try:
         ready({})
@@ -303,12 +304,13 @@ def _scheduler(
             keep=lambda is_stopped: keeper_of(
                 settings, engine, telemetry, is_stopped=is_stopped
             ).run(),
-            more=lambda queue: _account_jobs(settings, engine, telemetry, queue),
+            more=lambda queue: _account_jobs(settings, engine, telemetry, queue, notifier),
             signer=KeyFolder(installation.audit_keys(settings)).signer,
             forward=_trail_receiver(settings, engine),
         ).run(stop)
     finally:
         queue.close()
+        notifier.close()
 
 
 def keeper_of(
@@ -326,13 +328,12 @@ def keeper_of(
 
 
 def _account_jobs(
-    settings: Settings, engine: Engine, telemetry: Telemetry, queue: Queue
+    settings: Settings, engine: Engine, telemetry: Telemetry, queue: Queue, notifier: Notifier
 ) -> list[Job]:
     """What happens to spaces by the clock, and the notices that are due."""
     jobs = AccountJobs(
         engine, accounts_of(settings, engine), telemetry, utc_now, partial(queue.put, INBOUND)
     )
-    notifier = notifier_of(settings, engine, telemetry)
     every = timedelta(seconds=settings.notices.every_seconds)
     return [
         Job(jobs.move, every),

@@ -86,6 +86,11 @@ class Notifier:
             ends.update(found)
         return ends
 
+    def close(self) -> None:
+        """Close the connections; nothing is sent afterwards."""
+        for destination in self._ways.destinations.values():
+            destination.close()
+
     def _round(self, size: int) -> Counter[str]:
         now = self._clock()
         with writing(self._engine) as connection:

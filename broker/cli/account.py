@@ -143,7 +143,7 @@ def inform(
 ) -> None:
     """Inform people that a space will be opened (T1): the letter goes out with a code, six weeks begin.
 
-        carnet account inform --patient 354042744143873 --mail --card < address-and-serial.txt
+        carnet account inform --patient 354042744143873 --mail --card
         carnet account inform --file newborns.txt --dry-run
 
     The address is the first line of standard input, the serial number the next; neither stands in the command.
@@ -266,7 +266,7 @@ def activate(
 ) -> None:
     """Activate a space (T4 within the six weeks, T5 later) with the code and the card's serial number.
 
-        carnet account activate --patient 354042744143873 < code-and-serial.txt
+        carnet account activate --patient 354042744143873
         carnet account activate --patient 354042744143873 --identified-by france_connect
 
     The code is the first line of standard input, the serial number the next. After five wrong attempts only a new code

@@ -124,8 +124,11 @@ def send(
         return
     telemetry = Telemetry("command", level="error", stream=io.StringIO())
     notifier = app.notifier_of(ledger.settings, ledger.engine, telemetry)
-    with output.aside().status("sending notices"):
-        ends = notifier.send(limit)
+    try:
+        with output.aside().status("sending notices"):
+            ends = notifier.send(limit)
+    finally:
+        notifier.close()
     if json:
         output.tell({state: ends[state] for state in ("sent", "suppressed", "failed", "due")})
     else:

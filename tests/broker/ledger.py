@@ -18,6 +18,10 @@ from sqlalchemy import Connection, Engine, text
 from broker.database import bulk, migrate, partitions, sequences
 from broker.database.engine import is_sqlite, open_engine, writing
 from broker.database.schema import (
+    access_line,
+    account,
+    account_due,
+    account_event,
     attempt,
     audit_entry,
     business_key,
@@ -29,8 +33,11 @@ from broker.database.schema import (
     lane,
     message,
     message_body,
+    notice,
+    patient,
     source_now,
     tally_day,
+    visit,
 )
 from broker.database.types import to_micros
 from broker.records import correlations
@@ -190,6 +197,51 @@ def deliver(engine: Engine, rows: list[Row], count: int) -> None:
             blocked,
         )
         sequences.reserve(connection, "delivery", count, START)
+    settle_statistics(engine)
+
+
+def spaces(engine: Engine, count: int) -> None:
+    """Generate `count` patients with a space that nothing is due to, a visit, a notice that was sent; one in 500 is due."""
+    at = to_micros(START)
+    far = at + 10 * 365 * 86_400_000_000
+    base = first_seq(month_of(START)) + 1
+    with writing(engine) as connection:
+        columns = ("id", "created_at", "updated_at", "account", "account_since", "traits")
+        people = [(n, at, at, "active", at, b"{}") for n in range(1, count + 1)]
+        bulk.insert_rows(connection, patient, columns, people)
+        rows = [(n, "active", at, 1) for n in range(1, count + 1)]
+        bulk.insert_rows(connection, account, ("patient", "state", "since", "events"), rows)
+        columns = (
+            "patient", "n", "transition", "from_state", "to_state", "actor_kind", "actor", "channel", "rule", "at",
+        )  # fmt: skip
+        steps = [
+            (n, 1, "T5", "presumed", "active", "operator", "jd", "phone", "R.1111-32", at)
+            for n in range(1, count + 1)
+        ]
+        bulk.insert_rows(connection, account_event, columns, steps)
+        dates = [(n, "T12", far if n % 500 else at + n) for n in range(1, count + 1)]
+        bulk.insert_rows(connection, account_due, ("patient", "name", "due_at"), dates)
+        columns = (
+            "id", "patient", "actor_kind", "actor", "actor_snapshot", "mode", "started", "listed", "read",
+            "first_of_actor", "shown_to",
+        )  # fmt: skip
+        step = DAYS * 86_400_000_000 // count
+        visits = [
+            (base + n, n, "professional", "p", "{}", "normal", at + n * step, 1, 0, True, "holder")
+            for n in range(1, count + 1)
+        ]
+        bulk.insert_rows(connection, visit, columns, visits)
+        lines = [(base + n, 1, at + n * step, "list") for n in range(1, count + 1)]
+        bulk.insert_rows(connection, access_line, ("visit", "n", "at", "act"), lines)
+        columns = (
+            "id", "patient", "kind", "cause", "day", "lines", "created_at", "due_at", "state",
+        )  # fmt: skip
+        told = [
+            (n, n, "first_access", "p", day_of(START + n * step * timedelta(microseconds=1), PARIS), 1, at, at,
+             "sent" if n % 500 else "due")
+            for n in range(1, count + 1)
+        ]  # fmt: skip
+        bulk.insert_rows(connection, notice, columns, told)
     settle_statistics(engine)
 
 

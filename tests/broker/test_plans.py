@@ -18,6 +18,8 @@ from sqlalchemy import Connection, Engine, event, text
 from broker.database.engine import is_sqlite, reading
 from broker.database.types import to_micros
 from broker.records import (
+    account_rows,
+    account_waits,
     balance_check,
     circles,
     correlations,
@@ -33,6 +35,8 @@ from broker.records import (
     lanes,
     message_detail,
     messages_reading,
+    notice_check,
+    notices,
     parked,
     replaying,
     replays,
@@ -43,8 +47,10 @@ from tests.broker import ledger
 BIG = (
     "message", "message_body", "audit_entry", "document", "business_key", "delivery", "attempt", "prepared",
     "correlation", "expectation",
-    "patient", "visit", "access_line", "identity_event", "identity_event_member", "identity_link",
+    "patient", "identity_event", "identity_event_member", "identity_link",
     "identity_candidate",
+    "account", "account_event", "account_due", "account_wait", "notice", "visit",
+    "access_line",
 )  # fmt: skip
 MOST_ROWS = 2_000
 _NEWEST = first_seq(month_of(ledger.START) + 1)
@@ -149,6 +155,13 @@ PAGES: dict[str, Reader] = {
         c, before=(7, 5, 6)
     ),
     "identity: the same traits": lambda c, _: identity_candidates.find(c, {5: 77, 6: 78}, _NOW),
+    "spaces": lambda c, _: account_rows.load(c, [7, 8]),
+    "history of a space": lambda c, _: account_rows.history(c, 7),
+    "due to spaces": lambda c, _: account_rows.due(c, _NOW, 50),
+    "due to spaces, later": lambda c, _: account_rows.due(c, _NOW, 50, after=(ledger.START, 7)),
+    "what waits for a space": lambda c, _: account_waits.waiting(c, 7),
+    "notices of a patient": lambda c, _: notices.listing(c, patient=7),
+    "notices that are due": lambda c, _: notices.listing(c, now=_NOW),
     "by either of three keys and one more": lambda c, _: messages_reading.by_keys(
         c, [[7, 8, 9], [5]]
     ),
@@ -181,6 +194,7 @@ JOBS: dict[str, Reader] = {
     "answers credited twice": lambda c, _: balance_check.credited_twice(c, _SPAN),
     "awaited of nobody": lambda c, _: delivery_check.nobodys(c, _SPAN, "expectation"),
     "keys of nobody": lambda c, _: delivery_check.nobodys(c, _SPAN, "correlation"),
+    "the mirror": lambda c, _: notice_check.count(c, _DAY),
     "all parked": lambda c, _: parked.selected(c, reason="mapping.none"),
     "all stuck deliveries": lambda c, _: parked.selected_deliveries(c, destination="partner1"),
 }
@@ -197,6 +211,7 @@ def full(
     engine = ledger.new(url)
     rows = ledger.fill(engine, 100_000)
     ledger.deliver(engine, rows, 60_000)
+    ledger.spaces(engine, 20_000)
     yield engine, next(row for row in rows if row.state == State.FILED)
     engine.dispose()
 

@@ -17,10 +17,13 @@ COMMANDS = (
     "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
     "record list", "record read", "patient show", "patient find", "patient merge", "patient unmerge", "patient link",
     "patient unlink", "patient candidates", "patient different", "patient journal",
-    "account show", "account open", "account close", "account oppose",
     "consent give", "consent refuse", "consent withdraw", "consent block", "consent unblock", "consent team",
     "consent traitant", "consent oppose-emergency", "consent mandate", "consent application", "consent minor-act",
     "consent document", "consent show",
+    "account show", "account open", "account close", "account oppose", "account oppose-filing", "account list",
+    "account inform", "account activate", "account code", "account reopen", "account suspend", "account resume",
+    "account delete", "account death", "account attach", "account migrate", "account run-due",
+    "notices list", "notices show", "notices send",
     "lanes list", "lanes show", "lanes hold", "lanes release", "lanes skip",
     "parked list", "parked show", "parked release", "parked discard", "parked edit",
 )  # fmt: skip
@@ -36,7 +39,7 @@ def test_the_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "reconcile", "messages show", "messages replay", "audit verify", "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list",
+        "reconcile", "messages show", "messages replay", "audit verify", "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "account inform", "account migrate", "account oppose", "notices send",
         "codes map", "codes import", "codes export", "lanes list", "lanes skip", "lanes release", "parked release", "parked edit",
     ],
 )  # fmt: skip

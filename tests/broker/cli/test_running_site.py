@@ -120,9 +120,9 @@ def test_an_opposition_is_an_event_with_its_entry(running: Running) -> None:
     rest(running, 1)
     who = ("--patient", "-", *place.config)
 
-    opposed = carnet("account", "oppose", "--by", "jd", "--json", *who, stdin=demo_ins())
+    opposed = carnet("account", "oppose-filing", "--by", "jd", "--json", *who, stdin=demo_ins())
     withdrawn = carnet(
-        "account", "oppose", "--withdraw", "--by", "jd", "--json", *who, stdin=demo_ins()
+        "account", "oppose-filing", "--withdraw", "--by", "jd", "--json", *who, stdin=demo_ins()
     )
 
     assert opposed.lines[0]["filing_opposed"] is True
