@@ -19,7 +19,7 @@ from broker.cli.people import By
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
 from broker.records import accounts, care_team, consents, document_rows, patients, sight
-from broker.records.consents import Connection, Said
+from broker.records.consents import Said
 from broker.rules import decide, holder, minors, orders
 
 group = typer.Typer(
