@@ -27,8 +27,8 @@ _ENTRIES = (
     "AND NOT (act = 'document_listed' AND actor_kind = 'operator') GROUP BY patient"
 )
 _LINES = (
-    "SELECT v.patient, count(*) AS n FROM visit v JOIN access_line a ON a.visit = v.id WHERE v.started >= :begun "
-    "AND v.started < :until AND a.at >= :since AND a.at < :until AND v.actor_kind <> 'patient' GROUP BY v.patient"
+    "SELECT v.patient + 0 AS patient, count(*) AS n FROM visit v CROSS JOIN access_line a WHERE a.visit = v.id AND v.started >= :begun "
+    "AND v.started < :until AND a.at >= :since AND a.at < :until AND v.actor_kind <> 'patient' GROUP BY v.patient + 0"
 )
 _NOTICES = (
     "SELECT patient, sum(lines) AS n FROM notice WHERE day = :day "

@@ -160,7 +160,7 @@ def test_a_run_that_dies_between_two_batches_goes_on_behind_the_last_one(
 
 @pytest.mark.timeout(300)
 def test_killed_with_sigkill_and_started_again_nobody_is_lost_or_taken_twice(tmp_path: Path) -> None:  # fmt: skip
-    people = 150
+    people = 40
     manifest = write(tmp_path, [former(n) for n in range(1, people + 1)])
     (tmp_path / "carnet.toml").write_text('[site]\ndata_folder = "."\n[telemetry]\nlisten = ""\n')
     engine = open_engine(f"sqlite:///{tmp_path / 'carnet.db'}")
@@ -170,7 +170,7 @@ def test_killed_with_sigkill_and_started_again_nobody_is_lost_or_taken_twice(tmp
         str(tmp_path / "carnet.toml"),
     ]  # fmt: skip
     killed = 0
-    for goal in (20, 60):
+    for goal in (5, 15):
         running = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while count(engine, "patient") < goal and running.poll() is None:
