@@ -84,9 +84,10 @@ def _open_sqlite(url: str, path: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+        if not connection.execute("PRAGMA page_count").fetchone()[0]:
+            # Before the first page is written: later it takes a rewrite of the whole file, and the lock of writers.
+            connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
         for pragma in (
-            # Before the first page is written: later it takes a rewrite of the whole file.
-            "auto_vacuum=INCREMENTAL",
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",

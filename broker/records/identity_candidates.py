@@ -30,10 +30,14 @@ MOST = 5
 NEWEST = (2**62, 0, 0)
 """Before everything: a list begins here."""
 
-_LIKE = (
-    "SELECT k.digest AS digest, p.id AS id FROM {keys} JOIN patient p ON p.id IN "
+_SAME = (
     "(SELECT s.id FROM patient s WHERE s.traits_digest = k.digest AND s.traits_digest IS NOT NULL "
     "ORDER BY s.id LIMIT {most})"
+)
+_LIKE = "SELECT k.digest AS digest, p.id AS id FROM {keys} JOIN patient p ON p.id IN " + _SAME  # noqa: S608
+"""On SQLite, which has no LATERAL and does this by the index; PostgreSQL would read every patient."""
+_LIKE_EACH = (  # noqa: S608
+    "SELECT k.digest AS digest, p.id AS id FROM {keys} CROSS JOIN LATERAL " + _SAME + " AS p"
 )
 
 
@@ -93,7 +97,7 @@ def _alike(connection: Connection, digests: set[int]) -> dict[int, list[int]]:
     else:
         keys = "unnest(CAST(:digests AS bigint[])) AS k(digest)"
         rows = connection.execute(
-            text(_LIKE.format(keys=keys, most=MOST)), {"digests": sorted(digests)}
+            text(_LIKE_EACH.format(keys=keys, most=MOST)), {"digests": sorted(digests)}
         ).all()
     found: dict[int, list[int]] = defaultdict(list)
     for row in rows:

@@ -23,6 +23,7 @@ from broker.web.keys import Keys
 from broker.web.refusing import RefusedError
 
 MODE_HEADER, REASON_HEADER = "x-carnet-mode", "x-carnet-reason"
+CONSENT_HEADER = "x-carnet-consent"
 LEEWAY_SECONDS = 30
 MAX_TOKEN = 8_192
 MAX_REASON = 500
@@ -53,11 +54,11 @@ class Caller:
 
     @property
     def owner(self) -> bytes:
-        """Whose links these are: another person, application, place or mode cannot follow them."""
+        """Whose links these are: another person, application, place, mode or consent cannot follow them."""
         viewer = self.viewer
         parts = (
             viewer.kind, viewer.id, self.ins, viewer.profession, viewer.structure, viewer.mode, viewer.motive,
-            self.software,
+            viewer.consent, self.software,
         )  # fmt: skip
         return "\x1f".join(parts).encode()
 
@@ -117,6 +118,7 @@ def caller_of(claims: Mapping[str, Any], issuer: Issuer, headers: Headers) -> Ca
             structure=_text(claims.get(issuer.structure_claim)),
             mode=mode,
             motive=motive,
+            consent=_consent(headers),
         )
     return Caller(
         speaks_for=issuer.speaks_for,
@@ -152,6 +154,14 @@ def _mode(headers: Headers) -> tuple[Mode, str]:
     if mode == "bris_de_glace" and not reason:
         raise RefusedError(400, "mode.reason", "bris_de_glace needs a reason in X-Carnet-Reason.")
     return mode, reason if mode != "normal" else ""  # type: ignore[return-value]  # one of Mode
+
+
+def _consent(headers: Headers) -> Literal["", "explicit"]:
+    """Whether the professional says that the patient consents to this consultation (CON-04). Raises: RefusedError(400)."""
+    given = headers.get(CONSENT_HEADER, "").strip()
+    if given not in ("", "explicit"):
+        raise RefusedError(400, "consent.unknown", "X-Carnet-Consent: explicit, or no such header.")
+    return "explicit" if given else ""
 
 
 def _name(claims: Mapping[str, Any]) -> str:

@@ -200,14 +200,19 @@ def deliver(engine: Engine, rows: list[Row], count: int) -> None:
     settle_statistics(engine)
 
 
+_SNAPSHOT = '{"kind":"professional","id":"p"}'
+
+
 def spaces(engine: Engine, count: int) -> None:
     """Generate `count` patients with a space that nothing is due to, a visit, a notice that was sent; one in 500 is due."""
     at = to_micros(START)
     far = at + 10 * 365 * 86_400_000_000
     base = first_seq(month_of(START)) + 1
     with writing(engine) as connection:
-        columns = ("id", "created_at", "updated_at", "account", "account_since", "traits")
-        people = [(n, at, at, "active", at, b"{}") for n in range(1, count + 1)]
+        columns = (
+            "id", "created_at", "updated_at", "account", "account_since", "traits", "traits_digest",
+        )  # fmt: skip
+        people = [(n, at, at, "active", at, b"{}", 7_919 * n) for n in range(1, count + 1)]
         bulk.insert_rows(connection, patient, columns, people)
         rows = [(n, "active", at, 1) for n in range(1, count + 1)]
         bulk.insert_rows(connection, account, ("patient", "state", "since", "events"), rows)
@@ -227,7 +232,19 @@ def spaces(engine: Engine, count: int) -> None:
         )  # fmt: skip
         step = DAYS * 86_400_000_000 // count
         visits = [
-            (base + n, n, "professional", "p", "{}", "normal", at + n * step, 1, 0, True, "holder")
+            (
+                base + n,
+                n,
+                "professional",
+                "p",
+                _SNAPSHOT,
+                "normal",
+                at + n * step,
+                1,
+                0,
+                True,
+                "holder",
+            )
             for n in range(1, count + 1)
         ]
         bulk.insert_rows(connection, visit, columns, visits)

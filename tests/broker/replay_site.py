@@ -147,6 +147,6 @@ class ReplaySite(LaneSite):
     def dump(self) -> dict[str, list[Any]]:
         """Every row of every table, to compare."""
         return {
-            table: [tuple(row) for row in self.rows(f'SELECT * FROM "{table}" ORDER BY 1, 2')]
+            table: sorted(map(repr, map(tuple, self.rows(f'SELECT * FROM "{table}"'))))
             for table in metadata.tables
         }

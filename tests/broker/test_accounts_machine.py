@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -15,6 +16,8 @@ from broker.database.engine import reading
 from broker.records import account_rows
 from tests.broker import ledger
 from tests.broker.accounts_site import Spaces
+
+pytestmark = pytest.mark.drill
 
 BY_HAND = sorted(set(machine.EVENTS) - set(machine.TIMED.values()) - {"attach", "detach"})
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,8 @@ from broker.database.engine import reading
 from broker.records import identity_circle
 from tests.broker.identity_site import a04, a40, adt, cx, oru, person, records, rows
 from tests.broker.lane_site import LaneSite
+
+pytestmark = pytest.mark.drill
 
 PEOPLE = "ABCD"
 who = st.sampled_from(PEOPLE)

@@ -6,11 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.broker.replay_site import ReplaySite, mappings, mdm
+
+pytestmark = pytest.mark.drill
 
 PATIENTS = ("1", "2")
 CHAINS = ("D", "E")

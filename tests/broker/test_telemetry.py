@@ -220,7 +220,7 @@ def test_timings_and_levels_are_kept_by_name() -> None:
 def test_events_and_measures_do_not_share_a_name_and_labels_are_bounded_words() -> None:
     assert not set(EVENTS) & set(MEASURES)
     allowed = {"source", "destination", "reason", "code", "role", "topic", "result", "kind", "policy", "name",
-               "outcome", "stage"}  # fmt: skip
+               "outcome", "stage", "transition", "channel"}  # fmt: skip
     for event in EVENTS.values():
         assert set(event.labels) <= allowed, event.name
 

@@ -25,7 +25,13 @@ TABLES = (
 """All that makes up records. What is left out tells that the merge was: journal, trail, visits, decisions, ledger."""
 
 READERS = [
-    Viewer(kind="professional", id=f"89990000002{n}", name=f"Dr Essai {n}", profession="G15_10")
+    Viewer(
+        kind="professional",
+        id=f"89990000002{n}",
+        name=f"Dr Essai {n}",
+        profession="G15_10",
+        consent="explicit",
+    )
     for n in range(3)
 ]
 

@@ -17,6 +17,8 @@ from broker.records import message_detail
 from tests.broker.test_retention import LATER, OCTOBER, YEAR, Kept, opened
 from tests.story.site import PROJECT
 
+pytestmark = pytest.mark.drill
+
 MINE = [name for name, point in POINTS.items() if "archive" in point.roles]
 CHILD = """
 import os, sys

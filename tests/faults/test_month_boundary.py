@@ -16,6 +16,8 @@ from broker.values import SEQ_MONTH_SHIFT, State, month_of
 from tests.broker.test_retention import OCTOBER, opened
 from tests.faults.house import a08
 
+pytestmark = pytest.mark.drill
+
 NEW_YEAR = datetime(2027, 1, 1, tzinfo=UTC)
 ROUNDS = 40
 

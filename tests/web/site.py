@@ -40,6 +40,10 @@ BODY = b"%PDF-1.4 an invented letter"
 DISCHARGE, CONSULTATION = "34112-3", "11488-4"
 
 
+CONSENTED = {"X-Carnet-Consent": "explicit"}
+"""The patient is there and says yes (CON-04)."""
+
+
 class Site:
     """One installation: `engine` under it, `url` where it listens."""
 
@@ -89,10 +93,10 @@ class Site:
     # --- who asks -------------------------------------------------------------------------------------------------
 
     def physician(self, **claims: Any) -> dict[str, str]:
-        return bearer(self.issuer.professional(*PHYSICIAN, **claims))
+        return bearer(self.issuer.professional(*PHYSICIAN, **claims)) | CONSENTED
 
     def podiatrist(self, **claims: Any) -> dict[str, str]:
-        return bearer(self.issuer.professional(*PODIATRIST, **claims))
+        return bearer(self.issuer.professional(*PODIATRIST, **claims)) | CONSENTED
 
     def patient(self, ins: str = INS, **claims: Any) -> dict[str, str]:
         return bearer(self.patients.sign({"ins": ins} | claims))

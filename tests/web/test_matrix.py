@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from tests.web import papers
-from tests.web.site import Site, bearer
+from tests.web.site import CONSENTED, Site, bearer
 
 FOLDER = Path(__file__).parents[2] / "mappings" / "rules"
 
@@ -33,7 +33,7 @@ def filed(site: Site) -> tuple[str, dict[str, str]]:
 
 
 def as_group(site: Site, group: str) -> dict[str, str]:
-    return bearer(site.issuer.professional("899900000055", group))
+    return bearer(site.issuer.professional("899900000055", group)) | CONSENTED
 
 
 @pytest.mark.timeout(400)

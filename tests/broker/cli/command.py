@@ -6,7 +6,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,20 +34,15 @@ class Result:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
-def carnet(
-    *arguments: str,
-    cwd: Path = PROJECT,
-    stdin: str = "",
-    environ: Mapping[str, str] | None = None,
-) -> Result:
-    """The real command line in this process, without colours and 100 columns wide; `environ` adds to the environment."""
+def carnet(*arguments: str, cwd: Path = PROJECT, stdin: str = "") -> Result:
+    """The real command line in this process, without colours and 100 columns wide."""
     kept = {"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     environ = {key: value for key, value in os.environ.items() if not key.startswith("CARNET_")}
     out, err = _stream(), _stream()
     with pytest.MonkeyPatch.context() as patch, chdir(cwd):
         for name in set(os.environ) - set(environ):
             patch.delenv(name)
-        for name, value in {**kept, **(environ or {})}.items():
+        for name, value in kept.items():
             patch.setenv(name, value)
         patch.setattr(sys, "stdin", io.StringIO(stdin))
         with redirect_stdout(out), redirect_stderr(err):

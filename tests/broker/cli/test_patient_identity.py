@@ -31,7 +31,11 @@ class Place:
 
     def look(self) -> None:
         viewer = Viewer(
-            kind="professional", id="899900000029", name="Dr Essai", profession="G15_10"
+            kind="professional",
+            id="899900000029",
+            name="Dr Essai",
+            profession="G15_10",
+            consent="explicit",
         )
         rules = decide.load(MAPPINGS / "rules")
         reading.listing(

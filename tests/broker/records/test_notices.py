@@ -21,7 +21,13 @@ from tests.broker.records.record import RULES, WRITE
 NOW = datetime(2026, 11, 10, 9, 0, tzinfo=UTC)
 DAY = 20261110
 TOMORROW = datetime(2026, 11, 10, 23, 0, tzinfo=UTC)
-PHYSICIAN = Viewer(kind="professional", id="899900000011", profession="MEDECIN", structure="CHU")
+PHYSICIAN = Viewer(
+    kind="professional",
+    id="899900000011",
+    profession="MEDECIN",
+    structure="CHU",
+    consent="explicit",
+)
 
 
 def look(engine: Engine, viewer: Viewer, patient: int, now: datetime = NOW) -> None:
@@ -115,7 +121,13 @@ def test_f29_for_ten_thousand_random_accesses_the_mirror_holds_and_any_gap_is_fo
     random = Random(29)
     patients = [record.person(sqlite_ledger, f"P{n}") for n in range(40)]
     viewers = [
-        Viewer(kind="professional", id=f"8999000{n:05d}", profession="MEDECIN", structure="CHU")
+        Viewer(
+            kind="professional",
+            id=f"8999000{n:05d}",
+            profession="MEDECIN",
+            structure="CHU",
+            consent="explicit",
+        )
         for n in range(30)
     ]
     viewers += [Viewer(kind="operator", id="jd"), PHYSICIAN]
