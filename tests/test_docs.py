@@ -57,7 +57,7 @@ def test_a_generated_page_is_current(name: str) -> None:
 @pytest.mark.parametrize(("page", "line"), list(command_lines()))
 def test_each_command_line_in_the_docs_is_one_that_carnet_understands(page: str, line: str) -> None:
     command: Any = typer.main.get_command(assembled())
-    words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
+    words = shlex.split(re.split(" >>? ", line)[0], comments=True)[1:]
 
     while hasattr(command, "commands"):
         assert words, f"{page}: {line} names no command"

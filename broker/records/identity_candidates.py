@@ -36,8 +36,8 @@ _SAME = (
 )
 _LIKE = "SELECT k.digest AS digest, p.id AS id FROM {keys} JOIN patient p ON p.id IN " + _SAME  # noqa: S608
 """On SQLite, which has no LATERAL and does this by the index; PostgreSQL would read every patient."""
-_LIKE_EACH = (  # noqa: S608
-    "SELECT k.digest AS digest, p.id AS id FROM {keys} CROSS JOIN LATERAL " + _SAME + " AS p"
+_LIKE_EACH = (
+    "SELECT k.digest AS digest, p.id AS id FROM {keys} CROSS JOIN LATERAL " + _SAME + " AS p"  # noqa: S608
 )
 
 

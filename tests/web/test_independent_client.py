@@ -8,7 +8,7 @@ from fhirpy import SyncFHIRClient
 from fhirpy.base.exceptions import ResourceNotFound
 
 from tests.web import papers
-from tests.web.site import BODY, CONSULTATION, DISCHARGE, Site
+from tests.web.site import BODY, CONSENTED, CONSULTATION, DISCHARGE, Site
 
 
 def test_fhirpy_walks_a_record(sqlite_site: Site) -> None:
@@ -19,7 +19,7 @@ def test_fhirpy_walks_a_record(sqlite_site: Site) -> None:
     hidden = papers.structured(9, DISCHARGE)
     site.put(patient, *visible, hidden)
     token = site.podiatrist()["Authorization"]
-    client = SyncFHIRClient(f"{site.url}/fhir", authorization=token)
+    client = SyncFHIRClient(f"{site.url}/fhir", authorization=token, extra_headers=CONSENTED)
 
     whom = client.resources("Patient").search(identifier=papers.SUBJECT).first()
     documents = client.resources("DocumentReference").search(patient=whom.id).limit(2).fetch_all()
@@ -39,7 +39,7 @@ def test_fhirpy_walks_a_record(sqlite_site: Site) -> None:
     assert {one.resource["resourceType"] for one in with_subject.entry} == {"Encounter", "Patient"}
     assert documents[0]["subject"]["reference"] == f"Patient/{whom.id}"
     url = documents[0]["content"][0]["attachment"]["url"]
-    assert httpx.get(url, headers={"Authorization": token}).content == BODY
+    assert httpx.get(url, headers={"Authorization": token} | CONSENTED).content == BODY
     assert client.reference("DocumentReference", documents[0].id).to_resource() == documents[0]
     with pytest.raises(ResourceNotFound):
         client.reference("DocumentReference", hidden.id).to_resource()

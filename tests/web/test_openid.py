@@ -15,7 +15,7 @@ from broker.settings_tables import Issuer as IssuerSettings
 from tests.broker import ledger
 from tests.web import papers
 from tests.web.issuer import AUDIENCE
-from tests.web.site import CONSULTATION, DISCHARGE, Site, bearer
+from tests.web.site import CONSENTED, CONSULTATION, DISCHARGE, Site, bearer
 
 VERSION = "oidc-provider@8.8.1"
 
@@ -66,7 +66,7 @@ def token_of(provider: str, client: str) -> dict[str, str]:
         auth=(client, "an%20invented%20secret"),
     )
     assert answer.status_code == 200, answer.text
-    return bearer(answer.json()["access_token"])
+    return bearer(answer.json()["access_token"]) | CONSENTED
 
 
 @pytest.mark.timeout(300)
