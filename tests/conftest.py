@@ -25,9 +25,20 @@ from broker.mapping import catalogue
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+RECORD = (
+    "web/", "broker/accounts/", "broker/test_account", "broker/records/test_account", "broker/test_notice",
+    "broker/records/test_notices", "broker/test_unmerge", "broker/test_identifying", "broker/test_merged_record",
+    "attacks/test_record_api", "faults/test_f20", "faults/test_f28_signed", "faults/test_f31", "broker/audit/test_atna",
+    "broker/rules/test_random_histories", "broker/cli/test_consent", "broker/cli/test_patient_identity",
+)  # fmt: skip
+"""Tests of the record, its spaces and its API: a suite of its own, so that the usual one stays short."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that may stop the shared RabbitMQ runs when no other test needs it."""
     for item in items:
+        if str(item.path.relative_to(PROJECT / "tests")).startswith(RECORD):
+            item.add_marker(pytest.mark.record)
         if "rabbit_node" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.alone)
 
