@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import rich_utils
 
 from broker.cli import main
 
@@ -44,6 +45,8 @@ def carnet(*arguments: str, cwd: Path = PROJECT, stdin: str = "") -> Result:
             patch.delenv(name)
         for name, value in kept.items():
             patch.setenv(name, value)
+        # Typer asks FORCE_COLOR and GITHUB_ACTIONS once, at its import; a forced terminal that is dumb is 80 wide.
+        patch.setattr(rich_utils, "FORCE_TERMINAL", False)
         patch.setattr(sys, "stdin", io.StringIO(stdin))
         with redirect_stdout(out), redirect_stderr(err):
             code = _run(arguments)
