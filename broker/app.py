@@ -27,14 +27,14 @@ from broker.archive.shelf import Shelf
 from broker.audit.atna import Forward, Receiver, tls_context
 from broker.audit.keys import KeyFolder
 from broker.circuit import Circuit
-from broker.contracts import Adapter, Destination, Queue, QueueOptions, Source, Verifiable
+from broker.contracts import Adapter, Destination, Queue, Source, Verifiable
 from broker.courier_journal import Journal
 from broker.courier_watch import CourierWatch, Hired
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.delivery import Courier, Manner
 from broker.document import Document
-from broker.errors import SetupError
+from broker.errors import SetupError, TransientError
 from broker.hand_over import HandOver
 from broker.hops import Loops
 from broker.intake import Intake, Limits
@@ -56,6 +56,7 @@ from broker.web import listener
 from broker.worker import INBOUND, Worker
 
 ROLES = ("gateway", "worker", "courier", "scheduler", "web")
+_DATABASE_PAUSE = 1.0
 
 Ready = Callable[[dict[str, str]], None]
 """Told once a role is up: its name, and the address of each of its listeners."""
@@ -66,16 +67,24 @@ def utc_now() -> datetime:
 
 
 def run_role(
-    settings: Settings, role: str, index: int, stop: threading.Event, ready: Ready = lambda _: None
+    settings: Settings,
+    role: str,
+    index: int,
+    stop: threading.Event,
+    ready: Ready = lambda _: None,
+    *,
+    is_patient: bool = False,
 ) -> None:
     """Run one role in this process until `stop` is set, then drain.
 
-    Raises: SetupError when something it needs is wrong or away at the start.
+    is_patient: wait for a database that is away at the start, instead of raising.
+    Raises: SetupError when something it needs is wrong, TransientError when it is away.
     """
     fault_points.arm(os.environ, f"{role}-{index}", production=settings.site.production)
     engine = open_engine(settings.database.url)
-    migrate.upgrade(engine, utc_now())
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
+    if not _has_database(engine, telemetry, stop, is_patient=is_patient):
+        return
     snapshots = Snapshots(telemetry, snapshot_folder(settings))
     snapshots.start()
     telemetry.emit("role_started", role=role)
@@ -95,6 +104,26 @@ def run_role(
         telemetry.ready(role, False)
         snapshots.stop()
         engine.dispose()
+
+
+def _has_database(
+    engine: Engine, telemetry: Telemetry, stop: threading.Event, *, is_patient: bool
+) -> bool:
+    """Bring the database up to date; False when `stop` was set while it was away."""
+    is_told = False
+    while not stop.is_set():
+        try:
+            migrate.upgrade(engine, utc_now())
+        except TransientError as error:
+            if not is_patient:
+                raise
+            if not is_told:
+                telemetry.emit("database_awaited", code=error.code, where=error.where)
+            is_told = True
+            stop.wait(_DATABASE_PAUSE)
+        else:
+            return True
+    return False
 
 
 def snapshot_folder(settings: Settings) -> Path:
@@ -124,7 +153,7 @@ async def _listen(
     telemetry: Telemetry,
     ready: Ready,
 ) -> None:
-    hand_over = HandOver(lambda: open_queue(settings), telemetry)
+    hand_over = HandOver(lambda: plugins.open_queue(settings), telemetry)
     hand_over.start()
     pressure = Pressure(
         engine,
@@ -196,7 +225,7 @@ def _worker(
     ready: Ready,
 ) -> None:
     os.nice(settings.worker.nice)
-    queue = open_queue(settings, consumer=index, consumers=settings.worker.processes)
+    queue = plugins.open_queue(settings, consumer=index, consumers=settings.worker.processes)
     try:
         pipeline = pipeline_of(settings, engine, telemetry, f"worker-{index}")
         ready({})
@@ -223,7 +252,7 @@ def _courier(
 
     def hire(name: str, destination: DestinationSettings) -> Hired:
         made = _destination(name, destination, installed)
-        queue = open_queue(settings)
+        queue = plugins.open_queue(settings)
         random = Random()  # noqa: S311 - jitter, not a secret
         courier = Courier(
             name,
@@ -288,7 +317,7 @@ def _scheduler(
     ready: Ready,
 ) -> None:
     notifier = notifier_of(settings, engine, telemetry)
-    queue = open_queue(settings)
+    queue = plugins.open_queue(settings)
     try:
         ready({})
         Schedule(
@@ -468,21 +497,6 @@ def _expect_mappings(settings: Settings, mappings: catalogue.MappingSet) -> None
                 reason=f"no mapping '{destination.mapping}' writes what this destination sends",
                 hint="`carnet mapping show` lists them",
             )
-
-
-def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> Queue:
-    """A connection of one thread to the configured queue."""
-    url = settings.queue.url
-    if url == "embedded":
-        url = f"embedded+{settings.database.url}"
-    plugin = plugins.queue_for(url, plugins.queues())
-    options = QueueOptions(
-        prefix=settings.queue.prefix,
-        partitions=settings.queue.partitions,
-        consumer=consumer,
-        consumers=consumers,
-    )
-    return plugin.open(url, options)
 
 
 def sources_of(settings: Settings, telemetry: Telemetry) -> dict[str, Source]:

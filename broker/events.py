@@ -225,6 +225,12 @@ EVENTS: dict[str, Event] = _catalogue(
         ("kind", "code"),
     ),
     Event("web_failed", "error", "a request to the record's API failed inside the broker"),
+    Event(
+        "database_awaited",
+        "error",
+        "a role that was started again waits for the database, and starts when it is back",
+        (),
+    ),
     Event("role_started", "info", "a role is running", ("role",)),
     Event("role_stopped", "info", "a role has drained and stopped", ("role",)),
     Event("set_activated", "info", "a mapping set is in use", ()),

@@ -8,8 +8,9 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from broker.contracts import Adapter, QueuePlugin
+from broker.contracts import Adapter, Queue, QueueOptions, QueuePlugin
 from broker.errors import SetupError
+from broker.settings import Settings
 
 ADAPTERS = "carnet.adapters"
 QUEUES = "carnet.queues"
@@ -39,6 +40,21 @@ def queue_for(url: str, installed: dict[str, QueuePlugin]) -> QueuePlugin:
         where="queue.url",
         reason=f"no installed queue speaks this scheme (known: {known})",
     )
+
+
+def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> Queue:
+    """A connection of one thread to the configured queue."""
+    url = settings.queue.url
+    if url == "embedded":
+        url = f"embedded+{settings.database.url}"
+    plugin = queue_for(url, queues())
+    options = QueueOptions(
+        prefix=settings.queue.prefix,
+        partitions=settings.queue.partitions,
+        consumer=consumer,
+        consumers=consumers,
+    )
+    return plugin.open(url, options)
 
 
 def _found(group: str, kind: type[_Plugin]) -> dict[str, _Plugin]:

@@ -1,8 +1,8 @@
 """`carnet serve`: every role as a process of its own, started, watched, started again, drained.
 
-Children are spawned, never forked: a forked connection belongs to two. A child ends by itself when its parent is gone.
-In a drill (`broker.fault_points`), where roles start a thousand times, they are forked from a process that has read
-the code and opened nothing.
+Children are forked from a process that has read the code and opened nothing: a connection that is forked belongs to
+two, and code that is read once is ready at once for the next that starts, and in memory once for all.
+A child ends by itself when its parent is gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from broker import app, fault_points
-from broker.errors import CarnetError, SetupError
+from broker.errors import CarnetError, SetupError, TransientError
 from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Pages
@@ -27,6 +27,8 @@ from broker.telemetry_pages import Pages
 DRAIN = timedelta(seconds=30)
 _RESTART_PAUSE = 1.0
 _CRASH_LOOP = 5
+_AWAY = 3
+"""The exit code of a role that ended because something it needs is away."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class _Child:
     said: Connection
     starts: list[float] = field(default_factory=list)
     is_ready: bool = False
+    was_ready: bool = False
+    """Whether it was, here or in a process before this one."""
 
 
 def serve(
@@ -61,7 +65,7 @@ def serve(
     pages = _open_pages(settings, chosen, failed=failed)
     if pages is None and roles is None and settings.telemetry.listen:
         return 2
-    children = [_start(settings, role, index, drilled=drilled) for role, index in chosen]
+    children = [_start(settings, role, index) for role, index in chosen]
     addresses: dict[str, str] = {}
     code = 0
     announced = False
@@ -119,18 +123,24 @@ def wanted(settings: Settings, roles: Sequence[str] | None) -> list[tuple[str, i
 
 
 def _start(
-    settings: Settings, role: str, index: int, starts: Sequence[float] = (), *, drilled: bool
+    settings: Settings,
+    role: str,
+    index: int,
+    starts: Sequence[float] = (),
+    *,
+    is_patient: bool = False,
 ) -> _Child:
-    context = multiprocessing.get_context("forkserver" if drilled else "spawn")
-    if drilled:
-        context.set_forkserver_preload([__name__])
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     said, saying = context.Pipe(duplex=False)
-    process: BaseProcess = context.Process(  # type: ignore[attr-defined]  # both kinds of context have it
-        target=child_main, args=(settings, role, index, saying), name=f"carnet-{role}-{index}"
+    process: BaseProcess = context.Process(
+        target=child_main,
+        args=(settings, role, index, saying, is_patient),
+        name=f"carnet-{role}-{index}",
     )
     process.start()
     saying.close()
-    return _Child(role, index, process, said, [*starts, time.monotonic()])
+    return _Child(role, index, process, said, [*starts, time.monotonic()], was_ready=is_patient)
 
 
 def _listen_to(child: _Child, addresses: dict[str, str], failed: Callable[[str, str], None]) -> int:
@@ -138,8 +148,10 @@ def _listen_to(child: _Child, addresses: dict[str, str], failed: Callable[[str, 
         while child.said.poll():
             word, value = child.said.recv()
             if word == "ready":
-                child.is_ready = True
+                child.is_ready = child.was_ready = True
                 addresses.update(value)
+            elif word == "away" and child.was_ready:
+                continue
             else:
                 failed(child.role, value)
                 return 2
@@ -153,18 +165,21 @@ def _again(
 ) -> tuple[int, _Child]:
     """Start a role again that died; give up when it died five times within a minute.
 
+    One that ended because the database is away did not fail, however often: started again, it waits there.
     In a drill a kill was ordered: it counts for nothing, and there is nothing to wait for.
     """
     if drilled and child.process.exitcode == -signal.SIGKILL:
         child.said.close()
-        return 0, _start(settings, child.role, child.index, drilled=True)
+        return 0, _start(settings, child.role, child.index, is_patient=True)
     recent = [start for start in child.starts if time.monotonic() - start < 60]
+    if child.process.exitcode == _AWAY:
+        recent = recent[:-1]
     if len(recent) >= _CRASH_LOOP:
         failed(child.role, f"ended {len(recent)} times within a minute")
         return 1, child
     time.sleep(_RESTART_PAUSE)
     child.said.close()
-    return 0, _start(settings, child.role, child.index, recent, drilled=drilled)
+    return 0, _start(settings, child.role, child.index, recent, is_patient=child.was_ready)
 
 
 def _drain(children: Sequence[_Child]) -> None:
@@ -180,19 +195,30 @@ def _drain(children: Sequence[_Child]) -> None:
             child.process.join()
 
 
-def child_main(settings: Settings, role: str, index: int, saying: Connection) -> None:
-    """A role's process: signals, a watch on the parent, then `app.run_role`."""
+def child_main(
+    settings: Settings, role: str, index: int, saying: Connection, is_patient: bool = False
+) -> None:
+    """A role's process: signals, a watch on the parent, then `app.run_role`.
+
+    is_patient: it ran before, so what is away now will come back, and is waited for.
+    """
     stop = threading.Event()
     _set_at(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
     try:
         app.run_role(
-            settings, role, index, stop, lambda addresses: saying.send(("ready", addresses))
+            settings,
+            role,
+            index,
+            stop,
+            lambda addresses: saying.send(("ready", addresses)),
+            is_patient=is_patient,
         )
     except CarnetError as error:
-        saying.send(("failed", str(error)))
-        os._exit(2)
+        is_away = isinstance(error, TransientError)
+        saying.send(("away" if is_away else "failed", str(error)))
+        os._exit(_AWAY if is_away else 2)
 
 
 def _end_with_parent(stop: threading.Event) -> None:

@@ -1,5 +1,7 @@
 """The command `carnet`: each command in its own module, here only put together.
 
+Only the module of the command that was asked for is imported, so that `carnet status` does not wait for what
+`carnet demo` needs; all of them where help is wanted or the command is none.
 It reads through the readers of `records` and `audit`, never from tables. Exit codes everywhere: 0 good, 1 something
 found, 2 usage or set-up. Results go to standard output, remarks and progress to standard error.
 """
@@ -8,37 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 import typer
 
-from broker.cli import (
-    account,
-    archive,
-    audit,
-    codes,
-    consent,
-    decide,
-    demo,
-    doctor,
-    drill,
-    explain,
-    lanes,
-    map,  # noqa: A004 - the command's name
-    mapping,
-    messages,
-    notices,
-    output,
-    parked,
-    patient,
-    reconcile,
-    record,
-    send,
-    serve,
-    simulate,
-    status,
-)
+from broker.cli import output
 from broker.errors import CarnetError
 
 RUN, LOOK, TRY, RECORDS = "Run", "Look and prove", "Send and try", "Records"
@@ -47,7 +26,8 @@ RUN, LOOK, TRY, RECORDS = "Run", "Look and prove", "Send and try", "Records"
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
     try:
-        assembled()(args=None if arguments is None else list(arguments), prog_name="carnet")
+        given = sys.argv[1:] if arguments is None else list(arguments)
+        assembled(given[0] if given else "")(args=given, prog_name="carnet")
     except CarnetError as error:
         output.failure(error)
         sys.exit(output.SETUP)
@@ -59,8 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(output.GOOD)
 
 
-def assembled() -> typer.Typer:
-    """All commands in their groups."""
+def assembled(wanted: str = "") -> typer.Typer:
+    """The command or group that is wanted; all of them, in their panels, where it is none."""
+    is_one = any(wanted in names for panels in (_COMMANDS, _GROUPS) for names in panels.values())
     root = typer.Typer(
         name="carnet",
         help=(
@@ -76,12 +57,20 @@ def assembled() -> typer.Typer:
     )
     root.callback()(_root)
     for panel, commands in _COMMANDS.items():
-        for name, command in commands.items():
-            root.command(name, rich_help_panel=panel)(command)
+        for name, place in commands.items():
+            if not is_one or name == wanted:
+                root.command(name, rich_help_panel=panel)(_found(place))
     for panel, groups in _GROUPS.items():
-        for name, group in groups.items():
-            root.add_typer(group, name=name, rich_help_panel=panel)
+        for name, place in groups.items():
+            if not is_one or name == wanted:
+                root.add_typer(_found(place), name=name, rich_help_panel=panel)
     return root
+
+
+def _found(place: str) -> Any:
+    """What stands at `module.name` of this package: a command's function, or a group of commands."""
+    module, _, name = place.partition(".")
+    return getattr(import_module(f"{__name__}.{module}"), name)
 
 
 def _version(wanted: bool) -> None:
@@ -98,44 +87,44 @@ def _root(
     return
 
 
-_COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+_COMMANDS = {
     RUN: {
-        "demo": demo.demo,
-        "serve": serve.serve,
-        "gateway": serve.gateway,
-        "worker": serve.worker,
-        "courier": serve.courier,
-        "scheduler": serve.scheduler,
-        "web": serve.web,
+        "demo": "demo.demo",
+        "serve": "serve.serve",
+        "gateway": "serve.gateway",
+        "worker": "serve.worker",
+        "courier": "serve.courier",
+        "scheduler": "serve.scheduler",
+        "web": "serve.web",
     },
     LOOK: {
-        "status": status.status,
-        "reconcile": reconcile.reconcile,
-        "drill": drill.drill,
-        "doctor": doctor.doctor,
+        "status": "status.status",
+        "reconcile": "reconcile.reconcile",
+        "drill": "drill.drill",
+        "doctor": "doctor.doctor",
     },
     TRY: {
-        "send": send.send,
-        "simulate": simulate.simulate,
-        "map": map.map_,
-        "explain": explain.explain,
+        "send": "send.send",
+        "simulate": "simulate.simulate",
+        "map": "map.map_",
+        "explain": "explain.explain",
     },
-    RECORDS: {"decide": decide.decide},
+    RECORDS: {"decide": "decide.decide"},
 }
-_GROUPS: dict[str, dict[str, typer.Typer]] = {
+_GROUPS = {
     LOOK: {
-        "messages": messages.group,
-        "lanes": lanes.group,
-        "parked": parked.group,
-        "audit": audit.group,
-        "archive": archive.group,
+        "messages": "messages.group",
+        "lanes": "lanes.group",
+        "parked": "parked.group",
+        "audit": "audit.group",
+        "archive": "archive.group",
     },
-    TRY: {"mapping": mapping.group, "codes": codes.group},
+    TRY: {"mapping": "mapping.group", "codes": "codes.group"},
     RECORDS: {
-        "record": record.group,
-        "patient": patient.group,
-        "account": account.group,
-        "consent": consent.group,
-        "notices": notices.group,
+        "record": "record.group",
+        "patient": "patient.group",
+        "account": "account.group",
+        "consent": "consent.group",
+        "notices": "notices.group",
     },
 }

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from broker import app
+from broker import app, plugins
 from broker.account_acts import Accounts, Result
 from broker.account_jobs import AccountJobs
 from broker.account_migration import AT_ONCE, Migration, examine
@@ -365,7 +365,7 @@ def run_due(
     """
     ledger = setup.open_ledger(config)
     telemetry = Telemetry("command", level="error", stream=io.StringIO())
-    queue = app.open_queue(ledger.settings)
+    queue = plugins.open_queue(ledger.settings)
     try:
         jobs = AccountJobs(
             ledger.engine,

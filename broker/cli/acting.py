@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from broker import app
+from broker import plugins
 from broker.acts import Act, Done
 from broker.cli import output, setup
 from broker.contracts import Work
@@ -97,7 +97,7 @@ def hand_over(ledger: setup.Ledger, done: Done) -> None:
     if not topics:
         return
     try:
-        queue = app.open_queue(ledger.settings)
+        queue = plugins.open_queue(ledger.settings)
         try:
             for topic, work in topics.items():
                 queue.put(topic, work)

@@ -14,7 +14,7 @@ import typer
 from cryptography import x509
 from rich.markup import escape
 
-from broker import app, installation
+from broker import installation, plugins
 from broker.cli import output, setup
 from broker.database import migrate
 from broker.database.engine import open_engine, reading
@@ -170,7 +170,7 @@ def _clock(there: datetime) -> Check:
 def _queue(settings: Settings) -> Iterator[Check]:
     kind = settings.queue.url.partition(":")[0]
     try:
-        queue = app.open_queue(settings)
+        queue = plugins.open_queue(settings)
         try:
             depth = queue.depth(INBOUND)
         finally:

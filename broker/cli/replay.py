@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
-from broker import app
+from broker import plugins
 from broker import replay as runs
 from broker.acts import Act
 from broker.cli import acting, output, replay_showing, setup
@@ -289,7 +289,7 @@ def _run(
         output.aside().print(
             f"going on with run {run.number}, begun {run.started_at:%Y-%m-%d %H:%M} UTC"
         )
-    queue = app.open_queue(ledger.settings)
+    queue = plugins.open_queue(ledger.settings)
     stop = threading.Event()
     try:
         with _stopping(stop), _progress(over, json) as tell:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from broker import app
+from broker import plugins
 from broker.cli import orphaned, output, setup
 from broker.database.engine import reading
 from broker.errors import CarnetError
@@ -153,7 +153,7 @@ def _depths(ledger: setup.Ledger, destinations: list[str]) -> dict[str, int]:
     """Work ready in the queue by topic; -1 where the queue does not answer (the ledger has the truth)."""
     topics = [INBOUND, *(f"outbound.{name}" for name in destinations)]
     try:
-        queue = app.open_queue(ledger.settings)
+        queue = plugins.open_queue(ledger.settings)
     except CarnetError:
         return dict.fromkeys(topics, -1)
     try:

@@ -99,7 +99,7 @@ class LaneSite:
         self.now = datetime.now(UTC)
         migrate.upgrade(self.engine, self.now)
         self.telemetry = Telemetry("worker", writer="0", stream=StringIO())
-        self.queue: Queue = app.open_queue(self.settings)
+        self.queue: Queue = plugins.open_queue(self.settings)
         self.pipeline = app.pipeline_of(self.settings, self.engine, self.telemetry, "worker-0")
         self.worker = Worker(self.pipeline, self.queue, self.telemetry, batch=50)
         self.key = installation.digest_key(self.settings)

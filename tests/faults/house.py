@@ -158,7 +158,7 @@ def opened(
     )
     engine = open_engine(given.database.url)
     migrate.upgrade(engine, (clock or app.utc_now)())
-    queue = app.open_queue(given)
+    queue = plugins.open_queue(given)
     house = House(engine, given, queue, Telemetry("worker", level="error"))
     if clock is not None:
         house.clock = clock

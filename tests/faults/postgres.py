@@ -27,8 +27,20 @@ class Server:
 
     def restart(self) -> None:
         """`pg_ctl restart -m immediate`: no goodbye to anybody, recovery from the log at the start."""
-        command = [_pg_ctl(), "-D", str(self.folder / "postgres" / "data"), "-s", "-w", "-m", "immediate"]  # fmt: skip
-        command += ["-l", str(self.folder / "postgres" / "log"), "restart"]
+        self._say("restart")
+
+    def stop(self) -> None:
+        """`pg_ctl stop -m immediate`."""
+        self._say("stop")
+
+    def start(self) -> None:
+        """`pg_ctl start`, after `stop`."""
+        self._say("start")
+
+    def _say(self, verb: str) -> None:
+        command = [_pg_ctl(), "-D", str(self.folder / "postgres" / "data"), "-s", "-w"]
+        command += [] if verb == "start" else ["-m", "immediate"]
+        command += ["-l", str(self.folder / "postgres" / "log"), verb]
         subprocess.run(
             _as_postgres(command), check=True, timeout=120, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",

@@ -84,6 +84,29 @@ def test_f08_intake_workers_and_couriers_survive_a_restart_of_the_database(
     _restarted(server, amqp_url, queue_prefix, tmp_path, partner, times=3)
 
 
+def test_f08_roles_that_are_started_again_while_the_database_is_away_wait_for_it(
+    server: postgres.Server, amqp_url: str, queue_prefix: str, tmp_path: Path
+) -> None:
+    site = Site(tmp_path, server.url, amqp_url, queue_prefix)
+    site.write()
+    log = site.folder / "serve.log"
+    with site.serving() as running:
+        server.stop()
+        for role in running.pids:
+            running.kill(role)
+        deadline = time.monotonic() + 60
+        while log.read_text().count('"database_awaited"') < len(running.pids):
+            assert running.process.poll() is None, "the broker gave up"
+            assert time.monotonic() < deadline, log.read_text()[-2_000:]
+            time.sleep(0.05)
+        server.start()
+        sending = Senders([site.mllp], count=2).start()
+        sending.go_on(10)
+        count = len(sending.finish())
+        assert site.await_settled(count)["filed"] == count
+        assert running.process.poll() is None
+
+
 @pytest.mark.drill
 @pytest.mark.timeout(1_800)
 def test_f08_the_database_is_restarted_again_and_again(

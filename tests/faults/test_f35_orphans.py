@@ -51,7 +51,7 @@ def _house(site: Site) -> Iterator[House]:
     )
     engine = open_engine(given.database.url)
     migrate.upgrade(engine, app.utc_now())
-    queue = app.open_queue(given)
+    queue = plugins.open_queue(given)
     try:
         yield House(engine, given, queue, Telemetry("worker", level="error"))
     finally:
