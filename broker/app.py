@@ -27,7 +27,7 @@ from broker.archive.shelf import Shelf
 from broker.audit.atna import Forward, Receiver, tls_context
 from broker.audit.keys import KeyFolder
 from broker.circuit import Circuit
-from broker.contracts import Adapter, Destination, Queue, Source, Verifiable
+from broker.contracts import INBOUND, Adapter, Destination, Queue, Source, Verifiable
 from broker.courier_journal import Journal
 from broker.courier_watch import CourierWatch, Hired
 from broker.database import migrate
@@ -53,7 +53,7 @@ from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry
 from broker.telemetry_pages import Snapshots
 from broker.web import listener
-from broker.worker import INBOUND, Worker
+from broker.worker import Worker
 
 ROLES = ("gateway", "worker", "courier", "scheduler", "web")
 _DATABASE_PAUSE = 1.0

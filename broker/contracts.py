@@ -19,6 +19,9 @@ Accept = Callable[[Envelope], Awaitable[Receipt]]
 """The broker's intake, as a source sees it: awaits durability, then returns. It never raises for a bad message:
 that is a refused Receipt. Many may be in flight at once; their order of call is their order in the ledger."""
 
+INBOUND = "inbound"
+"""The topic of what was received and not filed yet."""
+
 Notice = Callable[[str, dict[str, Any]], None]
 """How an adapter reports an event of `broker.events` by name (connection opened, refused at the door). Cheap,
 thread-safe, never raises. No health data in the fields."""

@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from broker import fault_points
 from broker.audit import seal
 from broker.audit.keys import Signer
-from broker.contracts import Queue, Work
+from broker.contracts import INBOUND, Queue, Work
 from broker.database import partitions
 from broker.database.engine import reading, writing
 from broker.database.locks import HeldLock
@@ -27,7 +27,6 @@ from broker.records import lanes, outbox, tallies
 from broker.settings_tables import Retention
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
-from broker.worker import INBOUND
 
 SWEEP_GRACE = timedelta(seconds=10)
 SWEEP_LIMIT = 20_000

@@ -8,12 +8,11 @@ from contextlib import suppress
 from datetime import timedelta
 
 from broker import fault_points
-from broker.contracts import Lease, Queue
+from broker.contracts import INBOUND, Lease, Queue
 from broker.errors import TransientError
 from broker.pipeline import Outcome, Pipeline
 from broker.telemetry import Telemetry
 
-INBOUND = "inbound"
 _WAIT = timedelta(milliseconds=500)
 _AWAY = timedelta(seconds=2)
 

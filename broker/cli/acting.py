@@ -15,9 +15,8 @@ import typer
 from broker import plugins
 from broker.acts import Act, Done
 from broker.cli import output, setup
-from broker.contracts import Work
+from broker.contracts import INBOUND, Work
 from broker.errors import SetupError, TransientError
-from broker.worker import INBOUND
 
 Reason = Annotated[
     str,

@@ -16,12 +16,12 @@ from rich.markup import escape
 
 from broker import installation, plugins
 from broker.cli import output, setup
+from broker.contracts import INBOUND
 from broker.database import migrate
 from broker.database.engine import open_engine, reading
 from broker.errors import CarnetError
 from broker.records import messages_reading
 from broker.settings import Settings, host_port
-from broker.worker import INBOUND
 
 Level = Literal["ok", "warn", "fail"]
 _LOOPBACK = ("127.", "::1", "localhost")

@@ -20,7 +20,7 @@ from broker.acts import Act
 from broker.cli import acting, output, replay_showing, setup
 from broker.cli.mapping_diff import in_use
 from broker.cli.people import By
-from broker.contracts import Queue, Work
+from broker.contracts import INBOUND, Queue, Work
 from broker.database.engine import reading
 from broker.errors import SetupError, TransientError
 from broker.mapper import Mapper
@@ -34,7 +34,6 @@ from broker.rules import decide
 from broker.shadow import Shadow
 from broker.telemetry import Telemetry
 from broker.values import SEQ_MONTH_SHIFT, State
-from broker.worker import INBOUND
 
 MOST_IN_FLIGHT = 1_000
 """Messages on their way at which a run waits: what partners send goes first."""

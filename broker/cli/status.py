@@ -9,11 +9,11 @@ import typer
 
 from broker import plugins
 from broker.cli import orphaned, output, setup
+from broker.contracts import INBOUND
 from broker.database.engine import reading
 from broker.errors import CarnetError
 from broker.records import destinations, expectations, messages_reading, outbox
 from broker.records.tallies import FATES_BY_STATE
-from broker.worker import INBOUND
 
 
 def status(

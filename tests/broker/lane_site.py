@@ -20,7 +20,7 @@ from sqlalchemy import Engine, text
 from broker import app, installation, plugins, settings
 from broker.acts import Act
 from broker.circuit import Circuit, CircuitPolicy
-from broker.contracts import Destination, Queue, Work
+from broker.contracts import INBOUND, Destination, Queue, Work
 from broker.correlating import Expects
 from broker.courier_journal import Journal
 from broker.database import migrate, together
@@ -37,7 +37,7 @@ from broker.settings import Settings
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
 from broker.values import MessageId, State
-from broker.worker import INBOUND, Worker
+from broker.worker import Worker
 
 PARIS = ZoneInfo("Europe/Paris")
 MAPPINGS = Path(__file__).resolve().parents[2] / "mappings"
