@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -20,6 +21,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
+from broker.database import migrate
+from broker.database.engine import open_engine
 from broker.mapping import catalogue
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -77,24 +80,41 @@ def postgres_server() -> str:
     return _service("CARNET_TEST_DATABASE_URL", "PostgreSQL")
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a database that is set up and holds nothing: a copy costs a tenth of all migrations."""
+    with _fresh_database(postgres_server) as url:
+        engine = open_engine(url)
+        migrate.upgrade(engine, datetime.now(UTC))
+        engine.dispose()
+        yield str(make_url(url).database)
+
+
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """A database of this test's own, empty, dropped afterwards."""
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A database of this test's own that was never set up, dropped afterwards."""
     with _fresh_database(postgres_server) as url:
         yield url
 
 
 @pytest.fixture
-def other_postgres_url(postgres_server: str) -> Iterator[str]:
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A database of this test's own, set up, without a message in it, dropped afterwards."""
+    with _fresh_database(postgres_server, postgres_template) as url:
+        yield url
+
+
+@pytest.fixture
+def other_postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
     """A second database of this test's own, to compare with."""
-    with _fresh_database(postgres_server) as url:
+    with _fresh_database(postgres_server, postgres_template) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def postgres_module_url(postgres_server: str) -> Iterator[str]:
-    """A database of this module's own, empty, dropped afterwards."""
-    with _fresh_database(postgres_server) as url:
+def postgres_module_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A database of this module's own, dropped afterwards."""
+    with _fresh_database(postgres_server, postgres_template) as url:
         yield url
 
 
@@ -145,10 +165,11 @@ def _service(variable: str, name: str) -> str:
 
 
 @contextmanager
-def _fresh_database(server: str) -> Iterator[str]:
+def _fresh_database(server: str, template: str = "template1") -> Iterator[str]:
     name = f"carnet_test_{secrets.token_hex(6)}"
     address = make_url(server)
-    _execute(address, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    made, copied = sql.Identifier(name), sql.Identifier(template)
+    _execute(address, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(made, copied))
     try:
         yield address.set(database=name).render_as_string(hide_password=False)
     finally:

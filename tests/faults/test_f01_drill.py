@@ -22,7 +22,9 @@ def plan(request: pytest.FixtureRequest, tmp_path: Path) -> Plan:
     """A drill on one of the two set-ups."""
     if request.param == "embedded":
         return Plan(0, 0, f"sqlite:///{tmp_path}/carnet.db")
-    return Plan(0, 0, request.getfixturevalue("postgres_url"), request.getfixturevalue("amqp_url"))
+    return Plan(
+        0, 0, request.getfixturevalue("empty_postgres_url"), request.getfixturevalue("amqp_url")
+    )
 
 
 def broken(outcome: Outcome) -> dict[str, list[str]]:

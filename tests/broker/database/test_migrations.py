@@ -23,7 +23,7 @@ NOVEMBER = datetime(2026, 11, 23, 12, tzinfo=UTC)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
     if request.param == "sqlite":
         return open_engine(f"sqlite:///{tmp_path}/carnet.db")
-    return open_engine(request.getfixturevalue("postgres_url"))
+    return open_engine(request.getfixturevalue("empty_postgres_url"))
 
 
 def test_the_migrations_make_the_schema_of_the_code(engine: Engine) -> None:
