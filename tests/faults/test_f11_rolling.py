@@ -114,6 +114,7 @@ def _rolled(gateways: list[Site], partner: Partner, rounds: int) -> None:
         _prove(site, partner, sending.finish())
 
 
+@pytest.mark.parametrize("site", ["embedded", pytest.param("services", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 @pytest.mark.timeout(900)
 def test_f11_every_role_is_restarted_in_turn_under_load(
     gateways: list[Site], partner: Partner
@@ -129,6 +130,7 @@ def test_f11_every_role_is_restarted_in_turn_again_and_again(
     _rolled(gateways, partner, rounds=10)
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 @pytest.mark.timeout(900)
 def test_f11_serve_as_a_whole_is_restarted_under_load(site: Site, partner: Partner) -> None:
     site.write(f"""
@@ -152,6 +154,7 @@ to = ["partner"]
         _prove(site, partner, sending.finish())
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 @pytest.mark.timeout(900)
 def test_f11_roles_are_upgraded_and_downgraded_one_by_one_with_work_in_flight(
     gateways: list[Site], partner: Partner

@@ -31,6 +31,7 @@ def partner() -> Iterator[Partner]:
     made.close()
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 @pytest.mark.timeout(300)
 def test_f34_each_role_ends_by_itself_at_sigterm_under_load(
     site: Site, partner: Partner, tmp_path: Path

@@ -40,6 +40,7 @@ def _write(mappings: Path, version: str, word: str) -> None:
     path.write_text(_SITE.format(version=version, word=word), encoding="utf-8")
 
 
+@pytest.mark.parametrize("site", ["embedded", pytest.param("services", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 @pytest.mark.timeout(300)
 def test_a_mapping_changes_while_64_connections_send(site: Site, tmp_path: Path) -> None:
     mappings = tmp_path / "mappings"

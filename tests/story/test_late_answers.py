@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import hl7.client
+import pytest
 
 from tests.broker.answer_site import acknowledgement
 from tests.broker.lane_site import adt
@@ -49,6 +50,7 @@ def until(site: Site, holds: Any) -> Any:
         assert time.monotonic() < deadline, lines[0]
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 def test_answers_are_matched_overdue_ones_shown_and_the_balance_closes(site: Site) -> None:
     partner, port = Partner(lambda _id, _message: "CA"), free_port()
     site.write(settings(partner, port, "3s"))
