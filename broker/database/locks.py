@@ -9,6 +9,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from broker.database.engine import as_fate
+
 
 class HeldLock:
     """PostgreSQL: a session advisory lock, gone with its connection. SQLite: a locked file beside the database."""
@@ -20,12 +22,16 @@ class HeldLock:
         self._file: int | None = None
 
     def acquire(self) -> bool:
-        """Take the lock if nobody has it; never waits."""
+        """Take the lock if nobody has it; never waits. Raises: TransientError when the database is away."""
         if self._engine.dialect.name == "sqlite":
             return self._acquire_file()
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         statement = text("SELECT pg_try_advisory_lock(hashtext(:name))")
-        if connection.execute(statement, {"name": self._name}).scalar_one():
+        try:
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            is_mine = connection.execute(statement, {"name": self._name}).scalar_one()
+        except DBAPIError as error:
+            raise as_fate(error) from error
+        if is_mine:
             self._connection = connection
             return True
         connection.close()

@@ -34,12 +34,11 @@ class Server:
         self._say("stop")
 
     def start(self) -> None:
-        """`pg_ctl start`, after `stop`."""
-        self._say("start")
+        """Start it after `stop`: a restart, which keeps the options it was started with first."""
+        self._say("restart")
 
     def _say(self, verb: str) -> None:
-        command = [_pg_ctl(), "-D", str(self.folder / "postgres" / "data"), "-s", "-w"]
-        command += [] if verb == "start" else ["-m", "immediate"]
+        command = [_pg_ctl(), "-D", str(self.folder / "postgres" / "data"), "-s", "-w", "-m", "immediate"]  # fmt: skip
         command += ["-l", str(self.folder / "postgres" / "log"), verb]
         subprocess.run(
             _as_postgres(command), check=True, timeout=120, stdin=subprocess.DEVNULL,

@@ -28,7 +28,9 @@ class Senders:
 
     def start(self) -> Senders:
         self._threads = [
-            threading.Thread(target=self._send_all, args=(number,)) for number in range(self.count)
+            # A test that fails before `finish` does not wait for them.
+            threading.Thread(target=self._send_all, args=(number,), daemon=True)
+            for number in range(self.count)
         ]
         for thread in self._threads:
             thread.start()

@@ -102,7 +102,7 @@ def test_f08_roles_that_are_started_again_while_the_database_is_away_wait_for_it
             assert time.monotonic() < deadline, log.read_text()[-2_000:]
             time.sleep(0.05)
         server.start()
-        sending = Senders([site.mllp], count=2).start()
+        sending = Senders([site.mllp], count=2, deadline=60.0).start()
         sending.go_on(10)
         count = len(sending.finish())
         assert site.await_settled(count)["filed"] == count
