@@ -112,6 +112,7 @@ def test_f31_a_restored_backup_agrees_with_itself_and_names_where_it_forked(
     with reading(site.engine) as connection:
         noted = seal.checkpoint(seal.last_seal(connection))
     assert proved(site, noted).is_good
+    then = site.now
     site.close()
     assert arrived == [f"M{n}" for n in range(9)]
 
@@ -130,4 +131,10 @@ def test_f31_a_restored_backup_agrees_with_itself_and_names_where_it_forked(
         "sent": 4,
         "owed": 3,
     }
+    # ... and goes out again, once and in order: its receiver knows it by its control id. The queue was restored as well,
+    # and whoever read it then is gone, unlike this process.
+    site.now = then
+    site.spoil("UPDATE carnet_queue_reader SET owner = ''")
+    assert deliver(site) == ["M4", "M5", "M6"]
+    assert Counter(row[0] for row in site.rows("SELECT state FROM delivery")) == {"sent": 7}
     site.close()
