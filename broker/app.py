@@ -22,6 +22,7 @@ from sqlalchemy import Engine
 from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
 from broker.account_acts import Accounts
 from broker.account_jobs import AccountJobs
+from broker.accounts.notices import CHANNELS
 from broker.answers import Answers
 from broker.archive.shelf import Shelf
 from broker.audit.atna import Forward, Receiver, tls_context
@@ -355,9 +356,7 @@ def notifier_of(
 ) -> Notifier:
     """Sends notices by the destinations that `[notices]` names. Raises: SetupError."""
     installed = plugins.adapters()
-    named = {
-        channel: getattr(settings.notices, channel) for channel in ("mail", "letter", "webhook")
-    }
+    named = {channel: getattr(settings.notices, channel) for channel in CHANNELS}
     named = {channel: name for channel, name in named.items() if name}
     ways = Ways(
         destinations={
