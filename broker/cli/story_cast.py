@@ -105,6 +105,11 @@ class Cast:
         """What the list shows: id -> type."""
         return {one["id"]: _type_of(one) for one in resources(self.search(who))}
 
+    def looked(self) -> set[str]:
+        """Who looked at the record, by name, as the API tells the patient."""
+        found = resources(self.people["patient"].search("AuditEvent"))
+        return {str(agent.get("name", "")) for one in found for agent in one["agent"]}
+
     def content(self, who: str, document: str) -> bytes:
         """The bytes of a document as the API gives them to somebody; nothing when it does not."""
         api = self.people[who]

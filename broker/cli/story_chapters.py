@@ -122,7 +122,7 @@ def physician(cast: Cast) -> None:
     cast.told.expect(cast.discharge in seen, "the physician does not see the discharge report")
     cast.told.expect(bool(body), "the physician cannot open the discharge report")
     cast.told.expect(cast.sent("first_access"), "the patient was not told of the first access")
-    looked = [one.actor.name for one in reading.visits(cast.ledger.engine, cast.patient)]
+    looked = cast.looked()
     cast.told.expect("Claire MARRONNIER" in looked, "the patient does not see who looked")
     one = cast.told.chapter("A physician of the hospital reads", cast.site.clock())
     one.say("At admission the patient consented to the care team; the physician belongs to it.")
