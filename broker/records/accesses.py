@@ -87,7 +87,9 @@ def look(
         items: list[Shown] = []
         place, more, position = after, False, after
         while not more:
-            rows = _rows(connection, around.persons, eyes.actor, position, oldest_first)
+            rows = rows_of(
+                connection, around.persons, eyes.actor, position, oldest_first=oldest_first
+            )
             for one in eyes.shown(rows):
                 made = make(one, person)
                 if made is None:
@@ -179,14 +181,15 @@ _SELECT = (
 )
 
 
-def _rows(
+def rows_of(
     connection: Connection,
     persons: Sequence[int],
     actor: str,
     after: Place | None,
+    *,
     oldest_first: bool,
 ) -> list[Access]:
-    """The next window of lines behind a place."""
+    """The next window of lines of a record behind a place; of one actor, or of everybody."""
     way, sign = ("ASC", ">") if oldest_first else ("DESC", "<")
     given: dict[str, Any] = {"limit": WINDOW} | ({"actor": actor} if actor else {})
     bound = " AND v.actor = :actor" if actor else ""
