@@ -16,24 +16,27 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+import msgspec
 import uvloop
 from sqlalchemy import Engine
 
 from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
 from broker.account_acts import Accounts
 from broker.account_jobs import AccountJobs
+from broker.accounts.notices import CHANNELS
 from broker.answers import Answers
 from broker.archive.shelf import Shelf
 from broker.audit.atna import Forward, Receiver, tls_context
 from broker.audit.keys import KeyFolder
 from broker.circuit import Circuit
-from broker.contracts import INBOUND, Adapter, Destination, Queue, Source, Verifiable
+from broker.contracts import INBOUND, Accept, Adapter, Destination, Queue, Source, Verifiable
 from broker.courier_journal import Journal
 from broker.courier_watch import CourierWatch, Hired
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.delivery import Courier, Manner
 from broker.document import Document
+from broker.envelope import Envelope, Receipt
 from broker.errors import SetupError, TransientError
 from broker.hand_over import HandOver
 from broker.hops import Loops
@@ -62,6 +65,9 @@ Ready = Callable[[dict[str, str]], None]
 """Told once a role is up: its name, and the address of each of its listeners."""
 
 
+Clock = Callable[[], datetime]
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -72,10 +78,11 @@ def run_role(
     index: int,
     stop: threading.Event,
     ready: Ready = lambda _: None,
+    clock: Clock = utc_now,
     *,
     is_patient: bool = False,
 ) -> None:
-    """Run one role in this process until `stop` is set, then drain.
+    """Run one role in this process until `stop` is set, then drain. `clock` is another than the machine's in a story.
 
     is_patient: wait for a database that is away at the start, instead of raising.
     Raises: SetupError when something it needs is wrong, TransientError when it is away.
@@ -83,7 +90,7 @@ def run_role(
     fault_points.arm(os.environ, f"{role}-{index}", production=settings.site.production)
     engine = open_engine(settings.database.url)
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
-    if not _has_database(engine, telemetry, stop, is_patient=is_patient):
+    if not _has_database(engine, telemetry, stop, clock, is_patient=is_patient):
         return
     snapshots = Snapshots(telemetry, snapshot_folder(settings))
     snapshots.start()
@@ -98,7 +105,7 @@ def run_role(
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:
-        _ROLES[role](settings, index, stop, engine, telemetry, up)
+        _ROLES[role](settings, index, stop, engine, telemetry, up, clock)
     finally:
         telemetry.emit("role_stopped", role=role)
         telemetry.ready(role, False)
@@ -107,13 +114,18 @@ def run_role(
 
 
 def _has_database(
-    engine: Engine, telemetry: Telemetry, stop: threading.Event, *, is_patient: bool
+    engine: Engine,
+    telemetry: Telemetry,
+    stop: threading.Event,
+    clock: Clock,
+    *,
+    is_patient: bool,
 ) -> bool:
     """Bring the database up to date; False when `stop` was set while it was away."""
     is_told = False
     while not stop.is_set():
         try:
-            migrate.upgrade(engine, utc_now())
+            migrate.upgrade(engine, clock())
         except TransientError as error:
             if not is_patient:
                 raise
@@ -138,11 +150,12 @@ def _gateway(
     engine: Engine,
     telemetry: Telemetry,
     ready: Ready,
+    clock: Clock,
 ) -> None:
     # On SQLite commits run on a thread that waits for the disk; the event loop must not keep it waiting for the
     # interpreter afterwards (5 ms each time by default). The threads of the queue gain by it too.
     sys.setswitchinterval(0.0005)
-    uvloop.run(_listen(settings, index, stop, engine, telemetry, ready))
+    uvloop.run(_listen(settings, index, stop, engine, telemetry, ready, clock))
 
 
 async def _listen(
@@ -152,6 +165,7 @@ async def _listen(
     engine: Engine,
     telemetry: Telemetry,
     ready: Ready,
+    clock: Clock,
 ) -> None:
     hand_over = HandOver(lambda: plugins.open_queue(settings), telemetry)
     hand_over.start()
@@ -171,7 +185,7 @@ async def _listen(
         on_conflict=lambda source: policies.get(source, "accept"),
         hand_over=lambda work: hand_over(INBOUND, work),
         telemetry=telemetry,
-        clock=utc_now,
+        clock=clock,
         limits=Limits(
             max_batch=settings.intake.max_batch,
             max_batch_bytes=settings.intake.max_batch_bytes,
@@ -183,7 +197,7 @@ async def _listen(
     committing = asyncio.create_task(intake.run(), name="intake")
     sources = sources_of(settings, telemetry)
     listening = [
-        asyncio.create_task(source.run(intake.accept), name=name)
+        asyncio.create_task(source.run(_received_by(intake.accept, clock)), name=name)
         for name, source in sources.items()
     ]
     stopped = asyncio.create_task(asyncio.to_thread(stop.wait), name="stop")
@@ -208,6 +222,17 @@ async def _listen(
         await stopped
 
 
+def _received_by(accept: Accept, clock: Clock) -> Accept:
+    """What a source calls. Sources stamp what they receive with the machine's time; under another clock it is that."""
+    if clock is utc_now:
+        return accept
+
+    async def stamped(envelope: Envelope) -> Receipt:
+        return await accept(msgspec.structs.replace(envelope, received_at=clock()))
+
+    return stamped
+
+
 async def _announce(sources: dict[str, Source], ready: Ready) -> None:
     """Say the addresses as soon as every source has one."""
     # A source is a plug-in and says its address by having one; there is nothing to wait on but that.
@@ -223,11 +248,12 @@ def _worker(
     engine: Engine,
     telemetry: Telemetry,
     ready: Ready,
+    clock: Clock,
 ) -> None:
     os.nice(settings.worker.nice)
     queue = plugins.open_queue(settings, consumer=index, consumers=settings.worker.processes)
     try:
-        pipeline = pipeline_of(settings, engine, telemetry, f"worker-{index}")
+        pipeline = pipeline_of(settings, engine, telemetry, f"worker-{index}", clock)
         ready({})
         Worker(pipeline, queue, telemetry, batch=settings.worker.batch).run(stop)
     finally:
@@ -241,13 +267,14 @@ def _courier(
     engine: Engine,
     telemetry: Telemetry,
     ready: Ready,
+    clock: Clock,
 ) -> None:
     installed = plugins.adapters()
     boot = courier_journal.this_boot()
     rules = decide.load(settings.rules.folder, settings.rules.switched)
 
     def refusal(patient: PatientRow) -> str | None:
-        decision = rules.filing(patient, now=utc_now())
+        decision = rules.filing(patient, now=clock())
         return None if decision.allowed else decision.reason
 
     def hire(name: str, destination: DestinationSettings) -> Hired:
@@ -271,13 +298,13 @@ def _courier(
             queue=queue,
             refusal=refusal,
             telemetry=telemetry,
-            clock=utc_now,
+            clock=clock,
             random=random,
         )
         return Hired(courier.run, queue.close)
 
     watches = [
-        CourierWatch(name, partial(hire, name, destination), engine, telemetry, utc_now)
+        CourierWatch(name, partial(hire, name, destination), engine, telemetry, clock)
         for name, destination in settings.destinations.items()
     ]
     threads = [
@@ -315,8 +342,9 @@ def _scheduler(
     engine: Engine,
     telemetry: Telemetry,
     ready: Ready,
+    clock: Clock,
 ) -> None:
-    notifier = notifier_of(settings, engine, telemetry)
+    notifier = notifier_of(settings, engine, telemetry, clock)
     queue = plugins.open_queue(settings)
     try:
         ready({})
@@ -324,18 +352,18 @@ def _scheduler(
             engine,
             queue,
             telemetry,
-            utc_now,
+            clock,
             sweep_every=timedelta(seconds=settings.scheduler.sweep_seconds),
             sweep_grace=timedelta(seconds=settings.scheduler.sweep_grace_seconds),
             seal_every=timedelta(seconds=settings.scheduler.seal_seconds),
             destinations=settings.destinations,
             retention=settings.retention,
             keep=lambda is_stopped: keeper_of(
-                settings, engine, telemetry, is_stopped=is_stopped
+                settings, engine, telemetry, clock, is_stopped=is_stopped
             ).run(),
-            more=lambda queue: _account_jobs(settings, engine, telemetry, queue, notifier),
+            more=lambda queue: _account_jobs(settings, engine, telemetry, queue, notifier, clock),
             signer=KeyFolder(installation.audit_keys(settings)).signer,
-            forward=_trail_receiver(settings, engine),
+            forward=_trail_receiver(settings, engine, clock),
         ).run(stop)
     finally:
         queue.close()
@@ -357,11 +385,16 @@ def keeper_of(
 
 
 def _account_jobs(
-    settings: Settings, engine: Engine, telemetry: Telemetry, queue: Queue, notifier: Notifier
+    settings: Settings,
+    engine: Engine,
+    telemetry: Telemetry,
+    queue: Queue,
+    notifier: Notifier,
+    clock: Clock,
 ) -> list[Job]:
     """What happens to spaces by the clock, and the notices that are due."""
     jobs = AccountJobs(
-        engine, accounts_of(settings, engine), telemetry, utc_now, partial(queue.put, INBOUND)
+        engine, accounts_of(settings, engine), telemetry, clock, partial(queue.put, INBOUND)
     )
     every = timedelta(seconds=settings.notices.every_seconds)
     return [
@@ -384,9 +417,7 @@ def notifier_of(
 ) -> Notifier:
     """Sends notices by the destinations that `[notices]` names. Raises: SetupError."""
     installed = plugins.adapters()
-    named = {
-        channel: getattr(settings.notices, channel) for channel in ("mail", "letter", "webhook")
-    }
+    named = {channel: getattr(settings.notices, channel) for channel in CHANNELS}
     named = {channel: name for channel, name in named.items() if name}
     ways = Ways(
         destinations={
@@ -404,14 +435,14 @@ def notifier_of(
     return Notifier(engine, ways, templates, telemetry, clock, random)
 
 
-def _trail_receiver(settings: Settings, engine: Engine) -> Callable[[], int] | None:
+def _trail_receiver(settings: Settings, engine: Engine, clock: Clock) -> Callable[[], int] | None:
     """What sends the trail on, where the settings name a receiver. Raises: SetupError."""
     audit = settings.audit
     if not audit.receiver:
         return None
     context = tls_context(audit.ca, audit.certificate, audit.key)
     receiver = Receiver(*host_port(audit.receiver), context)
-    return Forward(engine, receiver, settings.site.name, utc_now).run
+    return Forward(engine, receiver, settings.site.name, clock).run
 
 
 def _web(
@@ -421,9 +452,10 @@ def _web(
     engine: Engine,
     telemetry: Telemetry,
     ready: Ready,
+    clock: Clock,
 ) -> None:
     secret = installation.digest_key(settings)
-    listener.run(settings, engine, telemetry, secret, utc_now, stop, ready)
+    listener.run(settings, engine, telemetry, secret, clock, stop, ready)
 
 
 _ROLES: dict[str, Callable[..., None]] = {

@@ -194,12 +194,13 @@ class Notifier:
     def _envelope(
         self, row: Row, space: Space, channel: str, to: Person, traits: Mapping[int, Patient]
     ) -> Envelope:
-        language = to.language or space.language or self._ways.language
+        own = to.language or space.language if channel != "mssante" else ""
+        language = own or self._ways.language
         who = traits.get(to.patient)
         text = self._templates.text(
             row.kind,
             language,
-            self._filled(row, space, language, who if channel == "letter" else None),
+            self._filled(row, space, language, channel, who),
         )
         keys = {"delivery": f"notice-{row.id & (2**64 - 1):016x}"}
         if len(traits) and to.patient != row.patient:
@@ -209,7 +210,7 @@ class Notifier:
                 self._templates.letter(text, language, notice_texts.address_of(who)),
                 "text/html",
             )
-        elif channel == "mail":
+        elif channel in ("mail", "mssante"):
             keys |= {"recipient": to.mail, "subject": text.subject}
             body, media = text.body.encode(), "text/plain"
         else:
@@ -218,18 +219,22 @@ class Notifier:
             source=channel, body=body, received_at=row.created_at, media=media, keys=keys
         )
 
-    def _filled(self, row: Row, space: Space, language: str, who: Patient | None) -> dict[str, str]:
+    def _filled(
+        self, row: Row, space: Space, language: str, channel: str, who: Patient | None
+    ) -> dict[str, str]:
+        """A letter greets by name; secure mail to a physician names the patient; nothing else names anybody."""
         code, until = "", ""
         if row.kind in ("informed", "code") and space.code is not None:
             code = codes.code_of(self._ways.key, space.patient, space.code.number)
             last = days.day_of(space.code.valid_until - timedelta(seconds=1), days.PARIS)
             until = notice_texts.day_words(last, language)
         return {
-            "greeting": notice_texts.greeting(language, who),
+            "greeting": notice_texts.greeting(language, who if channel == "letter" else None),
             "code": code,
             "until": until,
             "day": notice_texts.day_words(days.day_of(row.created_at, days.PARIS), language),
             "reference": f"{row.id & (2**64 - 1):016X}",
+            "patient": notice_texts.named(who, language) if channel == "mssante" else "",
             "link": self._ways.link,
             "site": self._ways.site,
         }

@@ -1,7 +1,8 @@
 """The texts of notices: templates in French and English, read once, filled when a notice is sent.
 
 A template's first line is the subject, the rest the text; `$name` stands for what is filled in. Nothing that is filled
-in comes from a document: names and address of the holder (letters), a code, days, the link, the site's name.
+in comes from a document: names and address of the holder (letters), name and
+day of birth of the patient (to a médecin traitant, by secure mail), a code, days, the link, the site's name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from broker.document import Patient
 from broker.errors import SetupError
 
 LANGUAGES = ("fr", "en")
-FIELDS = frozenset({"greeting", "code", "until", "day", "reference", "link", "site"})
+FIELDS = frozenset({"greeting", "code", "until", "day", "reference", "link", "site", "patient"})
 """What a template may ask for."""
 
 _GREETINGS = {"fr": ("Bonjour,", "Bonjour {},"), "en": ("Hello,", "Dear {},")}
@@ -99,6 +100,19 @@ def name_of(who: Patient | None) -> str:
         return ""
     usual = next((one for one in who.names if one.use in ("usual", "D", "U")), who.names[0])
     return " ".join(part for part in (*usual.given[:1], usual.family) if part)
+
+
+def named(who: Patient | None, language: str) -> str:
+    """`Jeanne EXEMPLE, né(e) le 28 mars 1979`: a patient to their physician; empty where no name is known."""
+    name = name_of(who)
+    try:
+        born = date.fromisoformat(who.birth_date.value[:10]) if who and who.birth_date else None
+    except ValueError:
+        born = None
+    if not name or born is None:
+        return name
+    since = "né(e) le" if language == "fr" else "born on"
+    return f"{name}, {since} {day_words(born, language)}"
 
 
 def address_of(who: Patient | None) -> str:

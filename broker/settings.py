@@ -19,6 +19,7 @@ from zoneinfo import available_timezones
 import msgspec
 
 from broker import settings_retention
+from broker.accounts.notices import CHANNELS
 from broker.circuit import CircuitPolicy
 from broker.contracts import Adapter, QueuePlugin
 from broker.correlating import Expects
@@ -327,7 +328,7 @@ def _expect_sources(
 
 def _expect_ways(notices: Notices, destinations: set[str], reader: Reader) -> None:
     """Notices go out by destinations that there are."""
-    for channel in ("mail", "letter", "webhook"):
+    for channel in CHANNELS:
         name = getattr(notices, channel)
         if name and name not in destinations:
             reader.unknown(f"notices.{channel}", name, list(destinations), what="destination")

@@ -261,6 +261,7 @@ class Notices(Table, frozen=True, kw_only=True):
         mail: destination (adapter smtp) of notices to holders whose mail address is known; empty sends none
         letter: destination (adapter file_drop: a folder that a printer empties) of notices of the life-cycle where there is no mail address or mail is refused; empty prints none
         webhook: destination (adapter http) of notices to activated spaces without a mail address; empty calls none
+        mssante: destination (adapter smtp, by an MSSanté operator) of notices of emergency accesses to médecins traitants; it names the patient, so never one of ordinary mail; empty sends none
         language: language of notices where the holder's own is not known
         link: address of the space, as it stands in notices
         folder: folder of the templates; the installed folder is the default
@@ -270,6 +271,7 @@ class Notices(Table, frozen=True, kw_only=True):
     mail: str = ""
     letter: str = ""
     webhook: str = ""
+    mssante: str = ""
     language: Literal["fr", "en"] = "fr"
     link: str = ""
     folder: Path = Path()

@@ -1,6 +1,6 @@
 """Notices: which there are, to whom one goes and by which way, or why it goes to nobody. Pure.
 
-Rules: NOT-01 to NOT-06, VIS-02, PAT-10. A notice never says which document, what it is about, nor who looked: it says
+Rules: NOT-01 to NOT-06, EMG-04, VIS-02, PAT-10. A notice never says which document, what it is about, nor who looked: it says
 that something happened and where to look.
 """
 
@@ -13,10 +13,14 @@ from typing import Literal
 
 from broker.accounts import machine
 
-Channel = Literal["mail", "letter", "webhook"]
+Channel = Literal["mail", "letter", "webhook", "mssante"]
+CHANNELS: tuple[Channel, ...] = ("mail", "letter", "webhook", "mssante")
 
 ACCESS = ("first_access", "access", "emergency_access")
 """Notices of somebody's access: at once for the first of a professional and for an emergency, then once a day."""
+
+TRAITANT = "emergency_traitant"
+"""The notice of an emergency access to the declared médecin traitant: one beside each of the holder's (EMG-04)."""
 
 DOCUMENTS = ("new_document", "neutral")
 """Notices of what was filed. `neutral`: something was, and a professional should be seen (VIS-02)."""
@@ -27,7 +31,7 @@ OF_ACCOUNT = (
 )  # fmt: skip
 """Notices of the life-cycle; by letter where there is no mail address."""
 
-KINDS = (*ACCESS, *DOCUMENTS, *OF_ACCOUNT)
+KINDS = (*ACCESS, TRAITANT, *DOCUMENTS, *OF_ACCOUNT)
 
 GATHER = timedelta(minutes=10)
 """What is filed within this time is told in one notice (NOT-03)."""
@@ -51,6 +55,8 @@ class Facts:
 
     `holders` are those of a minor's parental authority; `visible_from` and `is_current` are of the document, where
     the notice is of one. `is_secret`: of an act that representatives are not to learn of.
+    traitant: key of the declared médecin traitant; `traitant_mail` their MSSanté address, where it is known
+    actor: key of the professional whose access it is
     """
 
     kind: str
@@ -62,6 +68,9 @@ class Facts:
     visible_from: datetime | None = None
     is_current: bool = True
     tried: Collection[str] = ()
+    traitant: str = ""
+    traitant_mail: str = field(default="", repr=False)
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,9 @@ SUPPRESSED_WORDS = {
     "NOT-05": "there is no address: it stands in the history",
     "NOT-06": "representatives are not to learn of it (MIN-02, MIN-03)",
     "no_address": "there is no address to write to",
+    "no_traitant": "no médecin traitant is declared (ACC-07)",
+    "own_access": "the médecin traitant looked themselves",
+    "no_mssante": "no MSSanté address of the médecin traitant is known",
     "no_channel": "no way of sending it is set up ([notices])",
 }
 
@@ -105,6 +117,8 @@ def judge(facts: Facts, channels: Collection[str], now: datetime) -> Way | Suppr
         return Suppressed("deceased")
     if facts.state == machine.DELETED and facts.kind != "deleted":
         return Suppressed("deleted")
+    if facts.kind == TRAITANT:
+        return _to_traitant(facts, channels)
     if facts.kind in DOCUMENTS:
         if not facts.is_current:
             return Suppressed("document_gone")
@@ -116,6 +130,19 @@ def judge(facts: Facts, channels: Collection[str], now: datetime) -> Way | Suppr
     if facts.is_secret and facts.holders:
         return Suppressed("NOT-04" if facts.kind in DOCUMENTS else "NOT-06")
     return _way(facts, channels)
+
+
+def _to_traitant(facts: Facts, channels: Collection[str]) -> Way | Suppressed:
+    """The declared médecin traitant, by secure mail alone: the notice names the patient (R.1111-48)."""
+    if not facts.traitant:
+        return Suppressed("no_traitant")
+    if facts.actor == facts.traitant:
+        return Suppressed("own_access")
+    if not facts.traitant_mail:
+        return Suppressed("no_mssante")
+    if "mssante" not in channels:
+        return Suppressed("no_channel")
+    return Way("mssante", (Person(facts.holder.patient, facts.traitant_mail),))
 
 
 def _way(facts: Facts, channels: Collection[str]) -> Way | Suppressed:

@@ -5,6 +5,8 @@ Long because it is a list: one command for each thing that can be said.
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -206,12 +208,18 @@ def team(
     _set(config, patient, system, json, by, channel, "care team", do)
 
 
+_MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{3,190}")
+
+
 @group.command()
 def traitant(
     professional: Annotated[
         str, typer.Argument(metavar="ID", help="National id of the physician; none for nobody.")
     ],
     patient: people.PatientRef,
+    mssante: Annotated[
+        bool, typer.Option("--mssante", help="Read their MSSanté address from standard input.")
+    ] = False,
     system: people.System = "ins",
     by: By = "operator",
     channel: Channel = "counter",
@@ -220,14 +228,24 @@ def traitant(
 ) -> None:
     """Declare the patient's médecin traitant DMP, who also sees what is masked (ACC-07).
 
-        carnet consent traitant 899900000029 --patient 354042744143873
+        carnet consent traitant 899900000029 --patient 354042744143873 --mssante
         carnet consent traitant none --patient 354042744143873
+
+    Where their MSSanté address is known they are told of emergency accesses (EMG-04, `[notices] mssante`).
 
     Exit codes: 0 done, 1 no such patient, 2 usage or set-up.
     """
+    address = sys.stdin.readline().strip() if mssante else ""
+    if mssante and not _MAIL.fullmatch(address):
+        raise SetupError(
+            "usage.option",
+            where="--mssante",
+            reason="standard input holds no mail address",
+            hint="echo anne.exemple@medecin.mssante.fr | carnet consent traitant …",
+        )
 
     def do(connection: Any, number: int, said: Said) -> None:
-        consents.traitant(connection, number, professional, said)
+        consents.traitant(connection, number, professional, said, address)
 
     _set(config, patient, system, json, by, channel, "médecin traitant", do)
 
@@ -487,15 +505,20 @@ def _set(
     do: _Do,
     on_behalf_of: str | None = None,
 ) -> None:
-    """Make one change and its audit entry in one transaction, then show how it stands."""
+    """Make one change, then show how it stands."""
     ledger = setup.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
-    now = datetime.now(UTC)
+    note(ledger, number, what, Said(by, channel, datetime.now(UTC), on_behalf_of), do)
+    _show(ledger, number, as_json)
+
+
+def note(ledger: setup.Ledger, number: int, what: str, said: Said, do: _Do) -> None:
+    """Make one change and its audit entry in one transaction; nothing where there is no such patient."""
     entry = trail.Entry(
         act="consent_changed",
-        at=now,
+        at=said.now,
         actor_kind="operator",
-        actor=by,
+        actor=said.by,
         subject=f"patient:{number}",
         patient=number,
         outcome=what,
@@ -503,9 +526,8 @@ def _set(
     )
     with writing(ledger.engine) as connection:
         if number in patients.load(connection, [number]):
-            do(connection, number, Said(by, channel, now, on_behalf_of))
-            trail.write(connection, [entry], now)
-    _show(ledger, number, as_json)
+            do(connection, number, said)
+            trail.write(connection, [entry], said.now)
 
 
 def _show(ledger: setup.Ledger, number: int, as_json: bool) -> None:

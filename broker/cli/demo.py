@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ from broker import reconcile
 from broker.access import Viewer, parse_viewer
 from broker.audit import trail, verify
 from broker.cli import demo_site, output, setup
+from broker.cli import story as tale
 from broker.cli.audit import said
 from broker.database.engine import reading as reading_of
 from broker.parsing import hl7v2
@@ -59,6 +61,19 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the temporary folder afterwards.")
     ] = False,
+    story: Annotated[
+        bool,
+        typer.Option(
+            "--story", help="Tell one person's story instead, from the letter to the reopening."
+        ),
+    ] = False,
+    database: Annotated[
+        str,
+        typer.Option(
+            envvar="CARNET_STORY_DATABASE",
+            help="With --story: an empty database. Default: SQLite in the folder.",
+        ),
+    ] = "",
     json: setup.AsJson = False,
 ) -> None:
     """Start the broker on this machine, send it sample messages of invented patients, and show what became of them.
@@ -69,17 +84,24 @@ def demo(
         carnet demo
         carnet demo --check
         carnet demo --data ./demo --keep
+        carnet demo --story --check
 
-    JSON (with --check): {"good", "faults", "seconds", "received", "fates", "beside", "addresses"}.
+    The story: six weeks of silence open a space; reports are filed; a physician reads and the patient is told; a
+    podiatrist finds no sign of the discharge report; an emergency; a block; closing and reopening. Days pass by a clock
+    that is moved. It ends today, so that the commands it names show what it told.
+
+    JSON (with --check): {"good", "faults", "seconds", "received", "fates", "beside", "addresses"}; of the story {"good",
+    "faults", "seconds", "chapters": [{"title", "at", "said", "looks": [{"command", "exit"}]}]}.
 
     Exit codes: 0 as promised, 1 something was not, 2 it could not start.
     """
     folder = data or Path(tempfile.mkdtemp(prefix="carnet-demo-"))
     # Drained alike, and by Ctrl-C also where a shell began this in the background, with Ctrl-C ignored.
     wanted = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.default_int_handler) for number in wanted]
+    before = [signal.signal(one, signal.default_int_handler) for one in wanted]
     try:
-        good = run(folder, check=check, as_json=json)
+        tell = partial(tale.run, database=database) if story else run
+        good = tell(folder, check=check, as_json=json)
     finally:
         for number, handler in zip(wanted, before, strict=True):
             signal.signal(number, handler)
@@ -91,8 +113,7 @@ def demo(
 def run(folder: Path, *, check: bool, as_json: bool = False) -> bool:
     """The whole demo in a folder; says whether everything was as promised."""
     begun = time.monotonic()
-    settings = demo_site.prepare(folder)
-    site = demo_site.Site(settings)
+    site = demo_site.Site(demo_site.prepare(folder))
     with demo_site.log_to(folder / "carnet.log") as real:
         screen = Console(file=real, highlight=False, soft_wrap=True)
         with _progress(screen) as progress:
@@ -331,6 +352,7 @@ def show(tour: Tour, site: demo_site.Site, folder: Path, seconds: float) -> None
         f"carnet decide --profession podiatrist --type {DISCHARGE} {config}",
         f"carnet simulate --rate 20 --seconds 10 --to {site.address_of('mllp')}",
         f"carnet reconcile {config}",
+        "carnet demo --story",
     ):
         say(f"   [cyan]{escape(command)}[/]")
     say()

@@ -58,6 +58,10 @@ class Ledger:
         """Make what was received meanwhile readable. Raises: TransientError."""
         unpack(self.engine, "command")
 
+    def close(self) -> None:
+        """Close the connections, where the process does not end with the command."""
+        self.engine.dispose()
+
     def shelf(self) -> Shelf:
         """The folder of the archives, and their key."""
         return Shelf(self.settings.retention.folder, installation.archive_key(self.settings))

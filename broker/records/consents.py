@@ -19,6 +19,8 @@ Word = Literal["IC", "INC", "withdrawn"]
 """Consents; informed and refuses; takes it back."""
 
 NOBODY = "none"
+TRAITANT_ADDRESS = "traitant_address"
+"""Kind of the word that tells a médecin traitant's MSSanté address; its scope is their key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +64,17 @@ def block(
     _say(connection, patient, "block", key(professional), value, said)
 
 
-def traitant(connection: Connection, patient: int, professional: str, said: Said) -> None:
-    """Declare the médecin traitant in the DMP (ACC-07), or nobody (`none`)."""
+def traitant(
+    connection: Connection, patient: int, professional: str, said: Said, address: str = ""
+) -> None:
+    """Declare the médecin traitant in the DMP (ACC-07), or nobody (`none`).
+
+    `address`: their MSSanté address, where emergency accesses are told (EMG-04). It stays known when empty.
+    """
     value = NOBODY if professional == NOBODY else key(professional)
     _say(connection, patient, "traitant", "", value, said)
+    if address and value != NOBODY:
+        _say(connection, patient, TRAITANT_ADDRESS, value, address, said)
 
 
 def oppose_emergency(

@@ -125,7 +125,7 @@ def look(
     A patient that does not exist, and one whose record is closed to the viewer, are the same empty page.
     """
     with writing(looker.engine) as connection:
-        admitted = _let_in(connection, looker, patient_id, "list")
+        admitted = let_in(connection, looker, patient_id, "list")
         if admitted is None:
             return Page()
         looker, person, around, whole = admitted
@@ -180,7 +180,7 @@ def open_document(looker: Looker, document_id: str) -> Opened | None:
 def open_person(looker: Looker, patient_id: int) -> Person | None:
     """Who a patient is: an access to the record as a whole (AUD-05)."""
     with writing(looker.engine) as connection:
-        admitted = _let_in(connection, looker, patient_id, "list")
+        admitted = let_in(connection, looker, patient_id, "list")
         if admitted is None:
             return None
         looker, person, around, whole = admitted
@@ -201,9 +201,10 @@ def bytes_of(engine: Engine, opened: Opened, sha256: str) -> bytes:
 # --- who ---------------------------------------------------------------------------------------------------------
 
 
-def _let_in(
+def let_in(
     connection: Connection, looker: Looker, patient_id: int, action: Action
 ) -> tuple[Looker, Person, identity_circle.Shown, Decision] | None:
+    """The record as a whole, decided for this viewer; None, and a refusal that is kept, where it is not for them."""
     looker, around = _seen(connection, looker, patient_id)
     person = _person(connection, around)
     made = None

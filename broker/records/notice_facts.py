@@ -1,4 +1,5 @@
-"""What is looked at when notices are due: their holders' spaces, minors' representatives, the documents they are of."""
+"""What is looked at when notices are due: their holders' spaces, minors' representatives, the documents they are of,
+and the médecin traitant."""
 
 from __future__ import annotations
 
@@ -9,10 +10,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, text
 
-from broker.accounts.notices import Facts, Person
+from broker.accounts.notices import TRAITANT, Facts, Person
 from broker.database.types import from_micros
 from broker.document import Patient
-from broker.records import account_holders, account_rows
+from broker.records import account_holders, account_rows, consents, identity_circle
 from broker.records.account_rows import Space
 from broker.records.lookups import any_of, any_text
 from broker.records.notices import Row
@@ -21,11 +22,12 @@ _TRAITS = msgspec.json.Decoder(Patient)
 
 
 def facts(connection: Connection, rows: Sequence[Row], now: datetime) -> dict[int, Facts]:
-    """The facts of notices by their number; four statements for all of them."""
+    """The facts of notices by their number; four statements for all of them, two more where a médecin traitant is to be told."""
     holders = account_holders.holders(connection, {row.patient for row in rows}, now)
     people = {row.patient for row in rows} | {one for some in holders.values() for one in some}
     spaces = account_rows.load(connection, people)
     documents = _documents(connection, {row.document for row in rows if row.document})
+    traitants = _traitants(connection, {row.patient for row in rows if row.kind == TRAITANT})
     found: dict[int, Facts] = {}
     for row in rows:
         space = spaces.get(row.patient)
@@ -33,6 +35,7 @@ def facts(connection: Connection, rows: Sequence[Row], now: datetime) -> dict[in
             continue
         minor = "M5" in space.due and now < space.due["M5"]
         seen = documents.get(row.document)
+        traitant, address = traitants.get(row.patient, ("", ""))
         found[row.id] = Facts(
             kind=row.kind,
             state=space.state,
@@ -45,7 +48,21 @@ def facts(connection: Connection, rows: Sequence[Row], now: datetime) -> dict[in
             visible_from=None if seen is None else seen[1],
             is_current=not row.document or (seen is not None and seen[0] == "current"),
             tried=tuple(row.reason.split(",")) if row.reason else (),
+            traitant=traitant,
+            traitant_mail=address,
+            actor=row.actor,
         )
+    return found
+
+
+def _traitants(connection: Connection, patients: Collection[int]) -> dict[int, tuple[str, str]]:
+    """Patient -> key and MSSanté address of the médecin traitant declared for the record, now."""
+    found = {}
+    for number, row in identity_circle.load(connection, patients).items():
+        key = row.consents.get(("traitant", ""), ("", None))[0]
+        address = row.consents.get((consents.TRAITANT_ADDRESS, key), ("", None))[0]
+        if key and key != consents.NOBODY:
+            found[number] = (key, address)
     return found
 
 

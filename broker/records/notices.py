@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from broker import header
-from broker.access import Viewer
+from broker.access import Viewer, keys_of
 from broker.accounts import days
-from broker.accounts.notices import GATHER, NEUTRAL_AFTER
+from broker.accounts.notices import GATHER, NEUTRAL_AFTER, TRAITANT
 from broker.database import bulk, sequences
 from broker.database.schema import notice
 from broker.database.types import from_micros, to_micros
@@ -27,6 +27,8 @@ from broker.values import digest64
 
 STATES = ("due", "sending", "sent", "suppressed", "failed")
 SECRET_MODE = "connexion_secrete"  # noqa: S105 - a mode of access
+BOTH = "|both"
+"""Ends the cause of an emergency that the médecin traitant has a notice of too; those of older versions have none."""
 _EVENTS = ("encounter_event", "patient_event")
 
 
@@ -67,6 +69,14 @@ class Row:
         """The document it is about, where it is about one alone."""
         return self.cause if self.kind in ("new_document", "neutral") and "-" in self.cause else ""
 
+    @property
+    def actor(self) -> str:
+        """Key of the professional whose access it is of; empty for any other notice."""
+        if self.kind != TRAITANT:
+            return ""
+        (key,) = keys_of(self.cause.removesuffix(BOTH).rsplit("|", 2)[0].partition(":")[2])
+        return key
+
 
 @dataclass(frozen=True, slots=True)
 class Settled:
@@ -89,7 +99,8 @@ def due_for(connection: Connection, viewer: Viewer, patient: int, now: datetime,
     """The notice of one line of a visit, in its transaction: NOT-01, NOT-02, EMG-04. None of the patient's own looks.
 
     The first access of a professional is due at once, as an emergency is; further ones once a day. `is_first`: this is
-    the first line of the first visit of this actor.
+    the first line of the first visit of this actor. Beside each notice of an emergency stands one to the médecin
+    traitant, declared or not: whether there is somebody to tell is judged when it is sent.
     """
     if viewer.kind == "patient":
         return
@@ -97,7 +108,7 @@ def due_for(connection: Connection, viewer: Viewer, patient: int, now: datetime,
     actor = f"{viewer.kind}:{viewer.id}|{day}"
     secret = str(viewer.mode) == SECRET_MODE
     if viewer.mode in ("bris_de_glace", "centre_15"):
-        kind, cause, due = "emergency_access", f"{actor}|{visit}", now
+        kind, cause, due = "emergency_access", f"{actor}|{visit}{BOTH}", now
     elif is_first and viewer.kind == "professional":
         kind, cause, due = "first_access", actor, now
     else:
@@ -106,7 +117,10 @@ def due_for(connection: Connection, viewer: Viewer, patient: int, now: datetime,
         cause = f"{cause}|secret"
     # The entry that this transaction writes next: the row of the counter is locked from here on.
     following = sequences.reserve(connection, "audit", 0, now)
-    add(connection, [New(patient, kind, cause, due, secret, following)], now)
+    rows = [New(patient, kind, cause, due, secret, following)]
+    if kind == "emergency_access":
+        rows.append(New(patient, TRAITANT, cause, due, secret, following))
+    add(connection, rows, now)
 
 
 def of_filings(connection: Connection, filings: Sequence[filing.Filing], now: datetime) -> None:

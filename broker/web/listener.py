@@ -44,7 +44,7 @@ def run(
     check(settings.web)
     service = Service(
         engine,
-        deciding.load(settings.rules.folder),
+        deciding.load(settings.rules.folder, settings.rules.switched),
         trail.write,
         Seals(secret, settings.web.search_ttl),
         settings.site.zone,

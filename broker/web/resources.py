@@ -215,10 +215,24 @@ TABLE: tuple[Resource, ...] = (
         ),
         includes={"patient": "Patient"},
     ),
+    Resource(
+        "AuditEvent",
+        "an access to the record: all for its patient and the declared médecin traitant, else one's own",
+        action="list",
+        parameters=(
+            _date("date", "when it was", "recorded"),
+            _token("type", "event (DICOM)", "type"),
+            _token("action", "E listed, R read", "action"),
+            _token("purpose", "treatment or which emergency", "purposeOfEvent"),
+            _token("agent.identifier", "national id of who it was", "agent.who.identifier"),
+            _string("agent-name", "name of who it was", "agent.name"),
+        ),
+        includes={"patient": "Patient"},
+    ),
 )
 
 RESOURCES: Mapping[str, Resource] = {one.name: one for one in TABLE}
-OF_DOCUMENTS = frozenset(RESOURCES) - {"Patient"}
+OF_DOCUMENTS = frozenset(RESOURCES) - {"Patient", "AuditEvent"}
 """Types that are read out of documents, and decided with them."""
 
 SORTS = ("-date", "date")

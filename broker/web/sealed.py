@@ -42,6 +42,7 @@ class Seals:
 
     def __init__(self, secret: bytes, ttl: timedelta) -> None:
         self._ids = algorithms.AES(_derived(secret, b"carnet web patient id"))
+        self._accesses = algorithms.AES(_derived(secret, b"carnet web access id"))
         self._links = AESGCM(_derived(secret, b"carnet web page link"))
         self._ttl = ttl
 
@@ -64,6 +65,26 @@ class Seals:
         plain = decryptor.update(block) + decryptor.finalize()
         number = int.from_bytes(plain[:8], "big")
         return number if plain[8:] == _ZEROS and number < 2**63 else 0
+
+    def id_of_access(self, visit: int, n: int) -> str:
+        """The id of an access: 32 hexadecimal digits that count nothing."""
+        block = visit.to_bytes(8, "big") + n.to_bytes(4, "big") + _ZEROS[:4]
+        encryptor = Cipher(self._accesses, modes.ECB()).encryptor()  # noqa: S305 - a permutation of one block
+        return (encryptor.update(block) + encryptor.finalize()).hex()
+
+    def access_of(self, text: str) -> tuple[int, int]:
+        """Visit and line behind an id; (0, 0), which is none, for any that was not given out."""
+        try:
+            block = bytes.fromhex(text) if len(text) == 32 else b""
+        except ValueError:
+            block = b""
+        if len(block) != 16:
+            return 0, 0
+        decryptor = Cipher(self._accesses, modes.ECB()).decryptor()  # noqa: S305 - as above
+        plain = decryptor.update(block) + decryptor.finalize()
+        visit, n = int.from_bytes(plain[:8], "big"), int.from_bytes(plain[8:12], "big")
+        is_ours = plain[12:] == _ZEROS[:4] and visit < 2**63 and n < 2**31
+        return (visit, n) if is_ours else (0, 0)
 
     def link(self, stored: Stored, owner: bytes) -> str:
         """A search as a name in a link, for its owner alone."""

@@ -15,13 +15,15 @@ from sqlalchemy import Engine
 
 from broker.access import Viewer
 from broker.document import Document
-from broker.records import looking, reading
+from broker.records import accesses, looking, reading
+from broker.records.accesses import Access
 from broker.records.document_rows import DocumentRow
 from broker.records.looking import Looker, Person, Place
 from broker.records.reading import Trail
 from broker.web import query
+from broker.web.audit_events import audit_event
 from broker.web.caller import Caller
-from broker.web.deciding import Deciding
+from broker.web.deciding import MARKS, Deciding
 from broker.web.matching import holds
 from broker.web.query import Pairs, Question
 from broker.web.refusing import RefusedError, not_found
@@ -30,6 +32,8 @@ from broker.web.resources import RESOURCES, Resource
 from broker.web.sealed import Seals, Stored
 
 EVERYTHING = "$everything"
+MARK = "urn:carnet:mark"
+"""System of the tags that tell a professional of what a document must be known (`deciding.MARKS`)."""
 _EVERYTHING = Resource("Patient", "everything a record holds", action="read")
 
 
@@ -62,9 +66,11 @@ class Service:
             if person is None:
                 raise not_found()
             return person_resource(person, resource_id)
+        if resource == "AuditEvent":
+            return self._access(looker, resource_id)
         opened = looking.open_document(looker, document_of(resource_id))
         if opened is not None:
-            for one in self._rendered(opened.row, opened.document, opened.person, base):
+            for one in self._rendered(looker, opened.row, opened.document, opened.person, base):
                 if (one["resourceType"], one["id"]) == (resource, resource_id):
                     return one
         raise not_found()
@@ -171,12 +177,14 @@ class Service:
             if person is not None:
                 made = person_resource(person, self.seals.id_of(person.id))
                 found = [(made, [])] if holds(made, asked.filters, self.zone) else []
+        elif asked.resource.name == "AuditEvent" or _is_of_accesses(place):
+            found, person, following = self._accesses(looker, asked, patient, asked.count, place)
         else:
 
             def make(
                 row: DocumentRow, document: Document, whom: Person
             ) -> Sequence[tuple[Json, list[Json]]]:
-                everyone = self._rendered(row, document, whom, base)
+                everyone = self._rendered(looker, row, document, whom, base)
                 return [
                     (one, [other for other in everyone if _is_asked(asked, one, other)])
                     for one in everyone
@@ -188,11 +196,44 @@ class Service:
                 looker, patient, asked.want(self.zone), make, limit=asked.count, after=place
             )
             found, person, following = list(page.items), page.person, page.next
+            if everything and person is not None and following is None:
+                more, _, following = self._accesses(
+                    looker, asked, patient, asked.count - len(found), accesses.START
+                )
+                found += more
         with_person = (everything and place is None) or "Patient" in asked.includes
         return self._bundle(
             caller, asked, patient, pairs, place, following, found, base,
             person if with_person and (found or everything) else None, is_match=everything,
         )  # fmt: skip
+
+    def _access(self, looker: Looker, resource_id: str) -> Json:
+        """One AuditEvent. Raises: RefusedError(404)."""
+        opened = accesses.open_access(
+            looker, self.deciding.shows, *self.seals.access_of(resource_id)
+        )
+        if opened is None:
+            raise not_found()
+        access, person = opened
+        return audit_event(access, resource_id, f"Patient/{self.seals.id_of(person.id)}")
+
+    def _accesses(
+        self, looker: Looker, asked: Question, patient: int, count: int, place: Place | None
+    ) -> tuple[list[tuple[Json, list[Json]]], Person | None, Place | None]:
+        """A page of AuditEvents; with no room for one it begins on the next page."""
+        if count < 1:
+            return [], None, accesses.START
+
+        def make(access: Access, whom: Person) -> tuple[Json, list[Json]] | None:
+            number = self.seals.id_of_access(access.visit, access.n)
+            made = audit_event(access, number, f"Patient/{self.seals.id_of(whom.id)}")
+            return (made, []) if holds(made, asked.filters, self.zone) else None
+
+        page = accesses.look(
+            looker, self.deciding.shows, patient, make,
+            limit=count, after=place, oldest_first=asked.oldest_first,
+        )  # fmt: skip
+        return list(page.items), page.person, page.next
 
     def _bundle(
         self,
@@ -240,9 +281,20 @@ class Service:
         return bundle | ({"entry": list(entries.values())} if entries else {})
 
     def _rendered(
-        self, row: DocumentRow, document: Document, whom: Person, base: str
+        self, looker: Looker, row: DocumentRow, document: Document, whom: Person, base: str
     ) -> list[dict[str, Any]]:
-        return resources_of(row, document, f"Patient/{self.seals.id_of(whom.id)}", base)
+        """The resources of a document; to a professional with the marks they must be told (VIS-06, VIS-07, VIS-10)."""
+        made = resources_of(row, document, f"Patient/{self.seals.id_of(whom.id)}", base)
+        if looker.viewer.kind == "professional":
+            marks = self.deciding.marks(row, whom.traits, looker.now)
+            tags = [{"system": MARK, "code": one, "display": MARKS[one]} for one in marks]
+            for one in made if tags else ():
+                one["meta"]["tag"] = tags
+        return made
+
+
+def _is_of_accesses(place: Place | None) -> bool:
+    return place is not None and place.document.startswith(accesses.MARK)
 
 
 def _is_asked(asked: Question, one: Json, other: Json) -> bool:

@@ -22,12 +22,14 @@ from adapters.file_writer import FileDestination, FileDestinationSettings
 from adapters.http_client import HttpDestination, HttpDestinationSettings
 from adapters.smtp_client import SmtpDestination, SmtpDestinationSettings
 from broker import retry
+from broker.access import Viewer
 from broker.accounts import codes
 from broker.contracts import Destination
 from broker.database.engine import writing
 from broker.notice_sending import GONE, Notifier, Ways
 from broker.notice_texts import Templates
-from broker.records import filing, notices
+from broker.records import consents, filing, notices
+from broker.records.traces import keep_visit
 from broker.telemetry import Telemetry
 from tests.broker import ledger
 from tests.broker.accounts_site import BY, KEY, Spaces
@@ -261,6 +263,37 @@ def test_not_05_without_any_way_the_notice_says_why_and_stays(spaces: Spaces) ->
 
     assert dict(ends) == {"suppressed": 1}
     assert spaces.rows("SELECT suppressed FROM notice")[0].suppressed == "NOT-05"
+
+
+def test_emg_04_an_emergency_is_told_to_the_holder_and_to_the_medecin_traitant(
+    spaces: Spaces, box: tuple[Box, int]
+) -> None:
+    (number,) = spaces.people(1)
+    spaces.inform(number, mail="jeanne@example.org")
+    notifier(spaces, mail=smtp(box[1])).send()
+    with writing(spaces.engine) as connection:
+        consents.traitant(
+            connection, number, "899900000037", consents.Said("jd", "counter", spaces.now),
+            "anne@medecin.example",
+        )  # fmt: skip
+        for actor in ("899900000029", "899900000037"):
+            urgent = Viewer(
+                kind="professional", id=actor, profession="MEDECIN", mode="bris_de_glace", motive="coma"
+            )  # fmt: skip
+            keep_visit(connection, urgent, number, spaces.now, listed=1)
+    before = len(box[0].mails)
+
+    ends = notifier(spaces, mail=smtp(box[1]), mssante=smtp(box[1])).send()
+
+    mails = dict(box[0].mails[before:])
+    assert dict(ends) == {"sent": 3, "suppressed": 1}
+    assert sorted(to for to, _ in box[0].mails[before:]) == [
+        "anne@medecin.example", "jeanne@example.org", "jeanne@example.org",
+    ]  # fmt: skip
+    assert "Jeanne EXEMPLE" in mails["anne@medecin.example"]
+    assert "EXEMPLE" not in mails["jeanne@example.org"]
+    (own,) = spaces.rows("SELECT suppressed FROM notice WHERE state = 'suppressed'")
+    assert own.suppressed == "own_access"
 
 
 def with_notices(spaces: Spaces, number: int, title: str, **more: Any) -> None:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, event, text
 from broker.database.engine import is_sqlite, reading
 from broker.database.types import to_micros
 from broker.records import (
+    accesses,
     account_rows,
     account_waits,
     balance_check,
@@ -160,6 +161,13 @@ PAGES: dict[str, Reader] = {
     "due to spaces": lambda c, _: account_rows.due(c, _NOW, 50),
     "due to spaces, later": lambda c, _: account_rows.due(c, _NOW, 50, after=(ledger.START, 7)),
     "what waits for a space": lambda c, _: account_waits.waiting(c, 7),
+    "accesses to a record": lambda c, _: accesses.rows_of(c, [7], "", None, oldest_first=False),
+    "accesses to a merged record": lambda c, _: accesses.rows_of(
+        c, [7, 8], "", accesses.START, oldest_first=False
+    ),
+    "somebody's own accesses": lambda c, _: accesses.rows_of(
+        c, [7], "professional:899900000011", None, oldest_first=True
+    ),
     "notices of a patient": lambda c, _: notices.listing(c, patient=7),
     "notices that are due": lambda c, _: notices.listing(c, now=_NOW),
     "by either of three keys and one more": lambda c, _: messages_reading.by_keys(

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from broker.web.resources import RESOURCES
+from broker.web.resources import OF_DOCUMENTS, RESOURCES
 from tests.web import papers
 from tests.web.site import BODY, DISCHARGE, INS, INS_OID, OTHER_INS, Site, ids_of
 
-STRUCTURED = sorted(set(RESOURCES) - {"Patient", "Binary", "List", "DocumentReference"})
+STRUCTURED = sorted(OF_DOCUMENTS - {"Binary", "List", "DocumentReference"})
 
 
 def valid(resource: dict[str, Any]) -> None:

@@ -63,6 +63,21 @@ def test_not_06_a_minors_secret_act_goes_to_nobody_and_another_to_the_parents() 
     assert judge(hidden, ALL, NOW) == Suppressed("NOT-04")
 
 
+def test_emg_04_the_declared_medecin_traitant_is_told_by_secure_mail_alone() -> None:
+    told = Facts(
+        "emergency_traitant", "active", HOLDER, traitant="ps|899900000037",
+        traitant_mail="anne@medecin.example", actor="ps|899900000029",
+    )  # fmt: skip
+    channels = (*ALL, "mssante")
+
+    assert judge(told, channels, NOW) == Way("mssante", (Person(1, "anne@medecin.example"),))
+    assert judge(told, ALL, NOW) == Suppressed("no_channel")
+    assert judge(replace(told, traitant_mail=""), channels, NOW) == Suppressed("no_mssante")
+    assert judge(replace(told, traitant=""), channels, NOW) == Suppressed("no_traitant")
+    own = replace(told, actor="ps|899900000037")
+    assert judge(own, channels, NOW) == Suppressed("own_access")
+
+
 def test_after_death_and_deletion_nobody_is_written_to_but_of_the_deletion() -> None:
     assert judge(replace(ACCESS, is_dead=True), ALL, NOW) == Suppressed("deceased")
     assert judge(replace(ACCESS, state="deleted"), ALL, NOW) == Suppressed("deleted")

@@ -102,6 +102,31 @@ def test_emg_04_an_emergency_access_is_due_at_once(empty_ledger: Engine) -> None
     assert ("emergency_access", 1, "due", NOW + timedelta(minutes=3)) in told(empty_ledger, patient)
 
 
+def test_emg_04_the_medecin_traitant_has_a_notice_beside_each_of_the_holders(
+    empty_ledger: Engine,
+) -> None:
+    patient = record.person(empty_ledger)
+    urgent = Viewer(
+        kind="professional", id=PHYSICIAN.id, profession="MEDECIN", mode="bris_de_glace", motive="coma"
+    )  # fmt: skip
+    look(empty_ledger, PHYSICIAN, patient)
+    for minutes in (3, 4):
+        look(empty_ledger, urgent, patient, NOW + timedelta(minutes=minutes))
+
+    due = [one for one in told(empty_ledger, patient) if one[0].startswith("emergency")]
+    with reading(empty_ledger) as connection:
+        holds = list(mirror(connection, DAY))
+    with writing(empty_ledger) as connection:
+        connection.execute(text("DELETE FROM notice WHERE kind = 'emergency_traitant'"))
+    with reading(empty_ledger) as connection:
+        lost = list(mirror(connection, DAY))
+
+    since = NOW + timedelta(minutes=3)
+    assert due == [("emergency_access", 2, "due", since), ("emergency_traitant", 2, "due", since)]
+    assert holds == []
+    assert [finding.check for finding in lost] == ["access.mirror"]
+
+
 def test_nobody_has_a_notice_that_another_has_in_hand(empty_ledger: Engine) -> None:
     patient = record.person(empty_ledger)
     look(empty_ledger, PHYSICIAN, patient)

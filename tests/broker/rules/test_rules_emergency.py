@@ -1,20 +1,15 @@
-"""EMG and NOT: emergency access and who is told; one test a rule, named by it."""
+"""EMG: emergency access; one test a rule, named by it. Who is told stands with the notices."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from broker.access import snapshot
-from broker.rules import decide, notices
-from broker.rules.notices import Addressee
+from broker.rules import decide
 from tests.broker.rules.cast import (
     DISCHARGE,
     FOLDER,
-    HOLDER,
     NOW,
-    PARENT,
     RULES,
     Paper,
     Person,
@@ -51,15 +46,6 @@ def test_emg_03_each_mode_is_opposed_by_itself() -> None:
     assert rule(CALL, no_glass, PAPER)[0]
     assert rule(CALL, no_call, PAPER) == (False, "EMG-03")
     assert rule(GLASS, no_call, PAPER)[0]
-
-
-def test_emg_04_holder_and_medecin_traitant_are_informed_afterwards() -> None:
-    told = notices.of_access(GLASS, Addressee(has_traitant=True), NOW, is_first=True)
-
-    assert [(one.to, one.when, one.rule) for one in told] == [
-        ("holder", "now", "EMG-04"),
-        ("medecin_traitant", "now", "EMG-04"),
-    ]
 
 
 def test_emg_05_a_block_holds_in_bris_de_glace_by_a_switch_and_never_in_centre_15() -> None:
@@ -101,63 +87,3 @@ def test_emg_09_the_mode_is_the_viewers_and_oppositions_are_asked_of_the_space()
         RULES.reading(one, Person(), PAPER, NOW).inputs["viewer"]["mode"] for one in (GLASS, CALL)
     }
     assert modes == {"bris_de_glace", "centre_15"}
-
-
-def test_not_01_the_first_access_of_a_professional_is_told_at_once() -> None:
-    (one,) = notices.of_access(physician(), Addressee(preference="first"), NOW, is_first=True)
-
-    assert (one.to, one.when, one.rule, one.due) == ("holder", "now", "NOT-01", NOW)
-
-
-@pytest.mark.parametrize(
-    ("preference", "when"), [("daily", "daily"), ("each", "now"), ("first", "never")]
-)
-def test_not_02_further_sessions_as_the_holder_prefers_daily_by_default(
-    preference: notices.Preference, when: str
-) -> None:
-    (one,) = notices.of_access(physician(), Addressee(preference=preference), NOW, is_first=False)
-
-    assert (one.when, one.rule) == (when, "NOT-02")
-    assert Addressee().preference == "daily"
-
-
-def test_not_03_a_new_document_is_told_without_its_content() -> None:
-    (one,) = notices.of_document(Addressee(), NOW, NOW, hidden_from_reps=False)
-
-    assert (one.kind, one.rule) == ("document", "NOT-03")
-    assert set(one.__struct_fields__) == {"to", "when", "kind", "rule", "due"}
-
-
-def test_not_04_what_is_not_visible_yet_is_not_told_but_for_the_neutral_notice() -> None:
-    (one,) = notices.of_document(Addressee(), NOW, NOW + timedelta(days=30), hidden_from_reps=False)
-    (reps,) = notices.of_document(
-        Addressee(is_minor=True, has_representatives=True), NOW, NOW, hidden_from_reps=True
-    )
-
-    assert (one.kind, one.rule, one.due) == ("neutral", "VIS-02", NOW + timedelta(weeks=2))
-    assert (reps.to, reps.when) == ("holder", "never")
-
-
-def test_not_05_without_an_address_it_stays_in_the_history() -> None:
-    (one,) = notices.of_access(physician(), Addressee(has_address=False), NOW, is_first=True)
-
-    assert (one.when, one.rule) == ("never", "NOT-05")
-
-
-def test_not_06_a_minors_secrets_never_go_to_the_parents_address() -> None:
-    to = Addressee(is_minor=True, has_representatives=True)
-    secret = physician(mode="connexion_secrete")
-
-    told = (
-        *notices.of_access(secret, to, NOW, is_first=True),
-        *notices.of_document(to, NOW, NOW, hidden_from_reps=True),
-    )
-    assert [(one.to, one.when) for one in told] == [("holder", "never")] * 2
-    (usual,) = notices.of_access(physician(), to, NOW, is_first=True)
-    assert usual.to == "representatives"
-
-
-def test_nobody_is_told_of_refusals_or_of_their_own_looks() -> None:
-    assert notices.of_access(physician(), Addressee(), NOW, is_first=True, is_allowed=False) == ()
-    assert notices.of_access(HOLDER, Addressee(), NOW, is_first=True) == ()
-    assert notices.of_access(PARENT, Addressee(), NOW, is_first=True) == ()

@@ -22,7 +22,6 @@ from tests.broker.rules.cast import (
     in_team,
     physician,
     rule,
-    said,
 )
 
 PAPER = Paper()
@@ -45,15 +44,9 @@ def test_min_01_a_parent_reads_for_the_minor_and_a_stranger_does_not() -> None:
     assert rule(PARENT, child(born=None), PAPER) == (False, "VIS-08")
 
 
-def test_min_02_a_minor_objects_to_the_mention_of_an_act() -> None:
-    objected = said(("minor_act", "L.1111-5", "objected"))
-
+def test_min_02_a_minor_objects_under_five_articles() -> None:
     assert "L.1111-5" in minors.articles(FOLDER)
     assert len(minors.articles(FOLDER)) == 5
-    assert not minors.mentions(objected, "L.1111-5", is_minor=True)
-    assert minors.mentions(objected, "L.2212-4", is_minor=True)
-    assert minors.mentions(objected, "L.1111-5", is_minor=False)
-    assert minors.mentions(said(("minor_act", "L.1111-5", "lifted")), "L.1111-5", is_minor=True)
 
 
 def test_min_03_a_minor_hides_a_document_from_the_representatives() -> None:

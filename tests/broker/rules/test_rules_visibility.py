@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from broker import header
 from broker.document import Coded, Coding, Document
-from broker.rules import decide, notices, orders, visibility
+from broker.rules import decide, orders, visibility
 from tests.broker.rules.cast import (
     FOLDER,
     HOLDER,
@@ -48,19 +48,14 @@ def test_vis_01_a_masked_document_is_for_its_author_and_the_holder_lifts_it() ->
         assert (made.allowed, made.rule) == (True, "VIS-01")
 
 
-def test_vis_02_the_patient_sees_it_a_month_after_filing_and_hears_after_two_weeks() -> None:
+def test_vis_02_the_patient_sees_it_a_month_after_filing() -> None:
     filed = datetime(2026, 1, 31, 8, tzinfo=UTC)
     opens = header.visibility(coded("INVISIBLE_PATIENT"), filed).visible_from
     paper = Paper(visible_from=opens)
 
-    assert opens == notices.opens(filed) == datetime(2026, 2, 28, 8, tzinfo=UTC)
+    assert opens == datetime(2026, 2, 28, 8, tzinfo=UTC)
     assert rule(HOLDER, Person(), paper, opens - timedelta(microseconds=1)) == (False, "VIS-02")
     assert rule(HOLDER, Person(), paper, opens) == (True, "HOLD-01")
-    (notice,) = notices.of_document(notices.Addressee(), filed, opens, hidden_from_reps=False)
-    assert (notice.kind, notice.due) == ("neutral", filed + timedelta(weeks=2))
-    assert notices.neutral_due(filed, opens, None)
-    assert not notices.neutral_due(filed, opens, date(2026, 2, 3))
-    assert not notices.neutral_due(filed, filed, None)
 
 
 def test_vis_03_showing_is_possible_any_time_and_hiding_again_is_not() -> None:
