@@ -19,7 +19,15 @@ from random import Random
 import uvloop
 from sqlalchemy import Engine
 
-from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
+from broker import (
+    at_rest,
+    courier_journal,
+    fault_points,
+    installation,
+    mapping_sets,
+    plugins,
+    rendering,
+)
 from broker.account_acts import Accounts
 from broker.account_jobs import AccountJobs
 from broker.answers import Answers
@@ -75,6 +83,7 @@ def run_role(
     fault_points.arm(os.environ, f"{role}-{index}", production=settings.site.production)
     engine = open_engine(settings.database.url)
     migrate.upgrade(engine, utc_now())
+    at_rest.attach(engine, settings, utc_now())
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
     snapshots = Snapshots(telemetry, snapshot_folder(settings))
     snapshots.start()

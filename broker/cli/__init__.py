@@ -23,6 +23,7 @@ from broker.cli import (
     demo,
     doctor,
     drill,
+    encryption,
     explain,
     lanes,
     map,  # noqa: A004 - the command's name
@@ -129,6 +130,7 @@ _GROUPS: dict[str, dict[str, typer.Typer]] = {
         "parked": parked.group,
         "audit": audit.group,
         "archive": archive.group,
+        "encryption": encryption.group,
     },
     TRY: {"mapping": mapping.group, "codes": codes.group},
     RECORDS: {

@@ -70,6 +70,36 @@ def doctor(config: setup.Config = None, json: setup.AsJson = False) -> None:
     raise typer.Exit(output.FOUND if failed else output.GOOD)
 
 
+def _encryption(settings: Settings) -> Iterator[Check]:
+    path = installation.keyring_file(settings)
+    try:
+        ring = installation.master_keys(settings)
+    except CarnetError as error:
+        yield Check(name="encryption", level="fail", text=_why(error), remedy=error.hint)
+        return
+    if ring is None:
+        yield Check(
+            name="encryption",
+            level="warn",
+            text=f"no keyring at {path}: what is received and filed is kept as it is",
+            remedy="an empty SQLite database gets one at its first start; else `carnet encryption init`",
+        )
+        return
+    if path is not None and path.stat().st_mode & 0o077:
+        yield Check(
+            name="encryption",
+            level="fail" if settings.site.production else "warn",
+            text=f"{path} can be read by others than its owner",
+            remedy=f"chmod 600 {path}",
+        )
+        return
+    yield Check(
+        name="encryption",
+        level="ok",
+        text=f"the keyring has {len(ring.keys)} master keys; keep a copy apart from the database's backups",
+    )
+
+
 def checks(settings: Settings) -> Iterator[Check]:
     """Every check, in the order in which an installation is built up."""
     yield _settings(settings)
@@ -330,6 +360,7 @@ def _why(error: BaseException) -> str:
 
 _LOOKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _digest_key,
+    _encryption,
     _database,
     _queue,
     _disk,
