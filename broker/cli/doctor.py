@@ -14,10 +14,11 @@ import typer
 from cryptography import x509
 from rich.markup import escape
 
-from broker import app, installation
+from broker import app, at_rest, installation
 from broker.cli import output, setup
 from broker.database import migrate
 from broker.database.engine import open_engine, reading
+from broker.encryption import key_rows
 from broker.errors import CarnetError
 from broker.records import messages_reading
 from broker.settings import Settings, host_port
@@ -154,9 +155,19 @@ def _database(settings: Settings) -> Iterator[Check]:
         yield _migrations(found)
         with reading(engine) as connection:
             there = messages_reading.database_now(connection)
+            needed = key_rows.needed(connection) if found == migrate.head() else []
         yield _clock(there)
+        yield from _master_keys(settings, needed)
     finally:
         engine.dispose()
+
+
+def _master_keys(settings: Settings, needed: list[str]) -> Iterator[Check]:
+    """What the database is encrypted under has to be in the keyring."""
+    try:
+        at_rest.expect(settings, needed)
+    except CarnetError as error:
+        yield Check(name="master keys", level="fail", text=error.reason, remedy=error.hint)
 
 
 def _migrations(found: str | None) -> Check:

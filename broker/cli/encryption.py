@@ -116,7 +116,7 @@ def seal(
         carnet encryption seal
 
     It works beside everything else, a hundred rows a transaction. On SQLite a bounded rest of the old content stays in
-    free pages of the file until they are used again; `carnet archive compact` rewrites it.
+    free pages of the file until they are used again; `carnet archive run --compact` rewrites it.
 
     JSON: {"done", "document_payload", "content", "message_body", "prepared"}: rows passed of each.
 
