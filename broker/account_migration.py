@@ -274,7 +274,12 @@ class Migration:
             made.append(new)
             counts[number] += 1
         filing.file(connection, made, now)
-        content.store(connection, batch.blobs)
+        blobs = {}
+        for new in made:
+            for attached in new.document.attachments:
+                if attached.sha256 in batch.blobs:
+                    blobs[new.patient, attached.sha256] = batch.blobs[attached.sha256]
+        content.store(connection, blobs)
         return counts
 
 

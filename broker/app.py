@@ -20,7 +20,15 @@ import msgspec
 import uvloop
 from sqlalchemy import Engine
 
-from broker import courier_journal, fault_points, installation, mapping_sets, plugins, rendering
+from broker import (
+    at_rest,
+    courier_journal,
+    fault_points,
+    installation,
+    mapping_sets,
+    plugins,
+    rendering,
+)
 from broker.account_acts import Accounts
 from broker.account_jobs import AccountJobs
 from broker.accounts.notices import CHANNELS
@@ -90,7 +98,7 @@ def run_role(
     fault_points.arm(os.environ, f"{role}-{index}", production=settings.site.production)
     engine = open_engine(settings.database.url)
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
-    if not _has_database(engine, telemetry, stop, clock, is_patient=is_patient):
+    if not _has_database(settings, engine, telemetry, stop, clock, is_patient=is_patient):
         return
     snapshots = Snapshots(telemetry, snapshot_folder(settings))
     snapshots.start()
@@ -114,6 +122,7 @@ def run_role(
 
 
 def _has_database(
+    settings: Settings,
     engine: Engine,
     telemetry: Telemetry,
     stop: threading.Event,
@@ -126,6 +135,7 @@ def _has_database(
     while not stop.is_set():
         try:
             migrate.upgrade(engine, clock())
+            at_rest.attach(engine, settings, clock())
         except TransientError as error:
             if not is_patient:
                 raise

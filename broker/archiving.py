@@ -24,8 +24,9 @@ from broker.archive.shelf import Draft, Shelf
 from broker.audit import trail
 from broker.database import migrate
 from broker.database.engine import reading, writing
+from broker.encryption import sealed
 from broker.errors import PermanentError
-from broker.records import archiving
+from broker.records import archiving, bodies
 from broker.records.archiving import DELIVERY, MESSAGE, Shelved
 from broker.records.tallies import FATES_BY_STATE
 from broker.values import first_seq, sha256
@@ -151,7 +152,9 @@ def _rounds(engine: Engine, month: int, after: int | None) -> Iterator[_Round]:
 
 def _is_whole(one: dict[str, Any]) -> bool:
     """A message whose bytes are those that were received; what is not stays where `carnet reconcile` finds it."""
-    return one["body"] is not None and sha256(one["body"]) == one["message"]["sha256"]
+    return one["body"] is not None and (
+        one["body"] == sealed.ERASED or sha256(one["body"]) == one["message"]["sha256"]
+    )
 
 
 def _put(draft: Draft, held: _Gathered, messages: list[dict[str, Any]]) -> None:
@@ -203,7 +206,8 @@ def _check(shelf: Shelf, made: Manifest, *, draft: bool = False) -> list[int]:
         row = one["message"]
         body = msgspec.convert(one["body"], bytes, strict=False)
         wanted = msgspec.convert(row["sha256"], bytes, strict=False)
-        if row["seq"] != found.seq or row["id"] != found.id or sha256(body) != wanted:
+        is_as_received = body == sealed.ERASED or sha256(body) == wanted
+        if row["seq"] != found.seq or row["id"] != found.id or not is_as_received:
             raise PermanentError("archive.altered", where=made.name, reason="a message differs")
         seqs.append(row["seq"])
         deliveries += len(one["deliveries"])
@@ -219,8 +223,11 @@ def verify(shelf: Shelf, known: Shelved) -> None:
 
 
 def bytes_of(message: dict[str, Any]) -> bytes:
-    """The bytes as received of a message that was read from an archive. Health data."""
-    return msgspec.convert(message["body"], bytes, strict=False)
+    """The bytes as received of a message that was read from an archive. Health data.
+
+    Raises: PermanentError("encryption.erased") where they were erased before it was archived.
+    """
+    return sealed.unsealed(bodies.TABLE, msgspec.convert(message["body"], bytes, strict=False))
 
 
 def expect(shelf: Shelf, known: Shelved) -> None:

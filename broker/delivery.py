@@ -207,7 +207,7 @@ class Courier:
     def _send_all(
         self,
         claimed: Sequence[Due],
-        bodies: Mapping[int, tuple[bytes, str]],
+        bodies: Mapping[int, outbox.Body],
         refused: Mapping[int, str],
         stop: threading.Event,
     ) -> tuple[list[Ended], bool]:
@@ -262,12 +262,11 @@ class Courier:
 
     # --- one attempt ----------------------------------------------------------------------------------------------
 
-    def _attempt(self, due: Due, content: tuple[bytes, str] | None) -> Ended:
+    def _attempt(self, due: Due, content: outbox.Body | None) -> Ended:
         started = self._clock()
-        if content is None:
-            missing = PermanentError("content.missing", where="message_body")
-            return self._over(due, self._end(due, started, "refused", missing))
-        body, media = content
+        body, media = content or (PermanentError("content.missing", where="message_body"), "")
+        if isinstance(body, PermanentError):
+            return self._over(due, self._end(due, started, "refused", body))
         envelope = Envelope(
             source=self._name,
             body=body,
@@ -504,11 +503,12 @@ class Courier:
         self,
         one: outbox.Interrupted,
         now: datetime,
-        bodies: Mapping[int, tuple[bytes, str]],
+        bodies: Mapping[int, outbox.Body],
     ) -> _Told:
         """An attempt that began and did not end; an answer to it may still tell."""
         body, _ = bodies.get(one.id, (b"", ""))
-        return _Told(one.message_id, None, self._traceable(self._interrupted(one, now), body))
+        sent = b"" if isinstance(body, PermanentError) else body
+        return _Told(one.message_id, None, self._traceable(self._interrupted(one, now), sent))
 
     def _interrupted(self, one: outbox.Interrupted, now: datetime) -> Ended:
         can_go_on = self._manner.is_idempotent or self._manner.is_verifiable

@@ -904,6 +904,25 @@ REASONS: dict[str, Words] = {
         "Les octets stockés ne sont pas ceux qui ont été versés.",
         "Restore the database from a backup and verify it.",
     ),
+    "encryption.erased": Words(
+        "The content was erased, on request or by its term.",
+        "Le contenu a été effacé, sur demande ou à son terme.",
+    ),
+    "encryption.altered": Words(
+        "What is stored is not as it was written, or not in its place.",
+        "Ce qui est stocké n'est pas tel qu'il a été écrit, ou pas à sa place.",
+        "Restore the row from a backup, and find out who can write to the database.",
+    ),
+    "encryption.key_missing": Words(
+        "The keyring misses the master key of something that is stored.",
+        "Il manque au trousseau la clé maîtresse d'une donnée stockée.",
+        "Restore the keyring from its copy; on several machines all need the same.",
+    ),
+    "encryption.keyring": Words(
+        "The keyring cannot be used.",
+        "Le trousseau de clés est inutilisable.",
+        "Restore the keyring from its copy.",
+    ),
     "access.author": Words("Its author reads it.", "Son auteur le lit."),
     "access.record": Words("The record may be looked at.", "Le dossier peut être consulté."),
     "access.own_record": Words(

@@ -7,6 +7,8 @@ import secrets
 from pathlib import Path
 
 from broker.archive import keys
+from broker.encryption import keyring
+from broker.encryption.keyring import Keyring
 from broker.errors import SetupError
 from broker.settings import Settings
 
@@ -55,6 +57,20 @@ def archive_key(settings: Settings) -> bytes:
             hint="python3 -c 'import secrets; print(secrets.token_hex(32))'",
         )
     return key
+
+
+def keyring_file(settings: Settings) -> Path | None:
+    """The file of the master keys; None where they are given by reference."""
+    given = settings.encryption
+    return None if given.master_keys else given.keyring or settings.site.data_folder / "keyring"
+
+
+def master_keys(settings: Settings) -> Keyring | None:
+    """The master keys under which content is encrypted; None where there are none. Raises: SetupError."""
+    path = keyring_file(settings)
+    if path is None:
+        return keyring.parse(settings.encryption.master_keys, "encryption.master_keys")
+    return keyring.read(path) if path.exists() else None
 
 
 def audit_keys(settings: Settings) -> Path:

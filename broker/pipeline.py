@@ -193,6 +193,10 @@ class Pipeline:
 
     def _read(self, message: messages.Open, origin: replays.Origin | None) -> InHand:
         begun = perf_counter_ns()
+        if message.unreadable is not None:
+            hand = InHand(message, Reading(format=message.format), self._clock(), origin)
+            hand.end(State.PARKED, message.unreadable.code, message.unreadable.where)
+            return hand
         received_at = message.received_at if origin is None else origin.received_at
         given = Given(
             message_id=message.id,
@@ -364,9 +368,9 @@ class Pipeline:
         content.store(
             connection,
             {
-                digest: blob
+                (hand.person, digest): blob
                 for hand in willing
-                if hand.filings
+                if hand.filings and hand.person is not None
                 for digest, blob in hand.reading.attachments.items()
                 if digest != hand.message.sha256.hex()
             },

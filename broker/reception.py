@@ -27,6 +27,7 @@ from broker.audit import trail
 from broker.contracts import Work
 from broker.database import partitions, sequences, together
 from broker.database.engine import is_sqlite, writing
+from broker.encryption import sealing
 from broker.envelope import Envelope, Peer, Receipt
 from broker.errors import TransientError
 from broker.events import words
@@ -166,6 +167,8 @@ class Reception:
         if month_of(now) != self.month:
             with writing(self._engine) as connection:
                 partitions.ensure(connection, now)
+                keep_key = sealing.ready(connection, month_of(now))
+            keep_key()
         day = messages.day_of(now, self._zone)
         drafts = [arrival.draft(day) for arrival in batch]
         with self._beside() as beside:

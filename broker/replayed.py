@@ -20,7 +20,7 @@ from broker import header
 from broker.batch import InHand
 from broker.document import AttachmentRef, Document, MappingRef, decode, encode
 from broker.mapping.run import ids_from
-from broker.records import filing, replays
+from broker.records import filing, payloads, replays
 from broker.records.filing import Existing, FiledRow, Filing, Plan
 from broker.records.replays import Origin
 
@@ -85,7 +85,7 @@ class Versions:
         self._roots = replays.roots_of(connection, {row.message_seq for row in rows})
         self._roots |= {hand.message.seq: hand.origin.seq for hand in hands if hand.origin}
         current = {row.id for row in rows if row.availability == "current"}
-        self._payloads = filing.payloads(connection, current)
+        self._payloads = payloads.kept(connection, current)
 
     def content(self, row: FiledRow) -> Document | None:
         """The document of a row, where it is the current one."""

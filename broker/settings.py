@@ -31,6 +31,7 @@ from broker.settings_tables import (
     Audit,
     Database,
     DestinationCommon,
+    Encryption,
     Intake,
     Mappings,
     Notices,
@@ -53,6 +54,7 @@ __all__ = [
     "Audit",
     "Database",
     "Destination",
+    "Encryption",
     "Intake",
     "Mappings",
     "Notices",
@@ -121,6 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     path: Path | None = None
     site: Site = Site()
     database: Database = Database()
+    encryption: Encryption = Encryption()
     queue: Queue = Queue()
     intake: Intake = Intake()
     worker: Worker = Worker()
@@ -447,6 +450,7 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     url = database.url or f"sqlite:///{site.data_folder / 'carnet.db'}"
     if url.startswith("sqlite:///"):
         url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
+    encryption: Encryption = values["encryption"]
     mappings: Mappings = values["mappings"]
     rules: Rules = values["rules"]
     retention: Retention = values["retention"]
@@ -458,6 +462,9 @@ def _completed(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         **values,
         "site": site,
         "database": Database(url=url),
+        "encryption": msgspec.structs.replace(
+            encryption, keyring=encryption.keyring or site.data_folder / "keyring"
+        ),
         "worker": values["worker"].sized(url),
         "retention": msgspec.structs.replace(retention, folder=archive),
         "mappings": Mappings(folders=mappings.folders or (installed_folder("mappings"),)),

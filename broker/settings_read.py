@@ -23,7 +23,9 @@ UNITS |= {"month": 31 * UNITS["d"], "year": 366 * UNITS["d"]}
 """A month and a year at their longest: what is to be kept so long is never kept shorter."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(?:(ms|s|m|h|d)|\s*(month|year)s?)")
-_SECRET_KEY = re.compile(r"(^|_)(password|passphrase|token|secret|digest_key|archive_key)s?$")
+_SECRET_KEY = re.compile(
+    r"(^|_)(password|passphrase|token|secret|digest_key|archive_key|master_key)s?$"
+)
 _SECRET_URL = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 _MISSING: Any = msgspec.UNSET
 

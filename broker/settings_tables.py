@@ -72,6 +72,18 @@ class Database(Table, frozen=True, kw_only=True):
     url: str = ""
 
 
+class Encryption(Table, frozen=True, kw_only=True):
+    """The master keys under which content is encrypted at rest (`carnet encryption`).
+
+    Fields:
+        keyring: file with the master keys; processes on several machines need the same. Keep a copy apart from the backups of the database; default: `keyring` in the data folder
+        master_keys: the text of such a file by reference, instead of the file
+    """
+
+    keyring: Path | None = None
+    master_keys: str = ""
+
+
 class Queue(Table, frozen=True, kw_only=True):
     """What carries the claim checks.
 
@@ -446,6 +458,7 @@ class DestinationCommon(Table, frozen=True, kw_only=True):
 TABLES: dict[str, type[Table]] = {
     "site": Site,
     "database": Database,
+    "encryption": Encryption,
     "queue": Queue,
     "intake": Intake,
     "worker": Worker,

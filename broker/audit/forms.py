@@ -47,6 +47,7 @@ EVENTS: Mapping[str, tuple[tuple[str, str], str]] = {
     "audit_read": (_LOG, "R"),
     "exported": (_LOG, "R"),
     "audit_key": (_ALERT, "U"),
+    "encryption_key": (_ALERT, "U"),
 }
 """The event of PS3.16 CID 400 and the action (C, R, U, D, E) of each act that has its own; see `event_of`."""
 

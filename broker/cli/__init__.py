@@ -118,6 +118,7 @@ _GROUPS = {
         "parked": "parked.group",
         "audit": "audit.group",
         "archive": "archive.group",
+        "encryption": "encryption.group",
     },
     TRY: {"mapping": "mapping.group", "codes": "codes.group"},
     RECORDS: {

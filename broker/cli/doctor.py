@@ -14,11 +14,12 @@ import typer
 from cryptography import x509
 from rich.markup import escape
 
-from broker import installation, plugins
+from broker import at_rest, installation, plugins
 from broker.cli import output, setup
 from broker.contracts import INBOUND
 from broker.database import migrate
 from broker.database.engine import open_engine, reading
+from broker.encryption import key_rows
 from broker.errors import CarnetError
 from broker.records import messages_reading
 from broker.settings import Settings, host_port
@@ -68,6 +69,36 @@ def doctor(config: setup.Config = None, json: setup.AsJson = False) -> None:
                 if check.remedy:
                     output.say(f"       {escape(check.remedy)}")
     raise typer.Exit(output.FOUND if failed else output.GOOD)
+
+
+def _encryption(settings: Settings) -> Iterator[Check]:
+    path = installation.keyring_file(settings)
+    try:
+        ring = installation.master_keys(settings)
+    except CarnetError as error:
+        yield Check(name="encryption", level="fail", text=_why(error), remedy=error.hint)
+        return
+    if ring is None:
+        yield Check(
+            name="encryption",
+            level="warn",
+            text=f"no keyring at {path}: what is received and filed is kept as it is",
+            remedy="an empty SQLite database gets one at its first start; else `carnet encryption init`",
+        )
+        return
+    if path is not None and path.stat().st_mode & 0o077:
+        yield Check(
+            name="encryption",
+            level="fail" if settings.site.production else "warn",
+            text=f"{path} can be read by others than its owner",
+            remedy=f"chmod 600 {path}",
+        )
+        return
+    yield Check(
+        name="encryption",
+        level="ok",
+        text=f"the keyring has {len(ring.keys)} master keys; keep a copy apart from the database's backups",
+    )
 
 
 def checks(settings: Settings) -> Iterator[Check]:
@@ -124,9 +155,19 @@ def _database(settings: Settings) -> Iterator[Check]:
         yield _migrations(found)
         with reading(engine) as connection:
             there = messages_reading.database_now(connection)
+            needed = key_rows.needed(connection) if found == migrate.head() else []
         yield _clock(there)
+        yield from _master_keys(settings, needed)
     finally:
         engine.dispose()
+
+
+def _master_keys(settings: Settings, needed: list[str]) -> Iterator[Check]:
+    """What the database is encrypted under has to be in the keyring."""
+    try:
+        at_rest.expect(settings, needed)
+    except CarnetError as error:
+        yield Check(name="master keys", level="fail", text=error.reason, remedy=error.hint)
 
 
 def _migrations(found: str | None) -> Check:
@@ -330,6 +371,7 @@ def _why(error: BaseException) -> str:
 
 _LOOKS: tuple[Callable[[Settings], Iterator[Check]], ...] = (
     _digest_key,
+    _encryption,
     _database,
     _queue,
     _disk,

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from broker import installation, plugins, settings
+from broker import at_rest, installation, plugins, settings
 from broker.archive.shelf import Shelf
 from broker.database import migrate
 from broker.database.engine import open_engine
@@ -52,6 +52,7 @@ class Ledger:
         _expect_file(given.database.url)
         self.engine = open_engine(given.database.url)
         self._expect_revision()
+        at_rest.attach(self.engine, given)
         self.catch_up()
 
     def catch_up(self) -> None:

@@ -106,6 +106,16 @@ def _open_sqlite(url: str, path: str) -> Engine:
     return engine
 
 
+def attach(engine: Engine, name: str, thing: object) -> None:
+    """Let whoever has a connection of this engine find something that belongs to the installation (`attached`)."""
+    engine.update_execution_options(**{f"carnet_{name}": thing})
+
+
+def attached(connection: Connection, name: str) -> Any:
+    """What was attached to the connection's engine under this name; None for nothing."""
+    return connection.get_execution_options().get(f"carnet_{name}")
+
+
 def is_sqlite(connection: Connection) -> bool:
     return connection.dialect.name == "sqlite"
 

@@ -668,16 +668,23 @@ document = Table(
     Index("ix_document_message", "message_seq"),
 )
 
-# The document in the common model (JSON of `broker.document`); `encoding` leaves room for encryption.
+# The document in the common model (JSON of `broker.document`); `encoding` is json, or sealed (`broker.encryption`).
 document_payload = Table(
     "document_payload",
     metadata,
     Column("id", UuidText, primary_key=True),
     Column("encoding", String, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    # What `carnet encryption seal` has still to do; empty where content is encrypted.
+    Index(
+        "ix_document_payload_plain",
+        "id",
+        postgresql_where=text("encoding = 'json'"),
+        sqlite_where=text("encoding = 'json'"),
+    ),
 )
 
-# Attachment bytes, once each, exactly as decoded at entry.
+# Attachment bytes of before there was `attachment`, once each.
 content = Table(
     "content",
     metadata,
@@ -685,6 +692,41 @@ content = Table(
     Column("sha1", LargeBinary, nullable=False),
     Column("size", Integer, nullable=False),
     Column("body", LargeBinary, nullable=False),
+)
+
+# Attachment bytes, exactly as decoded at entry, once a patient: sealed under the key of that patient's record. Older ones
+# stand in `content` until `carnet encryption seal` has moved them.
+attachment = Table(
+    "attachment",
+    metadata,
+    Column("patient", Big, primary_key=True, autoincrement=False),
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# Keys that content is sealed under (`broker.encryption`), each wrapped by the master key `master`; one that was destroyed
+# has no `wrapped` any more. `owner` is a patient or a month.
+data_key = Table(
+    "data_key",
+    metadata,
+    Column("kind", SmallInteger, primary_key=True, autoincrement=False),
+    Column("owner", Big, primary_key=True, autoincrement=False),
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("master", String, nullable=False),
+    Column("wrapped", LargeBinary),
+    Column("made_at", Instant, nullable=False),
+    Column("destroyed_at", Instant),
+)
+
+# The master keys in their order: the last wraps, those that are not retired still unwrap. They stand in the keyring.
+master_key = Table(
+    "master_key",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("id", String, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("retired_at", Instant),
 )
 
 # 19: a decision on a read, kept for ever under a short speakable id; those on filing stand in the message's trail.

@@ -18,7 +18,9 @@ from broker.accounts.machine import Moment, Refusal, Transition
 from broker.database import bulk
 from broker.database.schema import consent_event, patient
 from broker.database.types import to_micros
-from broker.records import account_holders, account_rows, account_waits, notices, patients
+from broker.encryption import key_rows
+from broker.encryption.sealed import PATIENT
+from broker.records import account_holders, account_rows, account_waits, bodies, notices, patients
 from broker.records.account_rows import Space, Step
 from broker.records.lookups import any_of
 
@@ -93,12 +95,12 @@ def move(
     notices.add_once(connection, told, now)
     if event == "come_of_age":
         account_holders.detach(connection, [one.patient for one in after], now, "M5")
+    erase(connection, erased, now)  # before what waits is dropped: those messages are erased too
     for state, some in waits["drop"].items():
         done.dropped += account_waits.drop(connection, some, _DROPPED.get(state, "account.closed"))
     done.released = account_waits.take(
         connection, [number for some in waits["release"].values() for number in some]
     )
-    erase(connection, erased)
     if event == "archive_ends":
         gone = [number for number in erased if done.spaces[number].state == machine.DELETED]
         forget(connection, gone, now)
@@ -188,11 +190,18 @@ def _say(
     )
 
 
-def erase(connection: Connection, numbers: Collection[int]) -> None:
-    """The content of these records is gone: the rows of documents stay, as deleted, for the trace (RET-02, RET-08)."""
+def erase(connection: Connection, numbers: Collection[int], now: datetime) -> None:
+    """The content of these records is gone: the rows of documents stay, as deleted, for the trace (RET-02, RET-08).
+
+    Their keys are destroyed, so no copy of these tables gives it back. The messages it came with are erased too: one that
+    told of others as well tells of nobody any more; what the others' records hold of it stays.
+    """
     if not numbers:
         return
+    key_rows.destroy(connection, PATIENT, numbers, now)
+    bodies.erase(connection, _messages_of(connection, numbers))
     within, given = any_of(connection, "patient", sorted(numbers))
+    connection.execute(text(f"DELETE FROM attachment WHERE {within}"), given)  # noqa: S608
     connection.execute(
         text(
             f"DELETE FROM document_payload WHERE id IN (SELECT id FROM document WHERE {within})"  # noqa: S608
@@ -203,6 +212,25 @@ def erase(connection: Connection, numbers: Collection[int]) -> None:
         text(f"UPDATE document SET availability = 'deleted' WHERE {within}"),  # noqa: S608
         given,
     )
+
+
+def _messages_of(connection: Connection, numbers: Collection[int]) -> set[int]:
+    """The messages that brought the content of these records, or wait to, and the replays of them."""
+    found: set[int] = set()
+    for table, seq in (
+        ("document", "message_seq"),
+        ("consent_event", "message_seq"),
+        ("account_wait", "seq"),
+    ):
+        within, given = any_of(connection, "patient", sorted(numbers))
+        rows = connection.execute(text(f"SELECT {seq} FROM {table} WHERE {within}"), given)  # noqa: S608
+        found |= {int(number) for number in rows.scalars() if number}
+    within, given = any_of(connection, "replay_of", sorted(found))
+    again = connection.execute(
+        text(f"SELECT seq FROM message WHERE replay_of IS NOT NULL AND {within}"),  # noqa: S608
+        given,
+    )
+    return found | {int(seq) for seq in again.scalars()}
 
 
 def forget(connection: Connection, numbers: Collection[int], now: datetime) -> None:

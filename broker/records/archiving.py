@@ -15,6 +15,9 @@ from sqlalchemy import Connection, text
 from broker.database import bulk
 from broker.database.schema import archive, archive_day, archive_span
 from broker.database.types import from_micros, to_micros
+from broker.encryption import sealed, sealing
+from broker.errors import PermanentError
+from broker.records import bodies, outbox
 from broker.records.lookups import any_of
 from broker.records.receptions import control_key
 from broker.values import SEQ_MONTH_SHIFT, State
@@ -99,17 +102,16 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     """Everything of these messages, in order: {"message", "body", "deliveries": [{…, "prepared", "attempts",
     "expectations"}]}.
 
-    Values as they are stored (instants are microseconds). `body` is None where the bytes are not there.
+    Values as they are stored (instants are microseconds), but for bodies: those are as they were, since an archive has a
+    key of its own. A body is None where the bytes are not there or not to be opened, `sealed.ERASED` where they were erased.
     """
     if not seqs:
         return []
     messages = _rows(connection, "message", "seq", seqs, "seq")
-    bodies = {
-        row["seq"]: row["body"] for row in _rows(connection, "message_body", "seq", seqs, "seq")
-    }
+    kept = bodies.read(connection, seqs)
     deliveries = _rows(connection, "delivery", "message_seq", seqs, "id")
     ids = [row["id"] for row in deliveries]
-    prepared = {row["delivery_id"]: row for row in _rows(connection, "prepared", "delivery_id", ids, "delivery_id")}  # fmt: skip
+    prepared = _prepared(connection, ids)
     tries: dict[int, list[dict[str, Any]]] = {}
     for row in _rows(connection, "attempt", "delivery_id", ids, "delivery_id, number"):
         tries.setdefault(row["delivery_id"], []).append(row)
@@ -126,9 +128,29 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
         }
         owed.setdefault(row["message_seq"], []).append(whole)
     return [
-        {"message": row, "body": bodies.get(row["seq"]), "deliveries": owed.get(row["seq"], [])}
+        {
+            "message": row,
+            "body": _body(kept.get(row["seq"])),
+            "deliveries": owed.get(row["seq"], []),
+        }
         for row in messages
     ]
+
+
+def _body(body: bytes | PermanentError | None) -> bytes | None:
+    if isinstance(body, PermanentError):
+        return sealed.ERASED if body.code == "encryption.erased" else None
+    return body
+
+
+def _prepared(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    rows = _rows(connection, "prepared", "delivery_id", ids, "delivery_id")
+    values = [(b"%d" % row["delivery_id"], bytes(row["body"])) for row in rows]
+    opened = sealing.open_all(connection, outbox.PREPARED, values)
+    return {
+        row["delivery_id"]: {**row, "body": _body(body)}
+        for row, body in zip(rows, opened, strict=True)
+    }
 
 
 def key_of(message: Mapping[str, Any]) -> int:

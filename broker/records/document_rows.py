@@ -13,7 +13,8 @@ from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
-from broker.records.lookups import any_of, any_text, newest_of
+from broker.records import payloads
+from broker.records.lookups import any_of, newest_of
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _COLUMNS = (
@@ -202,16 +203,13 @@ def wanted(
 
 
 def titles_of(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
-    """Titles by id, out of the payloads."""
+    """Titles by id, out of the payloads; none of a document whose payload cannot be opened."""
     if not ids:
         return {}
-    within, given = any_text(connection, "id", ids, kind="uuid")
-    rows = connection.execute(
-        text(f"SELECT id, payload FROM document_payload WHERE {within}"),  # noqa: S608
-        given,
-    )
     return {
-        str(row.id): msgspec.json.decode(bytes(row.payload), type=_Titled).title for row in rows
+        name: msgspec.json.decode(payload, type=_Titled).title
+        for name, payload in payloads.found(connection, ids).items()
+        if isinstance(payload, bytes)
     }
 
 

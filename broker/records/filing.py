@@ -19,13 +19,14 @@ from broker.database import bulk
 from broker.database import schema as tables
 from broker.database.types import from_micros, to_micros
 from broker.document import Document
-from broker.records.lookups import any_of, any_text
+from broker.records import payloads as payloads_of
+from broker.records.lookups import any_of
 from broker.records.planning import Action, Existing, FiledRow, Plan, content_hash, key_of, plan
 from broker.values import digest64
 
 __all__ = [
     "Action", "Existing", "FiledRow", "Filing", "Plan", "content_hash", "existing", "file", "key_of", "of_messages",
-    "payloads", "plan",
+    "plan",
 ]  # fmt: skip
 
 _ROW = (
@@ -118,15 +119,6 @@ def of_messages(connection: Connection, seqs: Collection[int]) -> list[FiledRow]
     return [_filed_row(row) for row in rows]
 
 
-def payloads(connection: Connection, ids: Collection[str]) -> dict[str, bytes]:
-    """The stored JSON of documents by their id. Health data."""
-    if not ids:
-        return {}
-    within, given = any_text(connection, "id", sorted(ids), kind="uuid")
-    statement = text(f"SELECT id, payload FROM document_payload WHERE {within}")  # noqa: S608 - our own words
-    return {str(row.id): bytes(row.payload) for row in connection.execute(statement, given)}
-
-
 def _filed_row(row: Any) -> FiledRow:
     return FiledRow(
         id=str(row.id),
@@ -186,11 +178,8 @@ def file(connection: Connection, filings: Sequence[Filing], now: datetime) -> No
         _document_row(filing, ended.get(filing.document.id, "current"), at, now) for filing in new
     ]
     bulk.insert_rows(connection, tables.document, _COLUMNS, rows)
-    bulk.insert_rows(
-        connection,
-        tables.document_payload,
-        ("id", "encoding", "payload"),
-        [(filing.document.id, "json", filing.payload) for filing in new],
+    payloads_of.write(
+        connection, [(filing.document.id, filing.patient, filing.payload) for filing in new]
     )
     earlier = sorted(
         ended.items() - {(filing.document.id, ended.get(filing.document.id)) for filing in new}

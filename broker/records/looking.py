@@ -19,7 +19,7 @@ from broker.access import Action, Decision, Entry, Viewer, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import from_micros, to_micros
 from broker.document import Document, Patient, decode
-from broker.records import content, document_rows, filing, identity_circle
+from broker.records import content, document_rows, identity_circle, payloads
 from broker.records.document_rows import DocumentRow
 from broker.records.lookups import any_of
 from broker.records.reading import Decide, Trail, as_seen, nobody
@@ -166,7 +166,7 @@ def open_document(looker: Looker, document_id: str) -> Opened | None:
             subject = row.id if row is not None else f"document:{document_id[:36]}"
             _refuse(connection, looker, person.id if person is not None else None, subject, made)
             return None
-        payload = filing.payloads(connection, [row.id])[row.id]
+        payload = payloads.one(connection, row.id)
         kept = judged(looker.viewer, person.id, row.id, made)
         keep_decisions(connection, [kept], looker.now)
         keep_visit(connection, looker.viewer, person.id, looker.now, read=row.id)
@@ -195,7 +195,7 @@ def bytes_of(engine: Engine, opened: Opened, sha256: str) -> bytes:
     if not sha256 or sha256 not in held:
         raise KeyError("attachment")
     with reading(engine) as connection:
-        return content.open(connection, sha256)
+        return content.open(connection, opened.row.patient, sha256)
 
 
 # --- who ---------------------------------------------------------------------------------------------------------
@@ -320,10 +320,10 @@ class _Walk:
     def _open(
         self, chunk: list[DocumentRow], before: dict[str, list[Judged]]
     ) -> Iterator[tuple[DocumentRow, Document]]:
-        payloads = filing.payloads(self._connection, [row.id for row in chunk])
+        contents = payloads.read(self._connection, [row.id for row in chunk])
         for row in chunk:
             self._pending += before[row.id]
-            yield row, decode(payloads[row.id])
+            yield row, decode(contents[row.id])
 
     def show(self, row: DocumentRow) -> None:
         """Something of this document is shown: that is an access, and the refusals before it belong to the page."""

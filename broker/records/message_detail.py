@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import Connection
 
 from broker.database.schema import attempt, delivery, message
+from broker.errors import PermanentError
+from broker.records import bodies as stored_bodies
 from broker.records.messages_reading import PAGE, Line, by_control_id, by_seq, line_of
 from broker.values import Lane, Seq
 
@@ -112,22 +114,19 @@ def detail(connection: Connection, message_id: str) -> Detail | None:
 
 
 def body(connection: Connection, seq: int) -> bytes | None:
-    """The bytes as received. Health data: the caller has the right, and leaves a trace of it."""
-    row = connection.execute(
-        text("SELECT body FROM message_body WHERE seq = :seq"), {"seq": seq}
-    ).one_or_none()
-    return None if row is None else bytes(row.body)
+    """The bytes as received; None for those that are not kept. Health data: the caller has the right, and leaves a trace.
+
+    Raises: PermanentError("encryption.erased"), ("encryption.altered"); TransientError("encryption.key_missing").
+    """
+    found = stored_bodies.read(connection, [seq]).get(seq)
+    if isinstance(found, PermanentError):
+        raise found
+    return found
 
 
 def bodies(connection: Connection, seqs: Sequence[int]) -> dict[int, bytes]:
     """The bytes of several messages by number, those that are kept, in one statement. Health data, as `body`'s."""
-    rows = connection.execute(
-        text("SELECT seq, body FROM message_body WHERE seq IN :seqs").bindparams(
-            bindparam("seqs", expanding=True)
-        ),
-        {"seqs": list(seqs)},
-    )
-    return {row.seq: bytes(row.body) for row in rows}
+    return stored_bodies.legible(connection, seqs)
 
 
 def timeline(trail: str) -> list[Step]:

@@ -20,7 +20,8 @@ from broker.database import bulk
 from broker.database.engine import is_sqlite
 from broker.database.schema import business_key, message, message_body
 from broker.database.types import to_micros
-from broker.records import tallies
+from broker.errors import PermanentError
+from broker.records import bodies, tallies
 from broker.values import Lane, MessageId, Seq, State
 
 
@@ -46,6 +47,8 @@ class Open:
     body: bytes = field(repr=False)
     replay_of: Seq | None = None
     replay_run: int | None = None
+    unreadable: PermanentError | None = None
+    """Why there are no bytes: they were erased, or are not as they were received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +156,27 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
         .order_by(m.seq)
     )
     parameters = {} if is_sqlite(connection) else {"seqs": list(seqs)}
+    rows = connection.execute(statement, parameters).all()
+    opened = bodies.opened(
+        connection, [(row.seq, bytes(row.sha256), bytes(row.body)) for row in rows]
+    )
     return [
         Open(
             Seq(row.seq), MessageId(str(row.id)), row.source, row.received_at, row.day, row.format,
             row.media or "", row.type or "", row.charset_declared or "", row.control_id, Lane(row.lane),
-            State(row.state), row.attempts, bytes(row.sha256), row.trail, bytes(row.body),
-            row.replay_of, row.replay_run,
+            State(row.state), row.attempts, bytes(row.sha256), row.trail, _bytes_of(opened[row.seq]),
+            row.replay_of, row.replay_run, _error_of(opened[row.seq]),
         )
-        for row in connection.execute(statement, parameters)
+        for row in rows
     ]  # fmt: skip
+
+
+def _bytes_of(opened: bytes | PermanentError) -> bytes:
+    return b"" if isinstance(opened, PermanentError) else opened
+
+
+def _error_of(opened: bytes | PermanentError) -> PermanentError | None:
+    return opened if isinstance(opened, PermanentError) else None
 
 
 def lock(connection: Connection, seqs: Sequence[int]) -> dict[int, State]:

@@ -19,9 +19,11 @@ from broker.contracts import Work
 from broker.database import bulk, sequences
 from broker.database.schema import attempt, delivery, prepared
 from broker.database.types import from_micros, to_micros
-from broker.errors import TransientError
+from broker.encryption import sealing
+from broker.errors import PermanentError, TransientError
+from broker.records import bodies
 from broker.records.lookups import any_of, any_text
-from broker.values import Lane
+from broker.values import Lane, month_of
 
 MEDIA = {
     "hl7v2": "x-application/hl7-v2+er7",
@@ -57,6 +59,10 @@ _LEASED = (
     "FROM delivery d JOIN message m ON m.seq = d.message_seq "
     "WHERE d.destination = :destination AND d.settled_at IS NULL AND %s ORDER BY d.id"
 )
+
+PREPARED = b"prepared"
+Body = tuple[bytes | PermanentError, str]
+"""What a delivery sends, or why it cannot be opened, and its media type."""
 
 A_DAY = timedelta(days=1)
 """The longest wait for another try, where a destination's own is not given."""
@@ -172,13 +178,38 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
             for position, row in enumerate(rows)
         ],
     )  # fmt: skip
-    bodies = [
-        (first + position, row.media, row.body)
+    rendered = [
+        (first + position, row.media, int(row.lane), row.body)
         for position, row in enumerate(rows)
         if row.body is not None
     ]
-    bulk.insert_rows(connection, prepared, ("delivery_id", "media", "body"), bodies)
+    bulk.insert_rows(
+        connection,
+        prepared,
+        ("delivery_id", "media", "body"),
+        sealed_rendering(connection, rendered, month_of(now)),
+    )
     return list(range(first, first + len(rows)))
+
+
+def sealed_rendering(
+    connection: Connection, rendered: Sequence[tuple[int, str, int, bytes]], month: int
+) -> list[tuple[int, str, bytes]]:
+    """What was rendered (delivery, media, patient, bytes) under the key of its patient, or of the month for nobody's."""
+    if not rendered:
+        return []
+    of_month = sealing.sealing_of_month(connection, PREPARED, month)
+    of_patients = iter(
+        sealing.seal_of_patients(
+            connection,
+            PREPARED,
+            [(patient, b"%d" % number, body) for number, _, patient, body in rendered if patient],
+        )
+    )
+    return [
+        (number, media, next(of_patients) if patient else of_month(b"%d" % number, body))
+        for number, media, patient, body in rendered
+    ]
 
 
 def claim(
@@ -296,10 +327,8 @@ def overdue(
     return dict(found)
 
 
-def bodies_of(
-    connection: Connection, items: Sequence[Due | Interrupted]
-) -> dict[int, tuple[bytes, str]]:
-    """Delivery -> (bytes, media) to send: as prepared, else the message as it came.
+def bodies_of(connection: Connection, items: Sequence[Due | Interrupted]) -> dict[int, Body]:
+    """Delivery -> (bytes, media) to send: as prepared, else the message as it came; the error of what cannot be opened.
 
     One that is missing has no content any more (pruned by retention), or was to be sent in a form it could not be
     given: the message's own bytes are never sent in its place.
@@ -311,20 +340,27 @@ def bodies_of(
         text(f"SELECT delivery_id, body, media FROM prepared WHERE {within}"),  # noqa: S608
         given,
     )
-    found = {int(row.delivery_id): (bytes(row.body), str(row.media)) for row in rows}
+    made = [(int(row.delivery_id), str(row.media), bytes(row.body)) for row in rows]
+    opened = sealing.open_all(connection, PREPARED, [(b"%d" % n, body) for n, _, body in made])
+    found: dict[int, Body] = {
+        number: (body, media) for (number, media, _), body in zip(made, opened, strict=True)
+    }
     rest = [item.id for item in items if item.id not in found]
     if rest:
         within, given = any_of(connection, "d.id", rest)
-        rows = connection.execute(
+        own = connection.execute(
             text(
-                "SELECT d.id, b.body, m.media, m.format FROM delivery d JOIN message m ON m.seq = d.message_seq "  # noqa: S608
-                f"JOIN message_body b ON b.seq = m.seq WHERE {within} AND d.document_id IS NULL"
+                "SELECT d.id, m.seq, m.sha256, b.body, m.media, m.format FROM delivery d "  # noqa: S608
+                "JOIN message m ON m.seq = d.message_seq JOIN message_body b ON b.seq = m.seq "
+                f"WHERE {within} AND d.document_id IS NULL"
             ),
             given,
-        )
-        for row in rows:
+        ).all()
+        stored = {int(row.seq): (bytes(row.sha256), bytes(row.body)) for row in own}
+        bodies_by_seq = bodies.opened(connection, [(seq, *one) for seq, one in stored.items()])
+        for row in own:
             media = row.media or MEDIA.get(row.format, "application/octet-stream")
-            found[int(row.id)] = (bytes(row.body), media)
+            found[int(row.id)] = (bodies_by_seq[int(row.seq)], media)
     return found
 
 

@@ -13,14 +13,21 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from broker import access
 from broker.access import Action, Decision, Entry, Viewer, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import to_micros
 from broker.document import Document, decode
-from broker.records import care_team, content, document_rows, identity_circle, patients
+from broker.records import (
+    care_team,
+    content,
+    document_rows,
+    identity_circle,
+    patients,
+    payloads,
+)
 from broker.records.document_rows import DocumentRow
 from broker.records.traces import (
     DecisionRow,
@@ -292,9 +299,7 @@ def read(
         if not made.allowed:
             subject = row.id if row.patient else f"document:{document_id[:64]}"
             return _refuse(connection, trail, viewer, now, patient.id, subject, made, NOTHING)
-        payload = connection.execute(
-            text("SELECT payload FROM document_payload WHERE id = :id"), {"id": row.id}
-        ).scalar_one()
+        payload = payloads.one(connection, row.id)
         kept = judged(viewer, patient.id, row.id, made)
         keep_decisions(connection, [kept], now)
         keep_visit(connection, viewer, patient.id, now, read=row.id)
@@ -310,7 +315,7 @@ def read(
             patient=patient.id,
             decision=kept.reference,
         )
-    return ReadResult(decode(bytes(payload)), row, kept.reference)
+    return ReadResult(decode(payload), row, kept.reference)
 
 
 def attachment(engine: Engine, result: ReadResult, sha256: str) -> bytes:
@@ -319,10 +324,10 @@ def attachment(engine: Engine, result: ReadResult, sha256: str) -> bytes:
     Raises: KeyError when the document has no such attachment; PermanentError when the store lost it.
     """
     held = result.document.attachments if result.document is not None else ()
-    if sha256 not in {one.sha256 for one in held}:
+    if result.row is None or sha256 not in {one.sha256 for one in held}:
         raise KeyError(sha256)
     with reading(engine) as connection:
-        return content.open(connection, sha256)
+        return content.open(connection, result.row.patient, sha256)
 
 
 def hypothetical(

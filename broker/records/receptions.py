@@ -22,9 +22,11 @@ from broker.database.packing import Packing
 from broker.database.schema import control, message, message_body
 from broker.database.shapes import Row
 from broker.database.types import from_micros, to_micros
+from broker.encryption import sealing
 from broker.errors import TransientError
+from broker.records import bodies as bodies_of
 from broker.records import tallies
-from broker.values import Lane, MessageId, Seq, State, digest64
+from broker.values import Lane, MessageId, Seq, State, digest64, month_of
 
 
 class Received(msgspec.Struct, kw_only=True, gc=False):
@@ -222,9 +224,10 @@ def write(
     """
     if not rows:
         return
-    values = _values(rows, answered_at)
+    seal = sealing.sealing_of_month(connection, bodies_of.TABLE, month_of(answered_at))
+    values = _values(rows, answered_at, seal)
     if is_sqlite(connection):
-        of_bodies = [(row.seq, row.body) for row in rows]
+        of_bodies = [(value[0], value[_BODY]) for value in values]
         bulk.insert_rows(connection, message_body, ("seq", "body"), of_bodies)
         keys = [(row.key, row.digest, row.seq) for row in rows]
         bulk.insert_rows(connection, control, ("key", "digest", "seq"), keys)
@@ -273,7 +276,7 @@ def _array(numbers: Sequence[int]) -> str:
     return "{" + ",".join([str(number) for number in numbers]) + "}"
 
 
-def _values(rows: Sequence[Received], answered_at: datetime) -> list[Row]:
+def _values(rows: Sequence[Received], answered_at: datetime, seal: sealing.Seal) -> list[Row]:
     answered = to_micros(answered_at)
     values = []
     for row in rows:
@@ -291,7 +294,7 @@ def _values(rows: Sequence[Received], answered_at: datetime) -> list[Row]:
                 row.lane,
                 received,
                 row.conflicts_with,
-                row.body,
+                seal(row.sha256, row.body),
                 row.source,
                 answered,
                 row.day,

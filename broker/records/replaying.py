@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from broker.database import sequences
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
-from broker.records import tallies
+from broker.records import bodies, tallies
 from broker.records.lookups import any_of, any_text
 from broker.values import Lane, MessageId, Seq, State, first_seq, month_of, uuid7
 
@@ -131,16 +131,14 @@ def seqs_of(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
 
 
 def stories(connection: Connection, seqs: Sequence[int]) -> dict[int, tuple[bytes, str]]:
-    """The bytes of messages, and their trail so far. Health data."""
+    """The bytes of messages, and their trail so far; of those whose bytes are kept. Health data."""
     within, given = any_of(connection, "m.seq", sorted(seqs))
     rows = connection.execute(
-        text(
-            "SELECT m.seq, m.trail, b.body FROM message m JOIN message_body b ON b.seq = m.seq "  # noqa: S608
-            f"WHERE {within}"
-        ),
+        text(f"SELECT m.seq, m.trail FROM message m WHERE {within}"),  # noqa: S608
         given,
-    )
-    return {int(row.seq): (bytes(row.body), row.trail or "") for row in rows}
+    ).all()
+    opened = bodies.legible(connection, seqs)
+    return {int(row.seq): (opened[row.seq], row.trail or "") for row in rows if row.seq in opened}
 
 
 def _candidate(row: Any) -> Candidate:
@@ -266,8 +264,8 @@ def receive(
 ) -> list[tuple[Candidate, Seq, MessageId]]:
     """Receive messages again, in their order, each in its lane: (original, number, id) of each new row.
 
-    Nobody sent them, so they answer no duplicate: they are not found by their control id. Their bytes are copied by
-    the database, so that each message has its own whatever is pruned.
+    Nobody sent them, so they answer no duplicate: they are not found by their control id. Their bytes are copied, so
+    that each message has its own whatever is pruned.
     """
     first = sequences.reserve(connection, "message", len(chosen), now)
     made = [(one, Seq(first + n), uuid7(now)) for n, one in enumerate(chosen)]
@@ -282,13 +280,7 @@ def receive(
         ),
         given,
     )
-    connection.execute(
-        text(
-            "INSERT INTO message_body (seq, body) SELECT n.seq, b.body "  # noqa: S608
-            f"FROM {source} JOIN message_body b ON b.seq = n.original"
-        ),
-        given,
-    )
+    bodies.copy(connection, {one.seq: seq for one, seq, _ in made}, month_of(now))
     counts: Counter[tuple[int, str, str]] = Counter()
     for one in chosen:
         counts[(day, one.source, "received")] += 1

@@ -135,11 +135,11 @@ class Site:
     def put(self, patient: int, *papers: Document) -> None:
         record.put(self.engine, patient, *papers, now=datetime.now(UTC))
 
-    def store(self, body: bytes = BODY) -> Attachment:
+    def store(self, body: bytes = BODY, *, patient: int) -> Attachment:
         """Bytes in the store, as an attachment of a document."""
         name = hashlib.sha256(body).hexdigest()
         with writing(self.engine) as connection:
-            content.store(connection, {name: body})
+            content.store(connection, {(patient, name): body})
         return Attachment(
             sha256=name, sha1=hashlib.sha1(body).hexdigest(), size=len(body), media_type="application/pdf", role="main",
         )  # fmt: skip

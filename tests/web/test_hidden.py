@@ -72,7 +72,7 @@ def test_whole_answers_and_statements_are_the_same_with_and_without(site: Site, 
 
 def test_a_hidden_document_is_answered_like_one_that_is_not_there(site: Site) -> None:
     patient = site.person()
-    held = site.store()
+    held = site.store(patient=patient)
     letter = papers.structured(0, DISCHARGE, attachments=(held,))
     site.put(patient, letter)
     known = {

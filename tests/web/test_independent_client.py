@@ -14,7 +14,7 @@ from tests.web.site import BODY, CONSENTED, CONSULTATION, DISCHARGE, Site
 def test_fhirpy_walks_a_record(sqlite_site: Site) -> None:
     site = sqlite_site
     patient = site.person()
-    held = site.store()
+    held = site.store(patient=patient)
     visible = [papers.structured(n, CONSULTATION, attachments=(held,), unique_id=f"1.2.{n}") for n in range(5)]  # fmt: skip
     hidden = papers.structured(9, DISCHARGE)
     site.put(patient, *visible, hidden)

@@ -41,7 +41,7 @@ def test_each_structured_type_is_found_valid_and_read_again(sqlite_site: Site, k
 
 def test_documents_are_found_with_their_bytes(site: Site) -> None:
     patient = site.person()
-    site.put(patient, papers.with_bytes(1, site.store()))
+    site.put(patient, papers.with_bytes(1, site.store(patient=patient)))
 
     bundle = site.search("DocumentReference", site.physician(), patient=site.reference(patient))
     valid(bundle)
@@ -62,7 +62,7 @@ def test_documents_are_found_with_their_bytes(site: Site) -> None:
 def test_submission_sets_are_found_with_their_documents(sqlite_site: Site) -> None:
     site = sqlite_site
     patient = site.person()
-    site.put(patient, papers.with_bytes(1, site.store()))
+    site.put(patient, papers.with_bytes(1, site.store(patient=patient)))
 
     bundle = site.search(
         "List", site.physician(), patient=site.reference(patient), _include="List:item"
@@ -230,7 +230,7 @@ def test_what_is_not_understood_is_refused_and_never_repeated(sqlite_site: Site)
 
 def test_the_patient_gets_everything_and_nobody_else_does(site: Site) -> None:
     patient = site.person()
-    site.put(patient, papers.structured(0), papers.with_bytes(1, site.store()))
+    site.put(patient, papers.structured(0), papers.with_bytes(1, site.store(patient=patient)))
     path = f"{site.reference(patient)}/$everything"
 
     bundle = site.get(path, site.patient()).json()

@@ -13,7 +13,8 @@ from tests.broker.cli.command import PROJECT, carnet, same_as_golden
 COMMANDS = (
     "demo", "serve", "gateway", "worker", "courier", "scheduler", "web", "status", "reconcile", "drill", "doctor", "send", "simulate",
     "map", "explain", "decide", "messages list", "messages show", "messages timeline", "messages find", "messages replay", "audit tail",
-    "audit export", "audit verify", "audit head", "audit verifier", "audit keys", "audit rotate", "archive run", "archive list", "archive verify", "archive read", "archive find", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
+    "audit export", "audit verify", "audit head", "audit verifier", "audit keys", "audit rotate", "archive run", "archive list", "archive verify", "archive read", "archive find",
+    "encryption init", "encryption status", "encryption seal", "encryption rotate", "encryption key", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
     "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
     "record list", "record read", "patient show", "patient find", "patient merge", "patient unmerge", "patient link",
     "patient unlink", "patient candidates", "patient different", "patient journal",

@@ -249,9 +249,10 @@ def test_attachments_come_only_with_a_document_that_was_read(sqlite_ledger: Engi
     body, other = b"%PDF invented", b"somebody else's"
     names = [hashlib.sha256(one).hexdigest() for one in (body, other)]
     paper = record.paper(attachments=(Attachment(role="main", sha256=names[0], size=len(body)),))
-    filed(sqlite_ledger, paper)
+    patient = filed(sqlite_ledger, paper)
     with writing(sqlite_ledger) as connection:
-        content.store(connection, dict(zip(names, (body, other), strict=True)))
+        keys = [(patient, name) for name in names]
+        content.store(connection, dict(zip(keys, (body, other), strict=True)))
 
     result = read(sqlite_ledger, PHYSICIAN, paper.id)
 

@@ -1,0 +1,125 @@
+"""What a sealed value looks like. Pure.
+
+A stored value is one of: the bytes themselves; `MAGIC S`, the number of its data key, a nonce and the ciphertext of
+AES-256-GCM (NIST SP 800-38D); `MAGIC E` where the content was erased; `MAGIC P` and the bytes, where these begin like
+one of the others. Nonces are random: one data key seals far fewer than the 2^32 values that §8.3 allows.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from broker.errors import PermanentError
+
+KEY_BYTES = 32
+NONCE_BYTES = 12
+PATIENT, MONTH = 1, 2
+"""Kinds of data keys: of the content of one patient's record, of what was received in one month."""
+
+MAGIC = b"\0CA1"
+SEALED = MAGIC + b"S"
+"""How every sealed value begins."""
+_PLAIN = MAGIC + b"P"
+ERASED = MAGIC + b"E"
+"""What stands in the place of content that was erased."""
+
+_NUMBER = struct.Struct(">BqH")
+_HEADER = len(SEALED) + _NUMBER.size
+_BEFORE = _HEADER + NONCE_BYTES
+OVERHEAD = _BEFORE + 16
+"""Bytes that a sealed value is longer than what it holds."""
+
+
+class KeyNumber(NamedTuple):
+    """Which data key: its kind, whose it is (a patient, a month as in `values.month_of`), and the how manieth."""
+
+    kind: int
+    owner: int
+    generation: int
+
+
+class DataKey:
+    """A data key that is open: seals and opens values."""
+
+    __slots__ = ("_aes", "_header", "number")
+
+    def __init__(self, number: KeyNumber, secret: bytes) -> None:
+        self.number = number
+        self._header = SEALED + _NUMBER.pack(*number)
+        self._aes = AESGCM(secret)
+
+    def seal(self, place: bytes, plain: bytes) -> bytes:
+        """`plain` for one row: opened in another `place` (table and identity of the row) it fails."""
+        nonce = os.urandom(NONCE_BYTES)
+        return b"".join(
+            (self._header, nonce, self._aes.encrypt(nonce, plain, self._header + place))
+        )
+
+    def open(self, place: bytes, stored: bytes) -> bytes:
+        """What `seal` sealed. Raises: PermanentError("encryption.altered")."""
+        try:
+            return self._aes.decrypt(
+                stored[_HEADER:_BEFORE], stored[_BEFORE:], stored[:_HEADER] + place
+            )
+        except (InvalidTag, ValueError) as error:
+            raise altered(place) from error
+
+
+def number_of(stored: bytes) -> KeyNumber | None:
+    """The number of the key that a value was sealed under; None for one that is not sealed."""
+    if not stored.startswith(SEALED) or len(stored) < OVERHEAD:
+        return None
+    return KeyNumber(*_NUMBER.unpack_from(stored, len(SEALED)))
+
+
+def unsealed(place: bytes, stored: bytes) -> bytes:
+    """A value that is not sealed.
+
+    Raises: PermanentError("encryption.erased") where it was erased, ("encryption.altered") where it is none of ours.
+    """
+    if not stored.startswith(MAGIC):
+        return stored
+    if stored.startswith(_PLAIN):
+        return stored[len(_PLAIN) :]
+    if stored == ERASED:
+        raise erased(place)
+    raise altered(place)
+
+
+def as_it_is(plain: bytes) -> bytes:
+    """How a value is stored where nothing is sealed."""
+    return _PLAIN + plain if plain.startswith(MAGIC) else plain
+
+
+def is_sealed(stored: bytes) -> bool:
+    """Whether there is nothing to seal: the value is sealed or erased."""
+    return stored.startswith(SEALED) or stored == ERASED
+
+
+def altered(place: bytes) -> PermanentError:
+    """A value that is not as it was written, or not where it was written."""
+    return PermanentError(
+        "encryption.altered",
+        where=table_of(place),
+        reason="not as it was written, or not in its place",
+        hint="restore the row from a backup",
+    )
+
+
+def erased(place: bytes) -> PermanentError:
+    """A value whose key was destroyed, or that was erased itself."""
+    return PermanentError(
+        "encryption.erased",
+        where=table_of(place),
+        reason="erased on request or by its term",
+    )
+
+
+def table_of(place: bytes) -> str:
+    """The table of a place: what an error may say of it."""
+    return place.partition(b"\0")[0].decode("ascii", "replace")

@@ -1,0 +1,91 @@
+"""Seal and open values of rows: what writers and readers of content call, a batch at a time.
+
+A place is the table and the identity of the row in it: a value that was put into another row does not open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection
+
+from broker.encryption import sealed
+from broker.encryption.vault import Vault, vault_of
+from broker.errors import CarnetError, PermanentError
+
+Seal = Callable[[bytes, bytes], bytes]
+"""(identity, bytes) -> as it is to be stored."""
+
+
+def seal_of_patients(
+    connection: Connection, table: bytes, values: Sequence[tuple[int, bytes, bytes]]
+) -> list[bytes]:
+    """Values (patient, identity of the row, bytes), each under the key of its patient. One statement, two for new ones."""
+    vault = vault_of(connection)
+    if vault is None or not vault.seals or not values:
+        return [sealed.as_it_is(plain) for _, _, plain in values]
+    keys = vault.of_patients(connection, {patient for patient, _, _ in values})
+    return [
+        keys[patient].seal(table + b"\0" + identity, plain) for patient, identity, plain in values
+    ]
+
+
+def sealing_of_month(connection: Connection, table: bytes, month: int) -> Seal:
+    """What seals values of a table under the key of a month. No statement once `ready` was called for the month."""
+    vault = vault_of(connection)
+    if vault is None or not vault.seals:
+        return lambda _, plain: sealed.as_it_is(plain)
+    key = vault.of_month(connection, month)
+    before = table + b"\0"
+    return lambda identity, plain: key.seal(before + identity, plain)
+
+
+def ready(connection: Connection, month: int) -> Callable[[], None]:
+    """Have the key of a month made; what is returned keeps it at hand, and is called after the commit."""
+    vault = vault_of(connection)
+    if vault is None or not vault.seals:
+        return lambda: None
+    key, keep = vault.of_month(connection, month), vault.keep_month
+    return lambda: keep(month, key)
+
+
+def open_all(
+    connection: Connection, table: bytes, values: Sequence[tuple[bytes, bytes]]
+) -> list[bytes | PermanentError]:
+    """Stored values (identity of the row, as stored) as they were; one that cannot be opened is the error of that.
+
+    Raises: TransientError("encryption.key_missing") where the keyring has not the key of one of them.
+    """
+    numbers = {number for _, stored in values if (number := sealed.number_of(stored)) is not None}
+    keys = (vault_of(connection) or _NONE).to_open(connection, numbers) if numbers else {}
+    answers: list[bytes | PermanentError] = []
+    for identity, stored in values:
+        place = table + b"\0" + identity
+        number = sealed.number_of(stored)
+        try:
+            if number is None:
+                answers.append(sealed.unsealed(place, stored))
+                continue
+            if number not in keys:
+                raise sealed.altered(place)
+            key = keys[number]
+            if key is None:
+                raise sealed.erased(place)
+            answers.append(key.open(place, stored))
+        except PermanentError as error:
+            answers.append(error)
+    return answers
+
+
+def open_one(connection: Connection, table: bytes, identity: bytes, stored: bytes) -> bytes:
+    """One stored value as it was.
+
+    Raises: PermanentError("encryption.erased"), ("encryption.altered"); TransientError("encryption.key_missing").
+    """
+    (found,) = open_all(connection, table, [(identity, stored)])
+    if isinstance(found, CarnetError):
+        raise found
+    return found
+
+
+_NONE = Vault(lambda: None, seals=False)

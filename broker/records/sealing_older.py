@@ -1,0 +1,197 @@
+"""Seal what was written before content was encrypted, some rows at a time. For `carnet encryption seal`.
+
+Each step finds its rows by what is not sealed yet, so it may be stopped at any row. Messages and what was rendered for
+deliveries have no index of that: they are walked by their numbers, and the place is kept.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from broker.database import bulk
+from broker.database.engine import is_sqlite
+from broker.database.schema import document_payload, message_body, prepared
+from broker.encryption import sealed, sealing
+from broker.records import bodies, content, outbox, payloads
+from broker.records.lookups import any_of
+from broker.values import SEQ_MONTH_SHIFT
+
+AT_ONCE = 100
+"""Rows that one transaction seals."""
+
+WALKED: Mapping[str, str] = {"message_body": "seq", "prepared": "delivery_id"}
+"""Tables that are walked, and the number they are walked by."""
+
+_PREFIX = len(sealed.ERASED)
+
+
+class _Attached(msgspec.Struct, frozen=True):
+    sha256: str = ""
+
+
+class _Holding(msgspec.Struct, frozen=True):
+    attachments: tuple[_Attached, ...] = ()
+    original: _Attached = _Attached()
+
+
+def documents(connection: Connection) -> int:
+    """Seal the next documents with their attachments; returns how many, 0 at the end."""
+    lock = "" if is_sqlite(connection) else " FOR UPDATE OF p"
+    rows = connection.execute(
+        text(
+            "SELECT p.id, p.payload, d.patient FROM document_payload p JOIN document d ON d.id = p.id "  # noqa: S608
+            f"WHERE p.encoding = 'json' ORDER BY p.id LIMIT :limit{lock}"
+        ),
+        {"limit": AT_ONCE},
+    ).all()
+    values = [(int(row.patient), str(row.id).encode(), bytes(row.payload)) for row in rows]
+    for name in sorted(_names(values)):
+        _attachment(connection, name)
+    stored = sealing.seal_of_patients(connection, payloads.TABLE, values)
+    bulk.update_rows(
+        connection,
+        document_payload,
+        "id",
+        ("encoding", "payload"),
+        [(str(row.id), "sealed", kept) for row, kept in zip(rows, stored, strict=True)],
+    )
+    return len(rows)
+
+
+def _names(values: Sequence[tuple[int, bytes, bytes]]) -> set[content.Name]:
+    """The attachments of documents by patient and SHA-256."""
+    found = set()
+    for patient, _, payload in values:
+        holding = msgspec.json.decode(payload, type=_Holding)
+        for one in (*holding.attachments, holding.original):
+            if one.sha256:
+                found.add((patient, one.sha256))
+    return found
+
+
+def _attachment(connection: Connection, name: content.Name) -> None:
+    """Seal one attachment, or move it from the table of before."""
+    patient, sha256 = name
+    key = {"patient": patient, "key": bytes.fromhex(sha256)}
+    stored = connection.execute(
+        text("SELECT body FROM attachment WHERE patient = :patient AND sha256 = :key"), key
+    ).scalar()
+    if stored is None:
+        older = connection.execute(
+            text("SELECT body FROM content WHERE sha256 = :key"), {"key": key["key"]}
+        ).scalar()
+        if older is not None:
+            content.store(connection, {name: bytes(older)})
+        return
+    if not sealed.is_sealed(bytes(stored)):
+        plain = sealed.unsealed(content.TABLE, bytes(stored))
+        (kept,) = sealing.seal_of_patients(
+            connection, content.TABLE, [(patient, bytes.fromhex(sha256), plain)]
+        )
+        connection.execute(
+            text("UPDATE attachment SET body = :body WHERE patient = :patient AND sha256 = :key"),
+            {**key, "body": kept},
+        )
+
+
+def moved(connection: Connection) -> int:
+    """Take attachments out of the table of before, once every document is sealed; returns how many."""
+    found = connection.execute(
+        text(
+            "DELETE FROM content WHERE sha256 IN (SELECT sha256 FROM content LIMIT :limit) "
+            "AND NOT EXISTS (SELECT 1 FROM document_payload WHERE encoding = 'json')"
+        ),
+        {"limit": AT_ONCE},
+    )
+    return int(found.rowcount)
+
+
+def walked(connection: Connection, table: str) -> int:
+    """Seal the next rows of a table that is walked; returns how many rows were passed, 0 at the end."""
+    column = WALKED[table]
+    rows = connection.execute(
+        text(
+            f"SELECT {column} AS number, body FROM {table} WHERE {column} > :after "  # noqa: S608 - our own words
+            f"ORDER BY {column} LIMIT :limit"
+        ),
+        {"after": position(connection, table), "limit": AT_ONCE},
+    ).all()
+    if not rows:
+        return 0
+    plain = {
+        int(row.number): sealed.unsealed(table.encode(), bytes(row.body))
+        for row in rows
+        if not sealed.is_sealed(bytes(row.body))
+    }
+    if plain and table == "prepared":
+        bulk.update_rows(connection, prepared, column, ("body",), _prepared(connection, plain))
+    elif plain:
+        bulk.update_rows(connection, message_body, column, ("body",), _bodies(connection, plain))
+    connection.execute(
+        text(
+            "INSERT INTO counter (name, value) VALUES (:name, :value) "
+            "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ),
+        {"name": f"sealed {table}", "value": int(rows[-1].number)},
+    )
+    return len(rows)
+
+
+def _bodies(connection: Connection, plain: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
+    within, given = any_of(connection, "seq", sorted(plain))
+    hashes = connection.execute(text(f"SELECT seq, sha256 FROM message WHERE {within}"), given)  # noqa: S608
+    made = []
+    for row in hashes:
+        seal = sealing.sealing_of_month(connection, bodies.TABLE, row.seq >> SEQ_MONTH_SHIFT)
+        made.append((int(row.seq), seal(bytes(row.sha256), plain[row.seq])))
+    return made
+
+
+def _prepared(connection: Connection, plain: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
+    within, given = any_of(connection, "id", sorted(plain))
+    lanes = connection.execute(text(f"SELECT id, lane FROM delivery WHERE {within}"), given)  # noqa: S608
+    by_month: dict[int, list[tuple[int, str, int, bytes]]] = defaultdict(list)
+    for row in lanes:
+        one = (int(row.id), "", int(row.lane), plain[row.id])
+        by_month[row.id >> SEQ_MONTH_SHIFT].append(one)
+    return [
+        (number, kept)
+        for month, some in by_month.items()
+        for number, _, kept in outbox.sealed_rendering(connection, some, month)
+    ]
+
+
+def position(connection: Connection, table: str) -> int:
+    """Up to which number a table was walked."""
+    found = connection.execute(
+        text("SELECT value FROM counter WHERE name = :name"), {"name": f"sealed {table}"}
+    ).scalar()
+    return int(found or 0)
+
+
+def counts(connection: Connection) -> dict[str, dict[str, int]]:
+    """Table -> how many of its values are sealed, plain and erased. It looks at the beginning of every one."""
+    found: dict[str, dict[str, int]] = {}
+    for table, column in (
+        ("document_payload", "payload"),
+        ("attachment", "body"),
+        ("content", "body"),
+        *((table, "body") for table in WALKED),
+    ):
+        row: Any = connection.execute(
+            text(
+                "SELECT count(*) AS n, "  # noqa: S608 - our own words
+                "coalesce(sum(CASE WHEN start = :sealed THEN 1 ELSE 0 END), 0) AS sealed, "
+                "coalesce(sum(CASE WHEN start = :erased THEN 1 ELSE 0 END), 0) AS erased "
+                f"FROM (SELECT substr({column}, 1, {_PREFIX}) AS start FROM {table}) AS s"
+            ),
+            {"sealed": sealed.SEALED, "erased": sealed.ERASED},
+        ).one()
+        counted = {"sealed": int(row.sealed), "erased": int(row.erased)}
+        found[table] = counted | {"plain": int(row.n) - sum(counted.values())}
+    return found

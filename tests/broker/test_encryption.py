@@ -1,0 +1,407 @@
+"""Content at rest: sealed, bound to its row, erased with its key; keys rotated, older rows sealed. People are invented."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from broker import at_rest, encrypting
+from broker.database.engine import open_engine, reading, writing
+from broker.encryption import key_rows, keyring
+from broker.encryption.sealed import ERASED, MAGIC, PATIENT, SEALED, as_it_is, unsealed
+from broker.encryption.vault import Vault, hang, vault_of
+from broker.errors import PermanentError, SetupError, TransientError
+from broker.records import (
+    account_moves,
+    bodies,
+    content,
+    message_detail,
+    outbox,
+    payloads,
+    sealing_older,
+)
+from broker.values import State
+from tests.broker.lane_site import LaneSite, adt
+from tests.broker.replay_site import mdm
+
+WORD = "Zzcanari"
+PDF = b"%PDF-1.4 " + WORD.encode() * 3
+WORDS = (
+    WORD.encode(),
+    base64.b64encode(PDF)[:20],
+    base64.b64encode(WORD.encode()),
+    WORD.encode().hex().encode(),
+)
+
+
+def quiet(_what: str, _n: int) -> None:
+    return
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def plain_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LaneSite]:
+    """An installation that encrypts nothing yet."""
+    url = f"sqlite:///{tmp_path / 'carnet.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    made = LaneSite(tmp_path, url)
+    at_rest.attach(made.engine, made.settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def site(plain_site: LaneSite) -> LaneSite:
+    """An installation that encrypts from the beginning."""
+    ring = at_rest.place(plain_site.settings)
+    keyring.make(Path(ring))
+    at_rest.attach(plain_site.engine, plain_site.settings, plain_site.clock())
+    return plain_site
+
+
+def filed(site: LaneSite) -> list[str]:
+    """Two patients with a letter and an attachment each, through gateway and worker."""
+    pdf = base64.b64encode(PDF).decode()
+    ids = site.receive(
+        mdm("66001", "c1", "d1", "", pdf=pdf), mdm("66002", "c2", "d2", f"Lettre de {WORD} Deux"), adt("66003", "c3")
+    )  # fmt: skip
+    site.work()
+    assert site.states(*ids) == ["filed"] * 3
+    return list(ids)
+
+
+def stored(site: LaneSite) -> dict[str, list[bytes]]:
+    """Every value of the tables that hold content, as it is stored."""
+    columns = {
+        "document_payload": "payload",
+        "message_body": "body",
+        "attachment": "body",
+        "reception": "bodies",
+    }
+    return {
+        table: [bytes(row[0]) for row in site.rows(f"SELECT {column} FROM {table}")]
+        for table, column in columns.items()
+    }  # fmt: skip
+
+
+def patient_of(site: LaneSite, message_id: str) -> int:
+    (row,) = site.rows(
+        "SELECT d.patient FROM document d WHERE d.message_seq = :seq", seq=site.detail(message_id).line.seq
+    )  # fmt: skip
+    return int(row.patient)
+
+
+def document_of(site: LaneSite, message_id: str) -> str:
+    (row,) = site.rows(
+        "SELECT id FROM document WHERE message_seq = :seq", seq=site.detail(message_id).line.seq
+    )
+    return str(row.id)
+
+
+def body_of(site: LaneSite, message_id: str) -> bytes | None:
+    with reading(site.engine) as connection:
+        return message_detail.body(connection, site.detail(message_id).line.seq)
+
+
+def read_all(site: LaneSite, ids: list[str]) -> None:
+    """Everything of `filed` can be read."""
+    with reading(site.engine) as connection:
+        names = [document_of(site, one) for one in ids]
+        assert len(payloads.read(connection, names)) == len(ids)
+        sha256 = hashlib.sha256(PDF).hexdigest()
+        assert content.open(connection, patient_of(site, ids[0]), sha256) == PDF
+    assert WORD.encode() in (body_of(site, ids[1]) or b"")
+
+
+def test_no_word_of_a_document_stands_in_what_is_stored(site: LaneSite) -> None:
+    site.receive(mdm("66009", "c9", "d9", f"Lettre de {WORD}"), to_queue=False)
+    before = stored(site)
+    assert before["reception"] or before["message_body"]
+
+    ids = filed(site)
+
+    everything = [
+        value for values in (*before.values(), *stored(site).values()) for value in values
+    ]
+    assert len(everything) > 6
+    assert not [value for value in everything if any(word in value for word in WORDS)]
+    read_all(site, ids)
+    assert site.prove().findings == []
+
+
+def test_the_files_of_an_embedded_database_hold_no_word_of_a_document(tmp_path: Path) -> None:
+    site = LaneSite(tmp_path, f"sqlite:///{tmp_path / 'carnet.db'}")
+    at_rest.attach(site.engine, site.settings, site.clock())
+
+    filed(site)
+
+    files = [path for path in tmp_path.glob("carnet.db*") if path.is_file()]
+    assert {path.name for path in files} >= {"carnet.db", "carnet.db-wal"}
+    for path in files:
+        assert not [word for word in WORDS if word in path.read_bytes()]
+    assert (tmp_path / "keyring").stat().st_mode & 0o077 == 0
+    site.close()
+
+
+def test_a_body_that_was_exchanged_or_changed_is_parked_and_named(site: LaneSite) -> None:
+    one, other, third = site.receive(
+        adt("66011", "c1"), adt("66012", "c2"), adt("66013", "c3"), to_queue=False
+    )
+    seqs = [site.detail(message_id).line.seq for message_id in (one, other, third)]
+    a, b, c = (
+        bytes(site.rows("SELECT body FROM message_body WHERE seq = :n", n=n)[0].body) for n in seqs
+    )
+    for seq, body in zip(seqs, (b, a, c[:-1] + bytes([c[-1] ^ 1])), strict=True):
+        site.spoil("UPDATE message_body SET body = :body WHERE seq = :n", body=body, n=seq)
+
+    site.sweep()
+    site.work()
+
+    for message_id in (one, other, third):
+        line = site.detail(message_id).line
+        assert (line.state, line.reason) == (State.PARKED, "encryption.altered")
+        with pytest.raises(PermanentError, match=r"encryption\.altered: message_body"):
+            body_of(site, message_id)
+
+
+def test_a_document_does_not_open_in_the_place_of_another(site: LaneSite) -> None:
+    ids = filed(site)
+    one, other = (document_of(site, message_id) for message_id in ids[:2])
+    site.spoil(
+        "UPDATE document_payload SET payload = (SELECT p.payload FROM document_payload p WHERE p.id = :other) "
+        "WHERE id = :one", one=one, other=other,
+    )  # fmt: skip
+
+    with reading(site.engine) as connection:
+        with pytest.raises(PermanentError, match=r"encryption\.altered: document_payload"):
+            payloads.read(connection, [one])
+        assert payloads.read(connection, [other])
+
+
+@pytest.mark.parametrize("plain", [ERASED, SEALED, MAGIC, MAGIC + b"Pxyz", b"MSH|", b""])
+def test_what_begins_like_a_sealed_value_is_itself_where_nothing_is_sealed(plain: bytes) -> None:
+    assert unsealed(b"message_body", as_it_is(plain)) == plain
+
+
+def test_older_rows_are_read_and_sealed_from_where_it_stopped(
+    plain_site: LaneSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = plain_site
+    ids = filed(site)
+    blob = site.rows("SELECT patient, sha256, body FROM attachment")[0]
+    site.spoil("DELETE FROM attachment")  # as the version before kept it
+    site.spoil(
+        "INSERT INTO content (sha256, sha1, size, body) VALUES (:sha, :sha1, 1, :body)",
+        sha=bytes(blob.sha256), sha1=b"", body=bytes(blob.body),
+    )  # fmt: skip
+    with pytest.raises(SetupError, match="nothing is encrypted yet"):
+        encrypting.seal(site.engine, site.act(), quiet)
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    read_all(site, ids)
+    monkeypatch.setattr(sealing_older, "AT_ONCE", 1)
+    stop = threading.Event()
+
+    first = encrypting.seal(site.engine, site.act(), lambda *_: stop.set(), stop.is_set)
+    second = encrypting.seal(site.engine, site.act(), quiet)
+
+    assert (first["document_payload"], second["document_payload"]) == (1, 2)
+    assert second["message_body"] == 3
+    with reading(site.engine) as connection:
+        counted = sealing_older.counts(connection)
+    assert {table: one["plain"] for table, one in counted.items()} == dict.fromkeys(counted, 0)
+    assert (counted["document_payload"]["sealed"], counted["message_body"]["sealed"]) == (3, 3)
+    assert (counted["attachment"]["sealed"], counted["content"]["sealed"]) == (1, 0)
+    read_all(site, ids)
+    acts = [
+        row.act for row in site.rows("SELECT act FROM audit_entry WHERE actor = 'jd' ORDER BY n")
+    ]
+    assert acts == ["encryption_key", "content_sealed", "content_sealed"]
+
+
+def test_a_rotation_wraps_every_key_again_and_the_old_master_key_is_needed_no_more(
+    site: LaneSite,
+) -> None:
+    ids = filed(site)
+    before, path = stored(site), Path(at_rest.place(site.settings))
+    with reading(site.engine) as connection:
+        (old,) = key_rows.needed(connection)
+    encrypting.add_key(site.settings)
+
+    done = encrypting.rotate(site.engine, site.settings, site.act(), quiet)
+
+    assert done.retired == (old,)
+    assert done.keys == 4
+    assert stored(site) == before
+    path.write_text(
+        "\n".join(line for line in path.read_text().splitlines() if not line.startswith(old))
+    )
+    at_rest.attach(site.engine, site.settings)
+    read_all(site, ids)
+    again = encrypting.rotate(site.engine, site.settings, site.act(), quiet)
+    assert (again.master, again.keys) == (done.master, 0)
+
+
+def test_a_process_at_work_takes_up_a_rotation_by_itself(site: LaneSite) -> None:
+    filed(site)
+    encrypting.add_key(site.settings)
+    done = encrypting.rotate(site.engine, site.settings, site.act(), quiet)
+
+    (late,) = site.receive(adt("66044", "c44"))
+    site.work()
+
+    assert site.state(late) == State.FILED
+    masters = site.rows("SELECT DISTINCT master FROM data_key")
+    assert [row.master for row in masters] == [done.master]
+
+
+def test_nothing_starts_nor_is_lost_without_the_keyring(site: LaneSite) -> None:
+    ids = filed(site)
+    path = Path(at_rest.place(site.settings))
+    hidden = path.rename(path.with_name("hidden"))
+
+    with pytest.raises(SetupError, match=r"encryption\.keyring"):
+        at_rest.attach(site.engine, site.settings)
+    late = site.receive(adt("66044", "c44"))
+    fresh = open_engine(site.url)
+    vault = Vault(lambda: None, seals=False)
+    hang(fresh, vault)
+    with (
+        reading(fresh) as connection,
+        pytest.raises(TransientError, match=r"encryption\.key_missing"),
+    ):
+        message_detail.body(connection, site.detail(ids[1]).line.seq)
+    fresh.dispose()
+    hidden.rename(path)
+    site.work()
+    assert site.states(*late) == ["filed"]
+
+
+def test_a_line_of_the_keyring_that_was_changed_is_named_and_not_shown(site: LaneSite) -> None:
+    path = Path(at_rest.place(site.settings))
+    spoiled = path.read_text().rstrip()[:-1] + "x"
+    path.write_text(spoiled)
+
+    with pytest.raises(SetupError, match=r"encryption\.keyring: .*line 3") as caught:
+        at_rest.attach(site.engine, site.settings)
+
+    assert spoiled.split()[-1] not in str(caught.value)
+
+
+def test_erased_content_cannot_be_read_from_the_tables_of_before(site: LaneSite) -> None:
+    ids = filed(site)
+    patient, document = patient_of(site, ids[1]), document_of(site, ids[1])
+    (kept,) = site.rows("SELECT payload FROM document_payload WHERE id = :id", id=document)
+
+    with writing(site.engine) as connection:
+        account_moves.erase(connection, [patient], site.clock())
+    site.spoil(
+        "INSERT INTO document_payload (id, encoding, payload) VALUES (:id, 'sealed', :payload)",
+        id=document, payload=bytes(kept.payload),
+    )  # fmt: skip
+
+    with (
+        reading(site.engine) as connection,
+        pytest.raises(PermanentError, match=r"encryption\.erased"),
+    ):
+        payloads.one(connection, document)
+    with pytest.raises(PermanentError, match=r"encryption\.erased: message_body"):
+        body_of(site, ids[1])
+    assert (
+        site.rows(
+            "SELECT wrapped FROM data_key WHERE kind = :k AND owner = :o", k=PATIENT, o=patient
+        )[0].wrapped
+        is None
+    )
+    assert site.detail(ids[1]).line.state == State.FILED
+    assert site.prove().findings == []
+    with reading(site.engine) as connection:
+        others = [document_of(site, ids[0]), document_of(site, ids[2])]
+        assert len(payloads.read(connection, others)) == 2
+
+
+def test_a_message_that_comes_again_after_an_erasure_is_sealed_under_a_new_key(
+    site: LaneSite,
+) -> None:
+    ids = filed(site)
+    patient = patient_of(site, ids[1])
+    with writing(site.engine) as connection:
+        account_moves.erase(connection, [patient], site.clock())
+
+    (later,) = site.receive(mdm("66002", "c22", "d22", f"Lettre de {WORD} encore"))
+    site.work()
+
+    assert patient_of(site, later) == patient
+    with reading(site.engine) as connection:
+        assert payloads.read(connection, [document_of(site, later)])
+        made = key_rows.of_owners(connection, PATIENT, [patient])[0]
+    assert [(one.number.generation, one.secret is None) for one in made] == [(1, True), (2, False)]
+
+
+def test_two_processes_that_make_a_key_for_one_patient_end_with_one(site: LaneSite) -> None:
+    if site.engine.dialect.name == "sqlite":
+        pytest.skip("one writer at a time")
+    filed(site)
+    other = open_engine(site.url)
+    at_rest.attach(other, site.settings)
+    ready, made = threading.Event(), {}
+
+    def second() -> None:
+        ready.wait(30)
+        with writing(other) as connection:
+            vault = vault_of(connection)
+            assert vault is not None
+            made["second"] = vault.of_patients(connection, [1, 7, 8])
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with writing(site.engine) as connection:
+        vault = vault_of(connection)
+        assert vault is not None
+        made["first"] = vault.of_patients(connection, [7, 8, 9])
+        ready.set()
+        thread.join(0.5)
+    thread.join(30)
+    other.dispose()
+
+    for patient in (7, 8):
+        sealed = made["first"][patient].seal(b"t\0x", b"letter")
+        assert made["second"][patient].open(b"t\0x", sealed) == b"letter"
+
+
+def test_a_replay_of_an_erased_message_says_so(site: LaneSite) -> None:
+    ids = filed(site)
+    with writing(site.engine) as connection:
+        account_moves.erase(connection, [patient_of(site, ids[1])], site.clock())
+    seq = site.detail(ids[1]).line.seq
+
+    with reading(site.engine) as connection:
+        found = bodies.read(connection, [seq])
+
+    assert isinstance(found[seq], PermanentError)
+    assert found[seq].code == "encryption.erased"
+
+
+def test_what_was_rendered_for_a_delivery_is_sealed(site: LaneSite) -> None:
+    ids = filed(site)
+    (owed,) = site.rows(
+        "SELECT id, lane FROM delivery WHERE message_seq = :n", n=site.detail(ids[0]).line.seq
+    )
+    with writing(site.engine) as connection:
+        ((number, media, kept),) = outbox.sealed_rendering(
+            connection, [(owed.id, "text/plain", owed.lane, WORD.encode())], site.now.year * 12
+        )
+        connection.execute(
+            text("INSERT INTO prepared (delivery_id, media, body) VALUES (:n, :media, :body)"),
+            {"n": number, "media": media, "body": kept},
+        )
+    assert WORD.encode() not in kept
+    with reading(site.engine) as connection:
+        due = outbox.Due(number, owed.lane, 1, site.now, 0, "", "dmp")
+        assert outbox.bodies_of(connection, [due]) == {number: (WORD.encode(), "text/plain")}
