@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
 from broker.records import payloads
-from broker.records.lookups import any_of, newest_of
+from broker.records.lookups import any_of, any_text, newest_of
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _COLUMNS = (
