@@ -33,7 +33,7 @@ RECORD = (
     "broker/records/test_notices", "broker/test_unmerge", "broker/test_identifying", "broker/test_merged_record",
     "attacks/test_record_api", "faults/test_f20", "faults/test_f28_signed", "faults/test_f31", "broker/audit/test_atna",
     "broker/rules/test_random_histories", "broker/cli/test_consent", "broker/cli/test_patient_identity", "broker/cli/test_story",
-    "broker/test_encryption", "broker/cli/test_encryption",
+    "broker/test_encryption", "broker/test_rules_by_message", "broker/cli/test_encryption",
 )  # fmt: skip
 """Tests of the record, its spaces and its API: a suite of its own, so that the usual one stays short."""
 

@@ -53,11 +53,11 @@ to = ["partner"]
     (tmp_path / "second").mkdir()
     other = Site(tmp_path / "second", site.database_url, site.queue_url, site.prefix)
     other.write(more)
-    with site.serving("scheduler"):  # makes the schema, and the key that both share
+    with site.serving("scheduler"):  # makes the schema, and the keys that both share
         site.carnet("archive", "verify")
-    key = tmp_path / "digest.key"
-    if key.exists():
-        shutil.copy(key, other.folder / "digest.key")
+    for name in ("digest.key", "keyring"):
+        if (tmp_path / name).exists():
+            shutil.copy(tmp_path / name, other.folder / name)
     return [site, other]
 
 

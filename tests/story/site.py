@@ -156,6 +156,10 @@ scan_interval = "300ms"
         assert process.stdout is not None
         ready, _, _ = select.select([process.stdout], [], [], START_SECONDS)
         line = process.stdout.readline() if ready else ""
+        if not line:
+            process.kill()
+            process.wait()
+            process.stdout.close()
         assert line, f"did not start:\n{(self.folder / f'{command}.log').read_text()[-2000:]}"
         return Running(process, json.loads(line)["processes"])
 

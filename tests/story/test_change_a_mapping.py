@@ -10,9 +10,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
+from broker import at_rest
+from broker.cli import setup
+from broker.database.engine import open_engine, reading
 from broker.mapping import catalogue
+from broker.records import payloads
 from tests.faults import load
 from tests.story.site import PROJECT, Site
 
@@ -68,7 +72,7 @@ def test_a_mapping_changes_while_64_connections_send(site: Site, tmp_path: Path)
         sent = [sending.finish()]
         total = MESSAGES
         deadline = time.monotonic() + 60
-        while "second" not in {made[0] for made in _documents(site.database_url)}:
+        while "second" not in {made[0] for made in _documents(site)}:
             # All came before the workers looked which set is active: a few more.
             assert time.monotonic() < deadline
             few = load.start(
@@ -82,7 +86,7 @@ def test_a_mapping_changes_while_64_connections_send(site: Site, tmp_path: Path)
         assert sum(len(one) for _, acknowledged in sent for one in acknowledged.values()) == total
         assert running.stop() == 0
 
-    made = Counter(_documents(site.database_url))
+    made = Counter(_documents(site))
     assert set(made) == {
         ("first", "first", "first", "1.0.0", before),
         ("second", "second", "second", "1.1.0", done["hash"]),
@@ -91,15 +95,20 @@ def test_a_mapping_changes_while_64_connections_send(site: Site, tmp_path: Path)
     assert site.carnet("reconcile")[0] == 0
 
 
-def _documents(url: str) -> list[tuple[str, str, str, str, str]]:
+def _documents(site: Site) -> list[tuple[str, str, str, str, str]]:
     """(title, comments, language, version, set) of every document in the records."""
-    engine = create_engine(url)
-    with engine.connect() as connection:
-        payloads = connection.execute(text("SELECT payload FROM document_payload")).scalars().all()
+    engine = open_engine(site.database_url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SITE_DATABASE", site.database_url)
+        patch.setenv("SITE_QUEUE", site.queue_url)
+        at_rest.attach(engine, setup.read_settings(site.config))
+    with reading(engine) as connection:
+        names = connection.execute(text("SELECT id FROM document_payload")).scalars().all()
+        found_payloads = payloads.read(connection, [str(name) for name in names])
     engine.dispose()
     found = []
-    for payload in payloads:
-        one = msgspec.json.decode(bytes(payload))
+    for payload in found_payloads.values():
+        one = msgspec.json.decode(payload)
         found.append(
             (
                 one["title"],
