@@ -76,7 +76,8 @@ def test_f03_a_full_disk_is_refused_for_now_and_loses_nothing(
         assert site.send_mllp(*(A08 % c.encode() for c in taken)) == ["AA"] * 3
         site.await_settled(3)
 
-        filler = fill(disk, leaving=1024 * 1024 if bound else 0)
+        # Half of the bound: less than the broker wants, more than it writes until it looks again.
+        filler = fill(disk, leaving=bound // 2)
         taken += send_until(site, 1_000, "AR")
         filler.unlink()
         taken += send_until(site, 2_000_000, "AA")
