@@ -10,6 +10,7 @@ import gc
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -68,6 +69,8 @@ from broker.worker import Worker
 
 ROLES = ("gateway", "worker", "courier", "scheduler", "web")
 _DATABASE_PAUSE = 1.0
+_TOGETHER_SECONDS = 10.0
+"""So long may roles that start together on a new SQLite file be in each other's way."""
 
 Ready = Callable[[dict[str, str]], None]
 """Told once a role is up: its name, and the address of each of its listeners."""
@@ -132,16 +135,17 @@ def _has_database(
 ) -> bool:
     """Bring the database up to date; False when `stop` was set while it was away."""
     is_told = False
+    patient_until = time.monotonic() + (_TOGETHER_SECONDS if engine.dialect.name == "sqlite" else 0)
     while not stop.is_set():
         try:
             migrate.upgrade(engine, clock())
             at_rest.attach(engine, settings, clock())
         except TransientError as error:
-            if not is_patient:
+            if not is_patient and time.monotonic() > patient_until:
                 raise
-            if not is_told:
+            if is_patient and not is_told:
                 telemetry.emit("database_awaited", code=error.code, where=error.where)
-            is_told = True
+                is_told = True
             stop.wait(_DATABASE_PAUSE)
         else:
             return True
