@@ -133,7 +133,10 @@ def _has_database(
     *,
     is_patient: bool,
 ) -> bool:
-    """Bring the database up to date; False when `stop` was set while it was away."""
+    """Bring the database up to date; False when `stop` was set while it was away.
+
+    SQLite refuses at once who opens a new file while another switches it to WAL: that is waited for in any case.
+    """
     is_told = False
     patient_until = time.monotonic() + (_TOGETHER_SECONDS if engine.dialect.name == "sqlite" else 0)
     while not stop.is_set():

@@ -93,7 +93,7 @@ def add(connection: Connection, kind: int, keys: Sequence[Wrapped], now: datetim
 
 
 def destroy(connection: Connection, kind: int, owners: Iterable[int], now: datetime) -> None:
-    """Destroy every key of these owners: what they sealed is lost, here and in every copy."""
+    """Destroy every key of these owners: what they sealed is lost, but to who has an older copy of this table and the keyring."""
     at = to_micros(now)
     rows = [(owner, None, at) for owner in sorted(set(owners))]
     bulk.update_rows(

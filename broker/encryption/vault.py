@@ -2,7 +2,7 @@
 
 Whether a patient's key is still there is asked of the database each time, in one statement a batch; only the work of
 unwrapping is spared. So no process goes on reading, or sealing, with a key that was destroyed. Keys of months are
-destroyed when all they sealed is gone, and are kept.
+never destroyed, and are kept at hand.
 """
 
 from __future__ import annotations
