@@ -272,7 +272,13 @@ def _worker(
     try:
         pipeline = pipeline_of(settings, engine, telemetry, f"worker-{index}", clock)
         ready({})
-        Worker(pipeline, queue, telemetry, batch=settings.worker.batch).run(stop)
+        Worker(
+            pipeline,
+            queue,
+            telemetry,
+            batch=settings.worker.batch,
+            gather=timedelta(milliseconds=settings.worker.gather_ms),
+        ).run(stop)
     finally:
         queue.close()
 
@@ -308,6 +314,7 @@ def _courier(
                 is_for_record=destination.for_record,
                 pause=destination.pause,
                 expects=destination.expects,
+                gather=timedelta(milliseconds=settings.worker.gather_ms),
             ),
             Circuit(destination.circuit, random.random),
             Journal(settings.site.data_folder / "couriers" / f"{name}.journal", boot),

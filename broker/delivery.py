@@ -49,6 +49,8 @@ _AWAY = timedelta(seconds=2)
 _BEHIND = timedelta(seconds=1)
 _TELL_EVERY = 0.25
 """Seconds after which the database is told what was sent meanwhile."""
+_PILING_UP = 4
+"""A lease of more than one part in so many of a batch says that work piles up: nothing is waited for then."""
 _LONGEST = 5.0
 """Seconds of sending after which what is left of a batch is put down: a lease is not kept for ever."""
 _GONE = timedelta(minutes=1)
@@ -61,7 +63,10 @@ Refusal = Callable[[PatientRow], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a destination wants to be sent to: its settings, as far as a courier has to know them."""
+    """How a destination wants to be sent to: its settings, as far as a courier has to know them.
+
+    `gather` is the least time between the beginnings of two leases while there is little to send.
+    """
 
     retry: retry.Policy
     is_idempotent: bool = False
@@ -69,6 +74,7 @@ class Manner:
     is_for_record: bool = False
     pause: timedelta = timedelta(0)
     batch: int = 100
+    gather: timedelta = timedelta(0)
     expects: Expects | None = None
 
 
@@ -147,12 +153,15 @@ class Courier:
         lease = self._queue.take(self._topic, self._most, _WAIT)
         if lease is None:
             return
+        begun = time.monotonic()
         try:
             self.serve(lease, stop)
         except TransientError:
             with suppress(TransientError):
                 lease.again([work.id for work in lease.work], _AWAY)
             raise
+        if len(lease.work) * _PILING_UP <= self._manner.batch:
+            stop.wait(max(0.0, begun + self._manner.gather.total_seconds() - time.monotonic()))
 
     @property
     def _most(self) -> int:

@@ -434,6 +434,7 @@ _RANGES = (
     ("intake.max_batch_bytes", 1_000, 2_000_000_000),
     ("worker.processes", 0, 256),
     ("worker.batch", 1, 10_000),
+    ("worker.gather_ms", 0, 10_000),
     ("worker.nice", 0, 19),
     ("scheduler.sweep_seconds", 1, 3_600),
     ("scheduler.sweep_grace_seconds", 1, 3_600),

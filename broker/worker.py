@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from time import monotonic
 
 from broker import fault_points
 from broker.contracts import INBOUND, Lease, Queue
@@ -15,29 +16,46 @@ from broker.telemetry import Telemetry
 
 _WAIT = timedelta(milliseconds=500)
 _AWAY = timedelta(seconds=2)
+_PILING_UP = 4
+"""A lease of more than one part in so many of a batch says that work piles up: nothing is waited for then."""
 
 
 class Worker:
-    """Runs until `stop` is set; what is leased is finished first."""
+    """Runs until `stop` is set; what is leased is finished first.
+
+    `gather` is the least time between the beginnings of two leases while few messages come. What comes meanwhile is
+    filed together: a transaction costs as much as several messages. A message that comes after a pause is not kept
+    waiting.
+    """
 
     def __init__(
-        self, pipeline: Pipeline, queue: Queue, telemetry: Telemetry, *, batch: int
+        self,
+        pipeline: Pipeline,
+        queue: Queue,
+        telemetry: Telemetry,
+        *,
+        batch: int,
+        gather: timedelta = timedelta(),
     ) -> None:
         self._pipeline = pipeline
         self._queue = queue
         self._telemetry = telemetry
         self._batch = batch
+        self._gather = gather.total_seconds()
         self._away = False
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 lease = self._queue.take(INBOUND, self._batch, _WAIT)
+                begun = monotonic()
                 if lease is not None:
                     self.work(lease)
                 self._pipeline.note_seen()
                 self._pipeline.renew()
                 self._back()
+                if lease is not None and len(lease.work) * _PILING_UP <= self._batch:
+                    stop.wait(max(0.0, begun + self._gather - monotonic()))
             except TransientError as error:
                 self._gone(error, stop)
         with suppress(TransientError):

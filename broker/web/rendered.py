@@ -8,7 +8,7 @@ and is not served itself is contained in it, and the patient is the one of the r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from broker.document import Attachment, Document
@@ -22,7 +22,10 @@ from broker.writing.fhir_entries import Entries
 Json = dict[str, Any]
 
 _URN = "urn:uuid:"
+_HOLD = (dict, list)
+_REFERS = ("reference", "url")
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.([0-9a-f]{16}))?", re.ASCII)
+_NOT_LISTED = ("Binary", "Patient")
 _STATUS = {"superseded": "superseded", "deleted": "entered-in-error"}
 _SUBJECTS = {
     "AllergyIntolerance": "patient",
@@ -38,13 +41,18 @@ def document_of(resource_id: str) -> str:
     return found[1] if found else ""
 
 
-def resources_of(row: DocumentRow, document: Document, patient: str, base: str) -> list[Json]:
-    """Every resource of a document that the API serves, without the bytes of a Binary.
+def resources_of(
+    row: DocumentRow,
+    document: Document,
+    patient: str,
+    base: str,
+    kinds: Collection[str] = OF_DOCUMENTS,
+) -> list[Json]:
+    """The resources of a document that the API serves, of these types, without the bytes of a Binary.
 
     patient: reference to the patient of the record; base: the API's own URL
     """
-    bundle = fhir.to_fhir(document, lambda _: b"")
-    entries: dict[str, Json] = {one["fullUrl"]: one["resource"] for one in bundle["entry"]}
+    entries: dict[str, Json] = dict(fhir.entries_of(document, lambda _: b"", kinds).resources)
     names: dict[str, str] = {}
     for url, resource in entries.items():
         kind = resource["resourceType"]
@@ -55,7 +63,9 @@ def resources_of(row: DocumentRow, document: Document, patient: str, base: str) 
     return [
         _served(resource, names[url], row, patient, base, entries, names)
         for url, resource in entries.items()
-        if resource["resourceType"] in OF_DOCUMENTS and resource["resourceType"] != "Binary"
+        if url in names
+        and resource["resourceType"] in kinds
+        and resource["resourceType"] not in _NOT_LISTED
     ]
 
 
@@ -145,16 +155,14 @@ def _served(
 
 def _referring(value: Any, refer: Callable[[str], str], base: str) -> Any:
     """A copy in which every reference inside the Bundle is what `refer` makes of it."""
-    if isinstance(value, dict):
-        made = {}
-        for key, one in value.items():
-            if key == "reference" and isinstance(one, str) and one.startswith(_URN):
-                made[key] = refer(one)
-            elif key == "url" and isinstance(one, str) and one.startswith(_URN):
-                made[key] = f"{base}/{refer(one)}"
-            else:
-                made[key] = _referring(one, refer, base)
-        return made
     if isinstance(value, list):
-        return [_referring(one, refer, base) for one in value]
-    return value
+        return [_referring(one, refer, base) if one.__class__ in _HOLD else one for one in value]
+    made = {}
+    for key, one in value.items():
+        if one.__class__ in _HOLD:
+            made[key] = _referring(one, refer, base)
+        elif key in _REFERS and isinstance(one, str) and one.startswith(_URN):
+            made[key] = refer(one) if key == "reference" else f"{base}/{refer(one)}"
+        else:
+            made[key] = one
+    return made

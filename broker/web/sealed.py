@@ -12,6 +12,7 @@ import base64
 import binascii
 import os
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -45,9 +46,14 @@ class Seals:
         self._accesses = algorithms.AES(_derived(secret, b"carnet web access id"))
         self._links = AESGCM(_derived(secret, b"carnet web page link"))
         self._ttl = ttl
+        # A page asks for the same few at each of its resources.
+        self._ids_known = lru_cache(maxsize=1_024)(self._id_of)
 
     def id_of(self, patient: int) -> str:
         """The id of a patient: 32 hexadecimal digits."""
+        return self._ids_known(patient)
+
+    def _id_of(self, patient: int) -> str:
         block = patient.to_bytes(8, "big") + _ZEROS
         # One block, one key, no chaining: the input is never longer and each number is its own.
         encryptor = Cipher(self._ids, modes.ECB()).encryptor()  # noqa: S305 - a permutation of one block

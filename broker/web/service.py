@@ -5,7 +5,7 @@ Source: FHIR R4 §3.1.1 (searchset), Patient/$everything; IHE MHD ITI-66, ITI-67
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -28,7 +28,7 @@ from broker.web.matching import holds
 from broker.web.query import Pairs, Question
 from broker.web.refusing import RefusedError, not_found
 from broker.web.rendered import Json, binaries_of, document_of, person_resource, resources_of
-from broker.web.resources import RESOURCES, Resource
+from broker.web.resources import OF_DOCUMENTS, RESOURCES, Resource
 from broker.web.sealed import Seals, Stored
 
 EVERYTHING = "$everything"
@@ -180,11 +180,12 @@ class Service:
         elif asked.resource.name == "AuditEvent" or _is_of_accesses(place):
             found, person, following = self._accesses(looker, asked, patient, asked.count, place)
         else:
+            kinds = OF_DOCUMENTS if everything else {asked.resource.name, *asked.includes}
 
             def make(
                 row: DocumentRow, document: Document, whom: Person
             ) -> Sequence[tuple[Json, list[Json]]]:
-                everyone = self._rendered(looker, row, document, whom, base)
+                everyone = self._rendered(looker, row, document, whom, base, kinds)
                 return [
                     (one, [other for other in everyone if _is_asked(asked, one, other)])
                     for one in everyone
@@ -281,10 +282,16 @@ class Service:
         return bundle | ({"entry": list(entries.values())} if entries else {})
 
     def _rendered(
-        self, looker: Looker, row: DocumentRow, document: Document, whom: Person, base: str
+        self,
+        looker: Looker,
+        row: DocumentRow,
+        document: Document,
+        whom: Person,
+        base: str,
+        kinds: Collection[str] = OF_DOCUMENTS,
     ) -> list[dict[str, Any]]:
         """The resources of a document; to a professional with the marks they must be told (VIS-06, VIS-07, VIS-10)."""
-        made = resources_of(row, document, f"Patient/{self.seals.id_of(whom.id)}", base)
+        made = resources_of(row, document, f"Patient/{self.seals.id_of(whom.id)}", base, kinds)
         if looker.viewer.kind == "professional":
             marks = self.deciding.marks(row, whom.traits, looker.now)
             tags = [{"system": MARK, "code": one, "display": MARKS[one]} for one in marks]

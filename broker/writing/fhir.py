@@ -8,7 +8,7 @@ Source: FHIR R4 (4.0.1); IHE MHD 4.2 "Provide Document Bundle"; CI-SIS PDSm.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -30,7 +30,16 @@ from broker.writing.fhir_reference import Content, Missing, missing
 from broker.writing.fhir_types import Json, filled
 from broker.writing.own_records import is_of_patient
 
-__all__ = ["Content", "Form", "Missing", "missing", "patient_resource", "to_bytes", "to_fhir"]
+__all__ = [
+    "Content",
+    "Form",
+    "Missing",
+    "entries_of",
+    "missing",
+    "patient_resource",
+    "to_bytes",
+    "to_fhir",
+]
 
 Form = Literal["transaction", "document"]
 """`transaction`: DocumentReference, Binary and resources to be created; `document`: Composition first."""
@@ -65,17 +74,26 @@ def to_bytes(
     return _ENCODER.encode(to_fhir(document, content, form, adjustments))
 
 
-def _transaction(document: Document, content: Content) -> Json:
+def entries_of(
+    document: Document, content: Content, kinds: Collection[str] | None = None
+) -> Entries:
+    """The resources of a transaction. With `kinds`, lists and provenance only where they are among them."""
     entries = Entries(document)
     subject = entries.add("patient", patient_resource(document.patient))
     records = _records(entries, document, subject)
     related = [url for title, _, url in records if title == _REPORTS]
     reference = fhir_reference.document_reference(entries, document, content, subject, related)
     target = entries.add("document", reference)
-    if fhir_reference.shared(document):
+    if fhir_reference.shared(document) and (kinds is None or "List" in kinds):
         listed = fhir_submission.submission_set(entries, document, subject, target)
         entries.add("submission set", listed)
-    entries.add("provenance", _provenance(document, target))
+    if kinds is None or "Provenance" in kinds:
+        entries.add("provenance", _provenance(document, target))
+    return entries
+
+
+def _transaction(document: Document, content: Content) -> Json:
+    entries = entries_of(document, content)
     return {
         "resourceType": "Bundle",
         "id": entries.uuid("bundle"),

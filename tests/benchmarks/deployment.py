@@ -225,7 +225,7 @@ def deployed(
     name = f"bench_{secrets.token_hex(4)}"
     home = folder / name
     home.mkdir()
-    with _database(set_up, name, home) as database_url:
+    with database(set_up, name, home) as database_url:
         settings = home / "carnet.toml"
         settings.write_text(_settings(set_up, name) + more)
         with (home / "log").open("wb") as log:
@@ -324,7 +324,7 @@ to = ["partner"]
 
 
 @contextmanager
-def _database(set_up: SetUp, name: str, home: Path) -> Iterator[str]:
+def database(set_up: SetUp, name: str, home: Path) -> Iterator[str]:
     """A database of its own, gone afterwards; yields its URL."""
     if not set_up.database_url:
         yield f"sqlite:///{home / 'carnet.db'}"
