@@ -30,6 +30,7 @@ from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
+from broker.gathering import rest
 from broker.hops import content_digest
 from broker.records import (
     correlations,
@@ -49,8 +50,6 @@ _AWAY = timedelta(seconds=2)
 _BEHIND = timedelta(seconds=1)
 _TELL_EVERY = 0.25
 """Seconds after which the database is told what was sent meanwhile."""
-_PILING_UP = 4
-"""A lease of more than one part in so many of a batch says that work piles up: nothing is waited for then."""
 _LONGEST = 5.0
 """Seconds of sending after which what is left of a batch is put down: a lease is not kept for ever."""
 _GONE = timedelta(minutes=1)
@@ -65,7 +64,7 @@ Refusal = Callable[[PatientRow], str | None]
 class Manner:
     """How a destination wants to be sent to: its settings, as far as a courier has to know them.
 
-    `gather` is the least time between the beginnings of two leases while there is little to send.
+    `gather` is the longest rest between two leases while there is little to send: see `gathering`.
     """
 
     retry: retry.Policy
@@ -160,8 +159,8 @@ class Courier:
             with suppress(TransientError):
                 lease.again([work.id for work in lease.work], _AWAY)
             raise
-        if len(lease.work) * _PILING_UP <= self._manner.batch:
-            stop.wait(max(0.0, begun + self._manner.gather.total_seconds() - time.monotonic()))
+        worked, most = time.monotonic() - begun, self._manner.gather.total_seconds()
+        stop.wait(rest(len(lease.work), self._manner.batch, worked, most))
 
     @property
     def _most(self) -> int:

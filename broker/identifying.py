@@ -383,9 +383,16 @@ class Identities:
 
     def update_traits(self, said: Mapping[int, Patient]) -> None:
         """Keep the newest word on who these patients are, and look for those whose strict traits are the same."""
+        created = {number: row.traits_digest for number, row in self._created.items()}
+        # Who was created with these words by this batch has them already.
+        said = {
+            person: who
+            for person, who in said.items()
+            if person not in created or self._created[person].traits is not who
+        }
         digests = {person: traits.strict_digest(who, self._secret) for person, who in said.items()}
         patients.update_traits(self._connection, said, self._now, digests)
-        digests = {number: row.traits_digest for number, row in self._created.items()} | digests
+        digests = created | digests
         news = {
             person: digest
             for person, digest in digests.items()

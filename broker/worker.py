@@ -11,21 +11,18 @@ from time import monotonic
 from broker import fault_points
 from broker.contracts import INBOUND, Lease, Queue
 from broker.errors import TransientError
+from broker.gathering import rest
 from broker.pipeline import Outcome, Pipeline
 from broker.telemetry import Telemetry
 
 _WAIT = timedelta(milliseconds=500)
 _AWAY = timedelta(seconds=2)
-_PILING_UP = 4
-"""A lease of more than one part in so many of a batch says that work piles up: nothing is waited for then."""
 
 
 class Worker:
     """Runs until `stop` is set; what is leased is finished first.
 
-    `gather` is the least time between the beginnings of two leases while few messages come. What comes meanwhile is
-    filed together: a transaction costs as much as several messages. A message that comes after a pause is not kept
-    waiting.
+    `gather` is the longest rest between two leases while few messages come: see `gathering`.
     """
 
     def __init__(
@@ -54,8 +51,9 @@ class Worker:
                 self._pipeline.note_seen()
                 self._pipeline.renew()
                 self._back()
-                if lease is not None and len(lease.work) * _PILING_UP <= self._batch:
-                    stop.wait(max(0.0, begun + self._gather - monotonic()))
+                if lease is not None:
+                    worked = monotonic() - begun
+                    stop.wait(rest(len(lease.work), self._batch, worked, self._gather))
             except TransientError as error:
                 self._gone(error, stop)
         with suppress(TransientError):

@@ -26,9 +26,12 @@ def insert_rows(
 
 def insert_missing(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row]
-) -> None:
-    """Insert rows whose key is new and leave the others as they are. Sort them first: writers must not cross."""
-    _insert(connection, table, columns, rows, " ON CONFLICT DO NOTHING")
+) -> int | None:
+    """Insert rows whose key is new and leave the others as they are. Sort them first: writers must not cross.
+
+    Returns how many were new; None where the statement has not been run yet.
+    """
+    return _insert(connection, table, columns, rows, " ON CONFLICT DO NOTHING")
 
 
 def replace_rows(
@@ -122,32 +125,35 @@ RESERVE_POSTGRESQL = (
 
 def _insert(
     connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[Row], action: str
-) -> None:
+) -> int | None:
     if not rows:
-        return
+        return 0
     if is_sqlite(connection):
         cursor = connection.connection.cursor()
         names = ", ".join(quoted(columns))
         marks = ", ".join("?" * len(columns))
         cursor.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks}){action}', rows)  # noqa: S608
+        inserted = int(cursor.rowcount)
         cursor.close()
-        return
+        return inserted
     shape = shape_of(connection.dialect, (table,), tuple(columns))
     statement = (
         f'INSERT INTO "{table.name}" ({shape.names}) SELECT {shape.values} '  # noqa: S608 - names of our own schema
         f"FROM {shape.source}{action}"
     )
-    execute(connection, statement, shape.encode(rows))
+    return execute(connection, statement, shape.encode(rows))
 
 
-def execute(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> None:
-    """Run a statement that answers nothing, now or with those it travels with."""
+def execute(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> int | None:
+    """Run a statement that answers nothing, now or with those it travels with; of how many rows, where it was run now."""
     if statements := together(connection):
         statements.add(statement, parameters)
-        return
+        return None
     cursor = connection.connection.cursor()
     cursor.execute(statement, parameters)
+    changed = int(cursor.rowcount)
     cursor.close()
+    return changed
 
 
 def update_rows(

@@ -35,6 +35,9 @@ def strict_digest(patient: Patient | None, secret: bytes) -> int | None:
 
 def written(name: str) -> str:
     """A name as the INSi service compares it: capitals, no accents, one blank for whatever stands between letters."""
-    plain = unicodedata.normalize("NFKD", name.replace("œ", "oe").replace("æ", "ae"))
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter)).upper()
+    if name.isascii():
+        plain = name.upper()
+    else:
+        plain = unicodedata.normalize("NFKD", name.replace("œ", "oe").replace("æ", "ae"))
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter)).upper()
     return _NOT_A_LETTER.sub(" ", plain).strip()

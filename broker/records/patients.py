@@ -267,14 +267,15 @@ def add_keys(connection: Connection, rows: Sequence[NewKey], now: datetime) -> N
 
 
 def _insert_keys(connection: Connection, rows: Sequence[NewKey], at: int) -> None:
-    """Insert in one order for all writers, then read back: whoever was first has the identifier."""
+    """Insert in one order for all writers; where not all were new, read back: whoever was first has the identifier."""
     wanted = {(row.key.system, row.key.value): row for row in rows}
     columns = ("system", "value", "patient", "kind", "since")
     values = [
         (system, value, row.patient, row.key.kind, at)
         for (system, value), row in sorted(wanted.items())
     ]
-    bulk.insert_missing(connection, patient_identifier, columns, values)
+    if bulk.insert_missing(connection, patient_identifier, columns, values) == len(values):
+        return
     owners = find(connection, wanted.keys())
     if any(owners.get(pair) != row.patient for pair, row in wanted.items()):
         raise TransientError("identity.race", where="patient.identifiers")
@@ -286,12 +287,26 @@ def update_traits(
     now: datetime,
     digests: Mapping[int, int | None] | None = None,
 ) -> None:
-    """Keep the newest administrative word on who these patients are, and the digest of their strict traits."""
+    """Keep the newest administrative word on who these patients are, and the digest of their strict traits.
+
+    Most messages say again what is known: a row is written only where something is new.
+    """
     at, known = to_micros(now), digests or {}
     rows = [
         (number, _traits(value), at, known.get(number)) for number, value in sorted(traits.items())
     ]
-    bulk.update_rows(connection, patient, "id", ("traits", "updated_at", "traits_digest"), rows)
+    if is_sqlite(connection):
+        cursor = connection.connection.cursor()
+        cursor.executemany(
+            "UPDATE patient SET traits = ?2, updated_at = ?3, traits_digest = ?4 "
+            "WHERE id = ?1 AND (traits IS NOT ?2 OR traits_digest IS NOT ?4)",
+            rows,
+        )
+        cursor.close()
+        return
+    news = "(t.traits, t.traits_digest) IS DISTINCT FROM (d.traits, d.traits_digest)"
+    columns = ("traits", "updated_at", "traits_digest")
+    bulk.update_rows(connection, patient, "id", columns, rows, where=news)
 
 
 def traits_of(engine: Engine, patient_id: int) -> Patient | None:

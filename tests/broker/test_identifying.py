@@ -244,3 +244,22 @@ def test_same_strict_traits_under_other_numbers_are_candidates_and_never_merged(
         (person(engine, "D"), person(engine, "E"), "homonym", "open"),
     ]
     assert len(members(engine, "A")) == 1
+
+
+def test_a_row_of_traits_is_written_only_where_a_message_says_something_new(
+    lane_site: LaneSite,
+) -> None:
+    def written() -> tuple[int, int]:
+        (row,) = rows(lane_site.engine, "SELECT created_at, updated_at FROM patient")
+        return row.created_at, row.updated_at
+
+    take(lane_site, a04("1", cx("A")))
+    created, updated = written()
+    assert updated == created
+
+    take(lane_site, a04("2", cx("A")))
+    assert written() == (created, created)
+
+    take(lane_site, a04("3", cx("A")).replace(b"EXEMPLE", b"NOUVEAU"))
+    assert written()[1] > created
+    assert b"NOUVEAU" in bytes(rows(lane_site.engine, "SELECT traits FROM patient")[0].traits)

@@ -17,7 +17,9 @@ from tests.broker.lane_site import MAPPINGS, LaneSite
 from tests.broker.replay_site import ReplaySite, mdm
 
 RULES = decide.load(MAPPINGS / "rules")
-PHYSICIAN = Viewer(kind="professional", id="899900000029", name="Dr Essai", profession="G15_10")
+PHYSICIAN = Viewer(
+    kind="professional", id="899900000029", name="Dr Essai", profession="G15_10", consent="explicit"
+)
 OID = "1.2.250.1.999.1.1"
 
 
