@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Connection, Engine
@@ -133,7 +134,8 @@ def seal(
     steps: dict[str, Callable[[Connection], int]] = {
         "document_payload": sealing_older.documents,
         "content": sealing_older.moved,
-        **{table: partial(_walked, table) for table in sealing_older.WALKED},
+        **{table: partial(_walked, table, act.at) for table in sealing_older.WALKED},
+        "account": lambda connection: sealing_older.mails(connection, act.at),
     }
     passed = dict.fromkeys(steps, 0)
     for table, step in steps.items():
@@ -150,5 +152,5 @@ def seal(
     return passed
 
 
-def _walked(table: str, connection: Connection) -> int:
-    return sealing_older.walked(connection, table)
+def _walked(table: str, now: datetime, connection: Connection) -> int:
+    return sealing_older.walked(connection, table, now)

@@ -25,7 +25,7 @@ from broker.document import Patient
 from broker.envelope import Envelope
 from broker.errors import AmbiguousError, PermanentError, TransientError
 from broker.notice_texts import Templates
-from broker.records import account_moves, account_rows, notice_facts, notices
+from broker.records import account_moves, account_rows, notice_facts, notices, people
 from broker.records.account_rows import Space
 from broker.records.notices import Row, Settled
 from broker.telemetry import Telemetry
@@ -105,8 +105,8 @@ class Notifier:
                 for row in rows
                 if row.id in facts
             }
-            people = {row.patient for row in rows} | _told(verdicts)
-            traits = notice_facts.traits(connection, people)
+            told = {row.patient for row in rows} | _told(verdicts)
+            traits = people.of(connection, told)
         settled = [
             self._one(row, facts.get(row.id), verdicts.get(row.id), spaces, traits, now)
             for row in rows

@@ -20,7 +20,15 @@ from broker.database.schema import consent_event, patient
 from broker.database.types import to_micros
 from broker.encryption import key_rows
 from broker.encryption.sealed import PATIENT
-from broker.records import account_holders, account_rows, account_waits, bodies, notices, patients
+from broker.records import (
+    account_holders,
+    account_rows,
+    account_waits,
+    bodies,
+    notices,
+    patients,
+    people,
+)
 from broker.records.account_rows import Space, Step
 from broker.records.lookups import any_of
 
@@ -237,11 +245,7 @@ def forget(connection: Connection, numbers: Collection[int], now: datetime) -> N
     """Who these people are is forgotten too, once nothing has to be written to them any more."""
     if not numbers:
         return
-    within, given = any_of(connection, "id", sorted(numbers))
-    connection.execute(
-        text(f"UPDATE patient SET traits = :nothing, updated_at = :now WHERE {within}"),  # noqa: S608
-        {"nothing": b"{}", "now": to_micros(now), **given},
-    )
+    people.forget(connection, numbers, to_micros(now))
     within, given = any_of(connection, "patient", sorted(numbers))
     gone = "mail = NULL, code_digest = NULL, card_digest = NULL"
     connection.execute(text(f"UPDATE account SET {gone} WHERE {within}"), given)  # noqa: S608

@@ -20,6 +20,7 @@ from broker.database import bulk
 from broker.database.engine import is_sqlite
 from broker.database.schema import account, account_due, account_event, patient
 from broker.database.types import from_micros, to_micros
+from broker.records import people
 from broker.records.lookups import any_of
 
 
@@ -80,7 +81,11 @@ def load(connection: Connection, ids: Collection[int], *, lock: bool = False) ->
     locking = " ORDER BY p.id FOR UPDATE OF p" if lock and not is_sqlite(connection) else ""
     rows = connection.execute(text(f"{_SPACES}{within}{locking}"), given).all()
     due = _due(connection, [int(row.id) for row in rows])
-    return {int(row.id): _space(row, due.get(int(row.id), {})) for row in rows}
+    mails = people.opened_mails(connection, [(int(row.id), row.mail) for row in rows if row.mail])
+    return {
+        int(row.id): _space(row, due.get(int(row.id), {}), mails.get(int(row.id), ""))
+        for row in rows
+    }
 
 
 def _due(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, datetime]]:
@@ -97,7 +102,7 @@ def _due(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, date
     return found
 
 
-def _space(row: Any, due: Mapping[str, datetime]) -> Space:
+def _space(row: Any, due: Mapping[str, datetime], mail: str) -> Space:
     if row.has_row is None:
         return Space(
             int(row.id),
@@ -126,7 +131,7 @@ def _space(row: Any, due: Mapping[str, datetime]) -> Space:
         is_attached=bool(row.attached),
         died_at=None if row.died_at is None else from_micros(int(row.died_at)),
         language=row.language or "",
-        mail=row.mail or "",
+        mail=mail,
         code=kept,
         card=row.card_digest or "",
         due=due,
@@ -143,7 +148,10 @@ _COLUMNS = (
 
 def store(connection: Connection, before: Mapping[int, Space], after: Sequence[Space], now: datetime) -> None:  # fmt: skip
     """Write spaces as they are from now on, their due dates, and the state the rules look at."""
-    rows = [_row(one, now) for one in sorted(after, key=lambda one: one.patient)]
+    mails = people.sealed_mails(connection, [(one.patient, one.mail) for one in after], now)
+    rows = [
+        _row(one, mails.get(one.patient), now) for one in sorted(after, key=lambda one: one.patient)
+    ]
     bulk.replace_rows(connection, account, _COLUMNS, rows, keys=("patient",))
     gone = [
         (one.patient, name)
@@ -185,11 +193,11 @@ def _forget(connection: Connection, gone: Sequence[tuple[int, str]]) -> None:
         )
 
 
-def _row(one: Space, now: datetime) -> tuple[Any, ...]:
+def _row(one: Space, mail: str | None, now: datetime) -> tuple[Any, ...]:
     code = one.code
     return (
         one.patient, one.state, to_micros(one.since or now), one.events, one.has_former, one.is_attached,
-        one.died_at and to_micros(one.died_at), one.language or None, one.mail or None,
+        one.died_at and to_micros(one.died_at), one.language or None, mail,
         code.number if code else 0, code.digest if code else None, to_micros(code.valid_until) if code else None,
         code.tries if code else 0, one.card or None,
     )  # fmt: skip

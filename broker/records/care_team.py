@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
 
-import msgspec
 from sqlalchemy import Connection, Engine, text
 
 from broker.access import Viewer, professional_key, viewer_keys
@@ -19,8 +18,9 @@ from broker.database import bulk
 from broker.database import schema as tables
 from broker.database.engine import reading
 from broker.database.types import from_micros, to_micros
-from broker.document import Document, When
+from broker.document import Document
 from broker.header import earliest
+from broker.records import people
 from broker.records.lookups import any_of, any_text
 from broker.records.patients import PatientRow
 
@@ -120,13 +120,6 @@ def of_message(
     )
 
 
-class _Born(msgspec.Struct):
-    """The one trait that rules look at."""
-
-    birth_date: When | None = None
-
-
-_TRAITS = msgspec.json.Decoder(_Born)
 _COLUMNS = (
     "patient", "member", "episode", "at", "act", "branch", "by", "channel", "recorded_at", "message_seq",
 )  # fmt: skip
@@ -195,14 +188,11 @@ def _open(
 
 
 def _born(connection: Connection, patient: int) -> date | None:
-    found = connection.execute(
-        text("SELECT traits FROM patient WHERE id = :id"), {"id": patient}
-    ).first()
-    if found is None:
-        return None
-    known = _TRAITS.decode(bytes(found.traits))
+    known = people.of(connection, [patient]).get(patient)
     try:
-        return date.fromisoformat(known.birth_date.value[:10]) if known.birth_date else None
+        return (
+            date.fromisoformat(known.birth_date.value[:10]) if known and known.birth_date else None
+        )
     except ValueError:
         return None
 

@@ -19,7 +19,7 @@ from broker.access import Action, Decision, Entry, Viewer, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import from_micros, to_micros
 from broker.document import Document, Patient, decode
-from broker.records import content, document_rows, identity_circle, payloads
+from broker.records import content, document_rows, identity_circle, payloads, people
 from broker.records.document_rows import DocumentRow
 from broker.records.lookups import any_of
 from broker.records.reading import Decide, Trail, as_seen, nobody
@@ -244,9 +244,10 @@ def _person(connection: Connection, around: identity_circle.Shown) -> Person | N
     ).all()
     if row is None:
         return None
+    said = people.opened(connection, [(number, bytes(row.traits))])[number]
     return Person(
         number,
-        msgspec.json.decode(bytes(row.traits), type=Patient),
+        people.decode(said),
         tuple((one.system, one.value, one.kind) for one in rows),
         from_micros(int(row.updated_at)),
     )

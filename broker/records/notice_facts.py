@@ -3,22 +3,18 @@ and the médecin traitant."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, text
 
 from broker.accounts.notices import TRAITANT, Facts, Person
 from broker.database.types import from_micros
-from broker.document import Patient
 from broker.records import account_holders, account_rows, consents, identity_circle
 from broker.records.account_rows import Space
-from broker.records.lookups import any_of, any_text
+from broker.records.lookups import any_text
 from broker.records.notices import Row
-
-_TRAITS = msgspec.json.Decoder(Patient)
 
 
 def facts(connection: Connection, rows: Sequence[Row], now: datetime) -> dict[int, Facts]:
@@ -85,12 +81,3 @@ def _documents(
 
 def _instant(value: Any) -> datetime | None:
     return None if value is None else from_micros(int(value))
-
-
-def traits(connection: Connection, ids: Collection[int]) -> Mapping[int, Patient]:
-    """Who people are, for letters. Identifying data."""
-    if not ids:
-        return {}
-    within, given = any_of(connection, "id", sorted(ids))
-    rows = connection.execute(text(f"SELECT id, traits FROM patient WHERE {within}"), given)  # noqa: S608
-    return {int(row.id): _TRAITS.decode(bytes(row.traits)) for row in rows}

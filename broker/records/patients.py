@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Protocol
 
-import msgspec
 from sqlalchemy import Connection, Engine, text
 
 from broker.accounts import days
@@ -23,7 +22,7 @@ from broker.database.types import from_micros, to_micros
 from broker.document import Consent, Patient
 from broker.errors import PermanentError, TransientError
 from broker.header import earliest
-from broker.records import account_rows
+from broker.records import account_rows, people
 from broker.records.lookups import any_of, rows_of_pairs
 
 INS_SYSTEMS = tuple(f"1.2.250.1.213.1.4.{n}" for n in (8, 9, 10, 11))
@@ -37,8 +36,6 @@ UNKNOWN_ACCOUNT = "open_unactivated"
 
 EACH_TIME = "explicit"
 """Kind of consent that is given anew at each consultation: the same word again is news (CON-04)."""
-
-_TRAITS = msgspec.json.Encoder()
 
 
 class IdentifierKey(Protocol):
@@ -226,6 +223,7 @@ def create(connection: Connection, rows: Sequence[NewPatient], now: datetime) ->
     if not rows:
         return
     at = to_micros(now)
+    sealed = people.seal(connection, [(row.id, people.encoded(row.traits)) for row in rows], now)
     bulk.insert_rows(
         connection,
         patient,
@@ -240,8 +238,8 @@ def create(connection: Connection, rows: Sequence[NewPatient], now: datetime) ->
             "traits_digest",
         ),
         [
-            (row.id, at, at, UNKNOWN_ACCOUNT, at, 0, _traits(row.traits), row.traits_digest)
-            for row in rows
+            (row.id, at, at, UNKNOWN_ACCOUNT, at, 0, stored, row.traits_digest)
+            for row, (_, stored) in zip(rows, sealed, strict=True)
         ],
     )
     _insert_keys(connection, [NewKey(row.id, key) for row in rows for key in row.keys], at)
@@ -285,41 +283,32 @@ def update_traits(
     connection: Connection,
     traits: Mapping[int, Patient],
     now: datetime,
-    digests: Mapping[int, int | None] | None = None,
+    digests: Mapping[int, int | None],
 ) -> None:
     """Keep the newest administrative word on who these patients are, and the digest of their strict traits.
 
     Most messages say again what is known: a row is written only where something is new.
     """
-    at, known = to_micros(now), digests or {}
-    rows = [
-        (number, _traits(value), at, known.get(number)) for number, value in sorted(traits.items())
-    ]
-    if is_sqlite(connection):
-        cursor = connection.connection.cursor()
-        cursor.executemany(
-            "UPDATE patient SET traits = ?2, updated_at = ?3, traits_digest = ?4 "
-            "WHERE id = ?1 AND (traits IS NOT ?2 OR traits_digest IS NOT ?4)",
-            rows,
-        )
-        cursor.close()
-        return
-    news = "(t.traits, t.traits_digest) IS DISTINCT FROM (d.traits, d.traits_digest)"
-    columns = ("traits", "updated_at", "traits_digest")
-    bulk.update_rows(connection, patient, "id", columns, rows, where=news)
+    said = {number: people.encoded(value) for number, value in sorted(traits.items())}
+    known = people.said_of(connection, said)
+    rows = [(number, one) for number, one in said.items() if known.get(number) != one]
+    at = to_micros(now)
+    bulk.update_rows(
+        connection,
+        patient,
+        "id",
+        ("traits", "updated_at", "traits_digest"),
+        [
+            (number, stored, at, digests.get(number))
+            for number, stored in people.seal(connection, rows, now)
+        ],
+    )
 
 
 def traits_of(engine: Engine, patient_id: int) -> Patient | None:
     """Who a patient is, for a viewer that was let in already."""
     with reading(engine) as connection:
-        row = connection.execute(
-            text("SELECT traits FROM patient WHERE id = :id"), {"id": patient_id}
-        ).first()
-    return None if row is None else msgspec.json.decode(bytes(row.traits), type=Patient)
-
-
-def _traits(value: Patient | None) -> bytes:
-    return _TRAITS.encode(value if value is not None else Patient())
+        return people.of(connection, [patient_id]).get(patient_id)
 
 
 def add_consents(

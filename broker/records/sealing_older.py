@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
 
-from broker.database import bulk
+from broker.database import bulk, schema
 from broker.database.engine import is_sqlite
-from broker.database.schema import document_payload, message_body, prepared
 from broker.encryption import sealed, sealing
-from broker.records import bodies, content, outbox, payloads
+from broker.records import bodies, content, outbox, payloads, people
 from broker.records.lookups import any_of
 from broker.values import SEQ_MONTH_SHIFT
 
 AT_ONCE = 100
 """Rows that one transaction seals."""
 
-WALKED: Mapping[str, str] = {"message_body": "seq", "prepared": "delivery_id"}
-"""Tables that are walked, and the number they are walked by."""
+WALKED: Mapping[str, tuple[str, str]] = {
+    "message_body": ("seq", "body"),
+    "prepared": ("delivery_id", "body"),
+    "patient": ("id", "traits"),
+}
+"""Tables that are walked: the number they are walked by, and the column that is sealed."""
 
 _PREFIX = len(sealed.ERASED)
 
@@ -55,7 +59,7 @@ def documents(connection: Connection) -> int:
     stored = sealing.seal_of_patients(connection, payloads.TABLE, values)
     bulk.update_rows(
         connection,
-        document_payload,
+        schema.document_payload,
         "id",
         ("encoding", "payload"),
         [(str(row.id), "sealed", kept) for row, kept in zip(rows, stored, strict=True)],
@@ -111,13 +115,15 @@ def moved(connection: Connection) -> int:
     return int(found.rowcount)
 
 
-def walked(connection: Connection, table: str) -> int:
+def walked(connection: Connection, table: str, now: datetime) -> int:
     """Seal the next rows of a table that is walked; returns how many rows were passed, 0 at the end."""
-    column = WALKED[table]
+    column, value = WALKED[table]
+    # A worker may be writing who somebody is: what it writes must not be put back to what it was.
+    lock = " FOR UPDATE" if table == "patient" and not is_sqlite(connection) else ""
     rows = connection.execute(
         text(
-            f"SELECT {column} AS number, body FROM {table} WHERE {column} > :after "  # noqa: S608 - our own words
-            f"ORDER BY {column} LIMIT :limit"
+            f"SELECT {column} AS number, {value} AS body FROM {table} WHERE {column} > :after "  # noqa: S608 - our own words
+            f"ORDER BY {column} LIMIT :limit{lock}"
         ),
         {"after": position(connection, table), "limit": AT_ONCE},
     ).all()
@@ -129,17 +135,28 @@ def walked(connection: Connection, table: str) -> int:
         if not sealed.is_sealed(bytes(row.body))
     }
     if plain and table == "prepared":
-        bulk.update_rows(connection, prepared, column, ("body",), _prepared(connection, plain))
+        bulk.update_rows(
+            connection, schema.prepared, column, ("body",), _prepared(connection, plain)
+        )
+    elif plain and table == "patient":
+        stored = people.seal(connection, list(plain.items()), now)
+        bulk.update_rows(connection, schema.patient, column, (value,), stored)
     elif plain:
-        bulk.update_rows(connection, message_body, column, ("body",), _bodies(connection, plain))
+        bulk.update_rows(
+            connection, schema.message_body, column, ("body",), _bodies(connection, plain)
+        )
+    _keep_position(connection, table, int(rows[-1].number))
+    return len(rows)
+
+
+def _keep_position(connection: Connection, table: str, number: int) -> None:
     connection.execute(
         text(
             "INSERT INTO counter (name, value) VALUES (:name, :value) "
             "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
         ),
-        {"name": f"sealed {table}", "value": int(rows[-1].number)},
+        {"name": f"sealed {table}", "value": number},
     )
-    return len(rows)
 
 
 def _bodies(connection: Connection, plain: Mapping[int, bytes]) -> list[tuple[int, bytes]]:
@@ -166,6 +183,27 @@ def _prepared(connection: Connection, plain: Mapping[int, bytes]) -> list[tuple[
     ]
 
 
+def mails(connection: Connection, now: datetime) -> int:
+    """Seal the next mail addresses of holders; returns how many spaces were passed, 0 at the end."""
+    lock = "" if is_sqlite(connection) else " FOR UPDATE"
+    rows = connection.execute(
+        text(
+            "SELECT patient, mail FROM account WHERE patient > :after "  # noqa: S608 - our own words
+            f"ORDER BY patient LIMIT :limit{lock}"
+        ),
+        {"after": position(connection, "account"), "limit": AT_ONCE},
+    ).all()
+    if not rows:
+        return 0
+    plain = [
+        (int(row.patient), row.mail) for row in rows if row.mail and people.is_plain_mail(row.mail)
+    ]
+    stored = people.sealed_mails(connection, plain, now)
+    bulk.update_rows(connection, schema.account, "patient", ("mail",), sorted(stored.items()))
+    _keep_position(connection, "account", int(rows[-1].patient))
+    return len(rows)
+
+
 def position(connection: Connection, table: str) -> int:
     """Up to which number a table was walked."""
     found = connection.execute(
@@ -181,7 +219,7 @@ def counts(connection: Connection) -> dict[str, dict[str, int]]:
         ("document_payload", "payload"),
         ("attachment", "body"),
         ("content", "body"),
-        *((table, "body") for table in WALKED),
+        *((table, value) for table, (_, value) in WALKED.items()),
     ):
         row: Any = connection.execute(
             text(
@@ -194,4 +232,13 @@ def counts(connection: Connection) -> dict[str, dict[str, int]]:
         ).one()
         counted = {"sealed": int(row.sealed), "erased": int(row.erased)}
         found[table] = counted | {"plain": int(row.n) - sum(counted.values())}
+    addresses: Any = connection.execute(
+        text(
+            "SELECT count(mail) AS n, coalesce(sum(CASE WHEN mail LIKE :sealed THEN 1 ELSE 0 END), 0) AS sealed "
+            "FROM account"
+        ),
+        {"sealed": f"{people.SEALED_MAIL}%"},
+    ).one()
+    is_sealed = int(addresses.sealed)
+    found["account"] = {"sealed": is_sealed, "erased": 0, "plain": int(addresses.n) - is_sealed}
     return found

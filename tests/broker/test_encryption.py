@@ -6,6 +6,8 @@ import base64
 import hashlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,16 +15,20 @@ from sqlalchemy import text
 
 from broker import at_rest, encrypting
 from broker.database.engine import open_engine, reading, writing
+from broker.database.schema import metadata
+from broker.document import Patient
 from broker.encryption import key_rows, keyring
 from broker.encryption.sealed import ERASED, MAGIC, PATIENT, SEALED, as_it_is, unsealed
 from broker.encryption.vault import Vault, hang, vault_of
 from broker.errors import PermanentError, SetupError, TransientError
 from broker.records import (
     account_moves,
+    account_rows,
     bodies,
     content,
     message_detail,
     outbox,
+    patients,
     payloads,
     sealing_older,
 )
@@ -117,6 +123,105 @@ def read_all(site: LaneSite, ids: list[str]) -> None:
         sha256 = hashlib.sha256(PDF).hexdigest()
         assert content.open(connection, patient_of(site, ids[0]), sha256) == PDF
     assert WORD.encode() in (body_of(site, ids[1]) or b"")
+
+
+CANARY = ("CANARIOVA", "ZERBINETTE", "1931-07-09", "19310709", "QUAI DES SERINS", "0699887766")
+"""Names, birth date, address and telephone of an invented patient."""
+
+
+def canary(control_id: str, name: str = "CANARIOVA^ZERBINETTE") -> bytes:
+    return (
+        f"MSH|^~\\&|GAM|CHU|CARNET|CHU|20261123100000||ADT^A04|{control_id}|P|2.5|||||FRA|UNICODE UTF-8\r"
+        f"EVN||20261123100000\rPID|||66777^^^CHU&1.2.250.1.999.1.1&ISO^PI||{name}^^^^^L||19310709|F|||"
+        "7 QUAI DES SERINS^^NANTES^^44000^FRA||0699887766\rPV1|1|O\r"
+    ).encode()
+
+
+def everything(site: LaneSite) -> Iterator[tuple[str, bytes]]:
+    """Every value of every table: what a dump of the database holds."""
+    for table in metadata.sorted_tables:
+        for row in site.rows(f'SELECT * FROM "{table.name}"'):
+            for column, value in row._mapping.items():
+                if value is not None:
+                    raw = (
+                        bytes(value)
+                        if isinstance(value, bytes | memoryview)
+                        else str(value).encode()
+                    )
+                    yield f"{table.name}.{column}", raw
+
+
+def write_to(site: LaneSite, patient: int, mail: str) -> None:
+    """The holder gives an address."""
+    with writing(site.engine) as connection:
+        before = account_rows.load(connection, [patient])
+        after = [replace(before[patient], mail=mail)]
+        account_rows.store(connection, before, after, site.clock())
+
+
+def mail_of(site: LaneSite, patient: int) -> str:
+    with reading(site.engine) as connection:
+        return account_rows.load(connection, [patient])[patient].mail
+
+
+def test_who_a_patient_is_stands_nowhere_in_a_dump_of_the_database(site: LaneSite) -> None:
+    (first,) = site.receive(canary("k1"))
+    site.work()
+    courier = site.courier()
+    while (lease := site.queue.take("outbound.dmp", 50, timedelta())) is not None:
+        courier.serve(lease, threading.Event())
+    (again,) = site.receive(canary("k2", name="CANARIOVA^ZERBINETTE-ANNE"))
+    site.work()
+
+    assert site.states(first, again) == ["filed", "filed"]
+    assert site.partner.taken == [canary("k1")]
+    (row,) = site.rows("SELECT id, updated_at, created_at FROM patient")
+    write_to(site, row.id, "canariova@example.org")
+    told = [place for place, value in everything(site) if any(w.encode() in value for w in CANARY)]
+    assert told == []
+    assert [place for place, value in everything(site) if b"canariova" in value] == []
+    assert mail_of(site, row.id) == "canariova@example.org"
+    who = patients.traits_of(site.engine, row.id)
+    assert who is not None
+    assert who.names[0].family == "CANARIOVA"
+    assert "ZERBINETTE-ANNE" in who.names[0].given
+    assert row.updated_at > row.created_at
+
+
+def test_a_message_that_says_again_who_somebody_is_seals_nothing_anew(site: LaneSite) -> None:
+    def row() -> tuple[object, ...]:
+        (found,) = site.rows("SELECT traits, updated_at FROM patient")
+        return bytes(found.traits), found.updated_at
+
+    site.receive(canary("k1"))
+    site.work()
+    before = row()
+    site.receive(canary("k2"))
+    site.work()
+
+    assert row() == before
+
+
+def test_older_traits_are_sealed_and_forgotten_ones_are_nobody(plain_site: LaneSite) -> None:
+    site = plain_site
+    site.receive(canary("k1"), adt("66888", "k2"))
+    site.work()
+    assert [place for place, value in everything(site) if b"CANARIOVA" in value]
+    first, second = (row.id for row in site.rows("SELECT id FROM patient ORDER BY id"))
+    write_to(site, second, "older@example.org")
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    encrypting.seal(site.engine, site.act(), quiet)
+
+    assert [place for place, value in everything(site) if b"CANARIOVA" in value] == []
+    assert [place for place, value in everything(site) if b"older@" in value] == []
+    assert mail_of(site, second) == "older@example.org"
+    with writing(site.engine) as connection:
+        account_moves.forget(connection, [first], site.clock())
+    assert patients.traits_of(site.engine, first) == Patient()
+    who = patients.traits_of(site.engine, second)
+    assert who is not None
+    assert who.names
 
 
 def test_no_word_of_a_document_stands_in_what_is_stored(site: LaneSite) -> None:
