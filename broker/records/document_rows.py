@@ -11,8 +11,10 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import Connection, text
 
+from broker.access import Decision, particulars
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
+from broker.document import Document, Identifier
 from broker.records import payloads
 from broker.records.lookups import any_of, any_text, newest_of
 
@@ -86,6 +88,30 @@ def load(connection: Connection, document_id: str) -> DocumentRow | None:
         {"id": document_id},
     ).first()
     return None if row is None else _document_row(row)
+
+
+def told_of(made: Decision | None, row: DocumentRow, document: Document | None = None) -> str | None:  # fmt: skip
+    """What an entry of the trail says of a document and of the decision on it (AUD-03); no title, nothing it says.
+
+    `document` where its content was opened: its own ids stand in there. The id of the row is the entry's subject.
+    """
+    unique = document.unique_id if document is not None else None
+    of_set = document.set_id if document is not None else None
+    return particulars(
+        made,
+        type=row.type_code,
+        **{"class": row.class_code},
+        unique_id=_written(unique),
+        set_id=_written(of_set),
+    )
+
+
+def _written(one: Identifier | None) -> str | None:
+    """`root^extension`, as XDS writes a uniqueId; an id that needs no root as it is."""
+    if one is None or not one.value:
+        return None
+    root = one.oid or one.system
+    return f"{root}^{one.value}" if root and root != one.value else one.value
 
 
 def by_ids(connection: Connection, ids: Collection[str]) -> dict[str, DocumentRow]:
