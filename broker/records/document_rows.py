@@ -11,10 +11,11 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import Connection, text
 
+from broker import header
 from broker.access import Decision, particulars
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
-from broker.document import Document, Identifier
+from broker.document import Document
 from broker.records import payloads
 from broker.records.lookups import any_of, any_text, newest_of
 
@@ -101,17 +102,9 @@ def told_of(made: Decision | None, row: DocumentRow, document: Document | None =
         made,
         type=row.type_code,
         **{"class": row.class_code},
-        unique_id=_written(unique),
-        set_id=_written(of_set),
+        unique_id=header.written(unique),
+        set_id=header.written(of_set),
     )
-
-
-def _written(one: Identifier | None) -> str | None:
-    """`root^extension`, as XDS writes a uniqueId; an id that needs no root as it is."""
-    if one is None or not one.value:
-        return None
-    root = one.oid or one.system
-    return f"{root}^{one.value}" if root and root != one.value else one.value
 
 
 def by_ids(connection: Connection, ids: Collection[str]) -> dict[str, DocumentRow]:

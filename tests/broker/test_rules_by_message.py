@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -122,6 +123,18 @@ def test_aud_01_a_filing_is_an_entry_of_who_fed_which_record_with_which_message(
         assert row.patient == row.whose == patient
         assert row.control_id == row.said
         assert row.sender == "SIL|CHU-X"
+
+
+def test_aud_03_a_filing_says_which_document_and_with_which_software(site: Site) -> None:
+    filed(site, letter("L1"))
+
+    with snapshot_of(site.engine) as connection:
+        (row,) = connection.execute(
+            text("SELECT software, details FROM audit_entry WHERE act = 'filed'")
+        ).all()
+
+    assert row.software == "SIL"
+    assert json.loads(row.details) == {"type": "11502-2", "unique_id": "F-1"}
 
 
 def visibility(site: Site) -> tuple[bool, bool, bool]:

@@ -78,7 +78,9 @@ def test_aud_03_a_document_that_is_read_leaves_every_field_that_is_known(site: S
         set_id=Identifier(value="1.2.250.1.999.8.1"),
     )  # fmt: skip
     site.put(patient, letter)
-    who = site.physician(given_name="Anne", family_name="EXEMPLE")
+    who = site.physician(
+        given_name="Anne", family_name="EXEMPLE", SubjectOrganization="Cabinet d'essai"
+    )
 
     site.get(f"DocumentReference/{letter.id}", who)
 
@@ -88,7 +90,7 @@ def test_aud_03_a_document_that_is_read_leaves_every_field_that_is_known(site: S
     # Profession and speciality stand in one code, as the matrix wants it: G15_10 / SM26.
     assert one["snapshot"] == {
         "kind": "professional", "id": PHYSICIAN[0], "name": "Anne EXEMPLE", "profession": "G15_10/SM26",
-        "structure": STRUCTURE, "consent": "explicit",
+        "structure": STRUCTURE, "structure_name": "Cabinet d'essai", "consent": "explicit",
     }  # fmt: skip
     assert one["details"] == {
         "rule": "MAT-03", "rules": record.RULES.version, "matrix": record.RULES.matrix.version,
