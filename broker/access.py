@@ -40,6 +40,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     and an application. `profession` is a code (`G15_10/SM26`, `G15:80`) or a group (`MEDECIN`).
 
     structure: FINESS or name of the structure they work in, as visits name it
+    structure_name: its name, where `structure` is a number
     team: id of the formal care group they belong to (arrêté of 25 November 2016)
     responsible: national id of the professional who answers for a secretary or a machine (MAT-09, ACC-11)
     automated: no person but a machine
@@ -59,6 +60,7 @@ class Viewer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     automated: bool = False
     consent: Literal["", "explicit"] = ""
     session: datetime | None = None
+    structure_name: str = ""
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,8 +83,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the trail (AUD-03). `subject` is a message, document or patient by its internal id.
 
-    `actor_kind` is machine, professional, patient or operator; `actor_snapshot` and `details` are JSON. No health
-    data stands in any field; `motive` is what a person typed.
+    `actor_kind` is machine, operator or a kind of `Viewer`; `actor_snapshot` is JSON (`snapshot`), and so is `details`
+    (`particulars`). No health data stands in any field; `motive` is what a person typed.
+
+    A patient stands by the internal number, never by the INS: what is chained cannot be forgotten, and the number leads
+    to the INS (`patient_identifier`) for as long as that is kept.
     """
 
     act: str
@@ -189,6 +194,19 @@ def shown_to(viewer: Viewer) -> str:
         "application": "holder,representatives,auditor",
         "operator": "holder,representatives,auditor",
     }[viewer.kind]
+
+
+def particulars(made: Decision | None = None, /, **known: str | int | None) -> str | None:
+    """The `details` of an entry as JSON, without what is not known; None where nothing is.
+
+    made: the decision behind the act; its rule and the versions of rules and matrix stand first (AUD-03, MAT-07)
+    known: of a document `type`, `class`, `unique_id` and `set_id` (the logical id); `channel`: how it was said; others
+    """
+    found: dict[str, str | int | None] = {}
+    if made is not None:
+        found = {"rule": made.rule, "rules": made.rules_version, "matrix": made.matrix_version}
+    told = {name: value for name, value in (found | known).items() if value not in (None, "")}
+    return msgspec.json.encode(told).decode() if told else None
 
 
 def snapshot(viewer: Viewer) -> str:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from broker.access import particulars
 from broker.accounts import codes, days
 from broker.accounts.codes import Kept, Verdict
 from broker.acts import WRITER
@@ -198,6 +199,7 @@ class Accounts:
             patient=space.patient,
             outcome=f"account.code_{verdict}",
             software="carnet",
+            details=particulars(channel=by.channel, rule="R.1111-32"),
         )
         trail.write(connection, [entry], now)
 
@@ -272,9 +274,9 @@ def _entries(moved: Moved, by: By, now: datetime) -> list[trail.Entry]:
             patient=step.patient,
             outcome=step.transition,
             software="carnet",
-            details=msgspec.json.encode(
-                {"from": step.before, "to": step.after, "channel": step.channel, "rule": step.rule}
-            ).decode(),
+            details=particulars(
+                **{"from": step.before}, to=step.after, channel=step.channel, rule=step.rule
+            ),
         )
         for step in moved.steps
     ]

@@ -362,6 +362,11 @@ REASONS: dict[str, Words] = {
         "Le dossier de l'archive ne peut être écrit ; rien n'est purgé.",
         "Make room, or make the folder writable for Carnet.",
     ),
+    "retention.trail": Words(
+        "The trail is never pruned.",
+        "Le journal des accès n'est jamais purgé.",
+        "Export a copy with `carnet audit export`, and leave the table as it is.",
+    ),
     "archive.running": Words(
         "Another process is archiving at this moment.",
         "Un autre processus archive en ce moment.",

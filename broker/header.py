@@ -10,8 +10,8 @@ import calendar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
-from broker.access import professional_key
-from broker.document import Attachment, Coded, Document, When
+from broker.access import particulars, professional_key
+from broker.document import Attachment, Coded, Document, Identifier, When
 
 _SHARED_SYSTEMS = ("loinc.org", "tre_a05", "1.2.250.1.213.1.1.4.12", "2.16.840.1.113883.6.1")
 _CLASS_SYSTEMS = ("tre_a03", "1.2.250.1.213.1.1.4.1")
@@ -91,6 +91,42 @@ def author_keys(document: Document) -> tuple[str, ...]:
             }
         )
     )
+
+
+def told_of(document: Document) -> str | None:
+    """What an entry of the trail says of a document that is filed (AUD-01, AUD-03): which it is, who wrote it, where.
+
+    No title, no name of a person, nothing the document says; its internal id is the entry's subject.
+    """
+    place = next((one.organization for one in document.authors if one.organization), None)
+    place = place or document.custodian
+    ids = place.identifiers if place is not None else ()
+    return particulars(
+        type=type_code(document)[0],
+        **{"class": class_code(document)},
+        unique_id=written(document.unique_id),
+        set_id=written(document.set_id),
+        author=" ".join(author_keys(document)),
+        structure=written(ids[0]) if ids else None,
+        structure_name=place.name if place is not None else None,
+    )
+
+
+def software_of(document: Document) -> str | None:
+    """The software that fed it, as the message names it; the model of the author's device where none is named."""
+    sending = document.source.application
+    if sending is not None and sending.value:
+        return sending.value
+    devices = [one.device for one in document.authors if one.device is not None]
+    return next((one.software or one.model for one in devices if one.software or one.model), None)
+
+
+def written(one: Identifier | None) -> str | None:
+    """`root^extension`, as XDS writes a uniqueId; an id that needs no root as it is."""
+    if one is None or not one.value:
+        return None
+    root = one.oid or one.system
+    return f"{root}^{one.value}" if root and root != one.value else one.value
 
 
 def main_attachment(document: Document) -> Attachment | None:

@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from broker import fault_points, replayed, search_keys
+from broker import fault_points, header, replayed, search_keys
 from broker.answers import Answers
 from broker.audit import trail
 from broker.batch import InHand
@@ -658,7 +658,8 @@ class Pipeline:
         for hand in hands:
             decision = hand.decision or None
             entries += [
-                self._entry(hand, one.act, one.document_id, now, decision) for one in hand.filings
+                self._entry(hand, one.act, one.document_id, now, decision, one.document)
+                for one in hand.filings
             ]
             entries += [
                 self._entry(hand, ACTS[one.kind], f"patient:{one.patient}", now, None)
@@ -671,7 +672,13 @@ class Pipeline:
         trail.write(connection, entries, now)
 
     def _entry(
-        self, hand: InHand, act: str, subject: str, now: datetime, decision: str | None
+        self,
+        hand: InHand,
+        act: str,
+        subject: str,
+        now: datetime,
+        decision: str | None,
+        document: Document | None = None,
     ) -> trail.Entry:
         return trail.Entry(
             act=act,
@@ -682,7 +689,9 @@ class Pipeline:
             subject=subject,
             decision=decision,
             outcome=hand.reason,
+            software=header.software_of(document) if document is not None else None,
             control_id=hand.message.control_id,
+            details=header.told_of(document) if document is not None else None,
         )
 
 

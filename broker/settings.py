@@ -256,6 +256,8 @@ def _tables(table: Mapping[str, Any], reader: Reader) -> dict[str, Any]:
     for name, cls in TABLES.items():
         given = table.get(name, {})
         if isinstance(given, dict):
+            if cls is Retention:
+                given = settings_retention.refuse_trail(given, reader)
             made = reader.struct(given, cls, name)
             values[name] = cls() if made is msgspec.UNSET else made
         else:

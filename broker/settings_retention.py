@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 from broker.retry import Policy
 from broker.settings_fields import duration_text
@@ -12,6 +13,23 @@ from broker.settings_tables import Retention
 
 SHORTEST = timedelta(days=31)
 """Senders send again, people release and edit, and the balance of a month is counted again: all of it needs the rows."""
+
+
+TRAIL = ("audit", "trail", "traces")
+"""What somebody might write to have the trail pruned."""
+
+
+def refuse_trail(table: Mapping[str, Any], reader: Reader) -> Mapping[str, Any]:
+    """The table without keys that would prune the trail, each noted as a problem: there is no such bound (RET-09)."""
+    for name in TRAIL:
+        if name in table:
+            reader.problem(
+                f"retention.{name}",
+                "is no setting: the trail is kept for the life of each record and at least ten years beyond (RET-09), "
+                "so no length prunes it.",
+                "Leave it out. `carnet audit export` takes a copy elsewhere.",
+            )
+    return {name: value for name, value in table.items() if name not in TRAIL}
 
 
 def check(retention: Retention, retries: Mapping[str, Policy], reader: Reader) -> None:

@@ -45,11 +45,15 @@ def archive_ends(closed: datetime, zone: ZoneInfo) -> datetime:
 
 def deletion_deadline(requested: datetime, zone: ZoneInfo) -> datetime:
     """The first instant at which a deletion that was asked for is late: after three months."""
+    return midnight(last_day_to_delete(requested, zone) + timedelta(days=1), zone)
+
+
+def last_day_to_delete(requested: datetime, zone: ZoneInfo) -> date:
+    """The day three months after a request; the last of the month where that month is shorter."""
     day = day_of(requested, zone)
     months = day.month - 1 + DELETION_MONTHS
     year, month = day.year + months // 12, months % 12 + 1
-    last = date(year, month, min(day.day, monthrange(year, month)[1]))
-    return midnight(last + timedelta(days=1), zone)
+    return date(year, month, min(day.day, monthrange(year, month)[1]))
 
 
 def of_age(born: date, zone: ZoneInfo) -> datetime:

@@ -100,7 +100,7 @@ T6 = Transition(
     "T6", "reopen", ACTIVE, "R.1111-36", waits="release", notice="reopened", clears=("T12",)
 )
 T7 = Transition(
-    "T7", "close", CLOSED, "L.1111-13-1", waits="drop", notice="closed", sets=("T12",), clears=("T3",)
+    "T7", "close", CLOSED, "L.1111-13-1", waits="drop", notice="closed", sets=("T12",), clears=("T3", "T10")
 )  # fmt: skip
 T8 = Transition(
     "T8", "death", CLOSED, "L.1111-13-1", waits="drop", sets=("T12",), clears=("T3", "T10")
@@ -110,6 +110,7 @@ T10 = Transition(
     "T10", "suspension_ends", CLOSED, "R.1111-36", waits="drop", notice="closed", sets=("T12",),
     clears=("T10",),
 )  # fmt: skip
+T10A = Transition("T10a", "object", None, "R.1111-36", clears=("T10",))
 T10B = Transition(
     "T10b", "resume", ACTIVE, "R.1111-36", waits="release", notice="resumed", clears=("T10",)
 )
@@ -138,7 +139,7 @@ OPPOSED_LATE = Transition(
 )
 
 TRANSITIONS = (
-    T1, T2, T3, T3B, T4, T5, T5B, T6, T7, T8, T9, T10, T10B, T11, T12, T13_ASKED, T13, M2, M5, M6, DIED_CLOSED,
+    T1, T2, T3, T3B, T4, T5, T5B, T6, T7, T8, T9, T10, T10A, T10B, T11, T12, T13_ASKED, T13, M2, M5, M6, DIED_CLOSED,
     ARCHIVE_OF_OPPOSED, OPPOSED_LATE,
 )  # fmt: skip
 
@@ -152,11 +153,12 @@ TABLE: Mapping[tuple[str, str], Transition] = {
     **{(state, "renew_code"): T5B for state in (PRESUMED, INFORMED, OPEN)},
     (OPPOSED, "reopen"): T6,
     (CLOSED, "reopen"): T11,
-    **{(state, "close"): T7 for state in IN_USE},
+    **{(state, "close"): T7 for state in (*IN_USE, SUSPENDED)},
     **{(state, "death"): T8 for state in (*IN_USE, INFORMED, SUSPENDED)},
     **{(state, "death"): DIED_CLOSED for state in (OPPOSED, CLOSED)},
     **{(state, "suspend"): T9 for state in IN_USE},
     (SUSPENDED, "suspension_ends"): T10,
+    (SUSPENDED, "object"): T10A,
     (SUSPENDED, "resume"): T10B,
     (CLOSED, "archive_ends"): T12,
     (OPPOSED, "archive_ends"): ARCHIVE_OF_OPPOSED,
@@ -200,7 +202,7 @@ def steps(state: str, event: str, moment: Moment) -> tuple[Transition, ...] | Re
         return (T3, OPPOSED_LATE)
     if edge is T4 and _is_over(moment, "T3"):
         return (T3, T5)
-    if event == "resume" and _is_over(moment, "T10"):
+    if event in ("object", "resume") and _is_over(moment, "T10"):
         return Refusal("account.too_late")
     if event == "reopen" and moment.is_dead:
         return Refusal("account.deceased")

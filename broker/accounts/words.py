@@ -43,6 +43,10 @@ TRANSITION_WORDS: dict[str, tuple[str, str]] = {
         "six weeks without objection to the suspension: the space is closed",
         "six semaines sans objection à la suspension : l'espace est fermé",
     ),
+    "T10a": (
+        "objected to the suspension within six weeks: the space is not closed by the clock any more",
+        "s'est opposé à la suspension dans les six semaines : l'espace n'est plus fermé automatiquement",
+    ),
     "T10b": (
         "objected to the suspension, rightly: the space is open again",
         "s'est opposé à la suspension, avec raison : l'espace est rouvert",

@@ -267,7 +267,7 @@ class Atna(_Rendered):
         return objects
 
 
-_DETAILS = ("motive", "decision", "control_id", "details")
+_DETAILS = ("mode", "motive", "decision", "control_id", "actor_snapshot", "details")
 """Columns that stand as details of the subject."""
 
 

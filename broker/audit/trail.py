@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.metadata import version
 
 from sqlalchemy import Connection
 
@@ -41,6 +42,10 @@ COLUMNS = (
 )
 """Columns in the order of the canonical encoding (see `audit.seal`); never reordered within a version."""
 
+_CARNET = "carnet"
+_SOFTWARE = {_CARNET: f"{_CARNET}/{version(_CARNET)}"}
+"""Carnet itself stands with its version (AUD-03); others as they name themselves."""
+
 
 def write(connection: Connection, entries: Sequence[Entry], now: datetime) -> None:
     """Append entries, numbered in the order given; in one statement."""
@@ -59,7 +64,7 @@ def write(connection: Connection, entries: Sequence[Entry], now: datetime) -> No
             entry.patient,
             entry.decision,
             entry.outcome,
-            entry.software,
+            _SOFTWARE.get(entry.software or "", entry.software),
             entry.control_id,
             entry.details,
         )

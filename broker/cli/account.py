@@ -17,6 +17,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from broker import app, plugins
+from broker.access import particulars
 from broker.account_acts import Accounts, Result
 from broker.account_jobs import AccountJobs
 from broker.account_migration import AT_ONCE, Migration, examine
@@ -72,7 +73,7 @@ def show(
         carnet account show --patient 354042744143873
         carnet account show --patient 354042744143873 --language fr
 
-    JSON: {"patient", "account", "state", "since", "outside", "former", "due", "holders", "waiting",
+    JSON: {"patient", "account", "state", "since", "outside", "former", "due", "delete_by", "holders", "waiting",
     "filing_opposed", "consent_version", "said": […], "history": […], "notices": […]}.
 
     Exit codes: 0 shown, 1 no such patient, 2 usage or set-up.
@@ -98,7 +99,9 @@ def list_(
 
     What is due in the past has not been done yet: the scheduler does it within a minute.
 
-    JSON, one line each: {"patient", "transition", "due_at"}.
+    A deletion that was asked for has its last day too: three months after the request (R.1111-36).
+
+    JSON, one line each: {"patient", "transition", "due_at", "latest"}.
 
     Exit codes: 0 shown, 2 usage or set-up.
     """
@@ -112,13 +115,18 @@ def list_(
         found = account_rows.due(connection, last.astimezone(UTC), limit)
     if json:
         for patient, name, at in found:
-            output.tell({"patient": patient, "transition": name, "due_at": at})
+            latest = account_showing.latest(name, at)
+            output.tell({"patient": patient, "transition": name, "due_at": at, "latest": latest})
         return
     rows = [
-        (patient, name, account_showing.DUE_WORDS[name][0], f"{at:%Y-%m-%d %H:%M}")
+        (
+            patient, name, account_showing.DUE_WORDS[name][0], f"{at:%Y-%m-%d %H:%M}",
+            account_showing.latest(name, at) or "",
+        )
         for patient, name, at in found
-    ]
-    output.table("due to spaces", ("#patient", "transition", "what", "due (UTC)"), rows)
+    ]  # fmt: skip
+    columns = ("#patient", "transition", "what", "due (UTC)", "at the latest")
+    output.table("due to spaces", columns, rows)
 
 
 @group.command()
@@ -226,6 +234,14 @@ _SIMPLE = {
 
         carnet account suspend --patient 354042744143873 --reason "card reported stolen" """,
     ),
+    "object": (
+        "object",
+        """Note that the holder objects to a suspension, within six weeks: it no longer ends in a closing by itself.
+
+        carnet account object --patient 354042744143873 --channel letter
+
+    Then a person decides: `carnet account resume` where the objection is right, else `carnet account close`.""",
+    ),
     "resume": (
         "resume",
         """Lift a suspension, since the holder's objection was accepted (T10b): documents that waited are filed.
@@ -245,6 +261,7 @@ _SIMPLE = {
         carnet account delete --patient 354042744143873 --channel letter
         carnet account delete --file requests.txt --dry-run
 
+    The last day is shown by `carnet account show` and `carnet account list`; a second request does not move it.
     The content is gone for good then; that there was something, and who saw it, stays in the trace.""",
     ),
 }  # fmt: skip
@@ -474,7 +491,7 @@ def open_(
     def say(connection: Any, number: int, now: datetime) -> None:
         accounts.move(connection, number, "active", by=by, channel=channel, now=now)
 
-    _change(config, patient, system, json, by, "account open", say)
+    _change(config, patient, system, json, by, channel, "account open", say)
 
 
 @group.command("oppose-filing")
@@ -500,14 +517,21 @@ def oppose_filing(
     def say(connection: Any, number: int, now: datetime) -> None:
         accounts.oppose_filing(connection, number, not withdraw, by=by, channel=channel, now=now)
 
-    _change(config, patient, system, json, by, "filing opposition", say)
+    _change(config, patient, system, json, by, channel, "filing opposition", say)
 
 
 _Say = Callable[[Any, int, datetime], None]
 
 
 def _change(
-    config: setup.Config, patient: str, system: str, as_json: bool, by: str, what: str, say: _Say
+    config: setup.Config,
+    patient: str,
+    system: str,
+    as_json: bool,
+    by: str,
+    channel: str,
+    what: str,
+    say: _Say,
 ) -> None:
     """Make one change and its audit entry in one transaction, then show how it stands."""
     ledger = setup.open_ledger(config)
@@ -522,6 +546,7 @@ def _change(
         patient=number,
         outcome=what,
         software="carnet",
+        details=particulars(change=what, channel=channel),
     )
     with writing(ledger.engine) as connection:
         if number in patients.load(connection, [number]):

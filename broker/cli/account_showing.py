@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Literal
 
 import typer
@@ -34,6 +34,8 @@ DUE_WORDS = {
     "M5": ("18th birthday", "18 ans"),
 }
 
+_LATEST = ("at the latest on", "au plus tard le")
+
 Language = Literal["en", "fr"]
 
 
@@ -62,6 +64,7 @@ def show(ledger: setup.Ledger, number: int, *, json: bool, language: Language = 
                 "outside": {"status": outside.status, "attached": outside.is_attached},
                 "former": space.has_former,
                 "due": dict(space.due),
+                "delete_by": latest("T13", space.due["T13"]) if "T13" in space.due else None,
                 "holders": sorted(holders),
                 "waiting": waiting,
                 "filing_opposed": row.filing_opposed,
@@ -93,6 +96,11 @@ def show(ledger: setup.Ledger, number: int, *, json: bool, language: Language = 
             )
     for notice in told:
         output.say(f"  notice {notice.kind}: {_fate(notice)}")
+
+
+def latest(name: str, due_at: datetime) -> date | None:
+    """The last day on which what is due must be done; only a deletion that was asked for has one (R.1111-36)."""
+    return days.last_day_to_delete(due_at, days.PARIS) if name == "T13" else None
 
 
 def sentence(step: Step, language: Language) -> str:
@@ -132,4 +140,6 @@ def _fate(one: notices.Row) -> str:
 def _future(space: Space, language: Language) -> None:
     for name, at in sorted(space.due.items(), key=lambda pair: pair[1]):
         day = days.day_of(at, days.PARIS)
-        output.say(f"  {day}: {DUE_WORDS[name][language == 'fr']} ({name})")
+        last = latest(name, at)
+        by = "" if last is None else f", {_LATEST[language == 'fr']} {last}"
+        output.say(f"  {day}: {DUE_WORDS[name][language == 'fr']}{by} ({name})")

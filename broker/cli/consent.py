@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from broker.access import parse_viewer
+from broker.access import parse_viewer, particulars, snapshot
 from broker.audit import trail
 from broker.cli import output, people, setup
 from broker.cli.people import By
@@ -138,7 +138,7 @@ def block(
     def do(connection: Any, number: int, said: Said) -> None:
         consents.block(connection, number, professional, True, said)
 
-    _set(config, patient, system, json, by, channel, "block", do)
+    _set(config, patient, system, json, by, channel, "block", do, about=consents.key(professional))
 
 
 @group.command()
@@ -161,7 +161,9 @@ def unblock(
     def do(connection: Any, number: int, said: Said) -> None:
         consents.block(connection, number, professional, False, said)
 
-    _set(config, patient, system, json, by, channel, "unblock", do)
+    _set(
+        config, patient, system, json, by, channel, "unblock", do, about=consents.key(professional)
+    )
 
 
 @group.command()
@@ -205,7 +207,7 @@ def team(
         )
         care_team.note(connection, [event], said.now)
 
-    _set(config, patient, system, json, by, channel, "care team", do)
+    _set(config, patient, system, json, by, channel, "care team", do, about=named)
 
 
 _MAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{3,190}")
@@ -247,7 +249,7 @@ def traitant(
     def do(connection: Any, number: int, said: Said) -> None:
         consents.traitant(connection, number, professional, said, address)
 
-    _set(config, patient, system, json, by, channel, "médecin traitant", do)
+    _set(config, patient, system, json, by, channel, "médecin traitant", do, about=professional)
 
 
 @group.command("oppose-emergency")
@@ -272,7 +274,7 @@ def oppose_emergency(
     def do(connection: Any, number: int, said: Said) -> None:
         consents.oppose_emergency(connection, number, mode, not withdraw, said)
 
-    _set(config, patient, system, json, by, channel, "emergency opposition", do)
+    _set(config, patient, system, json, by, channel, "emergency opposition", do, about=mode)
 
 
 @group.command()
@@ -316,7 +318,7 @@ def mandate(
     def do(connection: Any, number: int, said: Said) -> None:
         consents.mandate(connection, number, representative, value, said)
 
-    _set(config, patient, system, json, by, channel, "mandate", do)
+    _set(config, patient, system, json, by, channel, "mandate", do, about=representative)
 
 
 @group.command()
@@ -340,7 +342,7 @@ def application(
     def do(connection: Any, number: int, said: Said) -> None:
         consents.application(connection, number, name, not withdraw, said)
 
-    _set(config, patient, system, json, by, channel, "application", do)
+    _set(config, patient, system, json, by, channel, "application", do, about=name)
 
 
 @group.command("minor-act")
@@ -428,10 +430,20 @@ def document(
             at=now,
             actor_kind=viewer.kind,
             actor=viewer.id,
+            actor_snapshot=snapshot(viewer),
+            mode=viewer.mode,
+            motive=viewer.motive or None,
             subject=row.id if row.patient else "document:absent",
             patient=row.patient or None,
             outcome=f"{wanted} {made.rule}",
             software="carnet",
+            details=particulars(
+                made,
+                change=wanted,
+                channel=channel,
+                type=row.type_code,
+                **{"class": row.class_code},
+            ),
         )
         trail.write(connection, [entry], now)
     if json:
@@ -491,7 +503,7 @@ def _consent(
         consents.consent(connection, number, to, word, said)
 
     what = {"IC": "consent given", "INC": "consent refused", "withdrawn": "consent withdrawn"}[word]
-    _set(config, patient, system, as_json, by, channel, what, do, on_behalf_of)
+    _set(config, patient, system, as_json, by, channel, what, do, on_behalf_of, to)
 
 
 def _set(
@@ -504,16 +516,22 @@ def _set(
     what: str,
     do: _Do,
     on_behalf_of: str | None = None,
+    about: str = "",
 ) -> None:
     """Make one change, then show how it stands."""
     ledger = setup.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
-    note(ledger, number, what, Said(by, channel, datetime.now(UTC), on_behalf_of), do)
+    note(ledger, number, what, Said(by, channel, datetime.now(UTC), on_behalf_of), do, about)
     _show(ledger, number, as_json)
 
 
-def note(ledger: setup.Ledger, number: int, what: str, said: Said, do: _Do) -> None:
-    """Make one change and its audit entry in one transaction; nothing where there is no such patient."""
+def note(
+    ledger: setup.Ledger, number: int, what: str, said: Said, do: _Do, about: str = ""
+) -> None:
+    """Make one change and its audit entry in one transaction; nothing where there is no such patient.
+
+    `about` is the professional, team, mode, representative or application concerned.
+    """
     entry = trail.Entry(
         act="consent_changed",
         at=said.now,
@@ -523,6 +541,9 @@ def note(ledger: setup.Ledger, number: int, what: str, said: Said, do: _Do) -> N
         patient=number,
         outcome=what,
         software="carnet",
+        details=particulars(
+            change=what, about=about, channel=said.channel, on_behalf_of=said.on_behalf_of
+        ),
     )
     with writing(ledger.engine) as connection:
         if number in patients.load(connection, [number]):

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from broker.database.engine import as_fate, is_sqlite
-from broker.database.schema import PARTITIONED
+from broker.database.schema import KEPT, PARTITIONED
+from broker.errors import SetupError
 from broker.values import first_seq, month_of
 
 AHEAD_MONTHS = 2
@@ -42,8 +43,10 @@ def drop(engine: Engine, name: str) -> None:
 
     `DETACH … CONCURRENTLY` (PostgreSQL 15 documentation, ALTER TABLE) waits until nobody's transaction uses the table as
     it was; a process that was killed in between leaves it half detached, or detached and there, and the next takes over.
-    Raises: TransientError("database.unavailable").
+    Raises: TransientError("database.unavailable"); SetupError("retention.trail") for a partition of the trail.
     """
+    if name.rpartition("_")[0] in KEPT:
+        raise SetupError("retention.trail", where=name, reason="the trail is never pruned (RET-09)")
     try:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             row = connection.execute(

@@ -1008,5 +1008,8 @@ PARTITIONED = {
 }
 """Table and the column whose high bits hold its month."""
 
+KEPT = frozenset({"audit_entry"})
+"""Of these the tables whose partitions are never dropped: the trail outlives the records it tells of (RET-09)."""
+
 for _name, _column in PARTITIONED.items():
     metadata.tables[_name].dialect_options["postgresql"]["partition_by"] = f"RANGE ({_column})"

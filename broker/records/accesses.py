@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import msgspec
 from sqlalchemy import Connection, text
 
-from broker.access import Viewer, viewer_keys
+from broker.access import Decision, Viewer, particulars, viewer_keys
 from broker.database.engine import writing
 from broker.database.types import from_micros
 from broker.records import document_rows, identity_circle
@@ -102,7 +102,7 @@ def look(
             if len(rows) < WINDOW:
                 break
             position = rows[-1].place
-        _trace(connection, looker, person.id, whole.reason)
+        _trace(connection, looker, person.id, whole)
     return Page(person, tuple(items), place if more else None)
 
 
@@ -118,7 +118,7 @@ def open_access(looker: Looker, shows: Shows, visit: int, n: int) -> tuple[Acces
             return None
         looker, person, around, whole = admitted
         found = list(_Eyes(connection, looker, shows, around).shown([_access(row)]))
-        _trace(connection, looker, person.id, whole.reason)
+        _trace(connection, looker, person.id, whole)
     return (found[0], person) if found else None
 
 
@@ -219,6 +219,8 @@ def _access(row: Any) -> Access:
     )
 
 
-def _trace(connection: Connection, looker: Looker, patient: int, reason: str) -> None:
-    entry = looker.entry("audit_read", f"patient:{patient}", reason, patient=patient)
+def _trace(connection: Connection, looker: Looker, patient: int, whole: Decision) -> None:
+    entry = looker.entry(
+        "audit_read", f"patient:{patient}", whole.reason, patient=patient, details=particulars(whole)
+    )  # fmt: skip
     looker.trail(connection, [entry], looker.now)

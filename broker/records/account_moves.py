@@ -131,7 +131,8 @@ def _after(space: Space, edge: Transition, now: datetime, born: date | None) -> 
     for name in edge.sets:
         at = _due(name, edge, now, born)
         if at is not None:
-            due[name] = at
+            # Asked for again, a deletion is not put off: its three months count from the first request.
+            due[name] = min(at, due.get(name, at)) if name == "T13" else at
     if edge is machine.T2 and space.has_former:
         # The record of before the spaces is not taken over: closed, and archived for ten years.
         due["T12"] = days.archive_ends(now, days.PARIS)

@@ -11,8 +11,11 @@ from typing import Any, Protocol
 import msgspec
 from sqlalchemy import Connection, text
 
+from broker import header
+from broker.access import Decision, particulars
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
+from broker.document import Document
 from broker.records import payloads
 from broker.records.lookups import any_of, any_text, newest_of
 
@@ -86,6 +89,22 @@ def load(connection: Connection, document_id: str) -> DocumentRow | None:
         {"id": document_id},
     ).first()
     return None if row is None else _document_row(row)
+
+
+def told_of(made: Decision | None, row: DocumentRow, document: Document | None = None) -> str | None:  # fmt: skip
+    """What an entry of the trail says of a document and of the decision on it (AUD-03); no title, nothing it says.
+
+    `document` where its content was opened: its own ids stand in there. The id of the row is the entry's subject.
+    """
+    unique = document.unique_id if document is not None else None
+    of_set = document.set_id if document is not None else None
+    return particulars(
+        made,
+        type=row.type_code,
+        **{"class": row.class_code},
+        unique_id=header.written(unique),
+        set_id=header.written(of_set),
+    )
 
 
 def by_ids(connection: Connection, ids: Collection[str]) -> dict[str, DocumentRow]:

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from sqlalchemy import Connection, Engine, text
 
-from broker.access import Action, Decision, Entry, Viewer, snapshot
+from broker.access import Action, Decision, Entry, Viewer, particulars, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import from_micros, to_micros
 from broker.document import Document, Patient, decode
@@ -164,17 +164,24 @@ def open_document(looker: Looker, document_id: str) -> Opened | None:
         )
         if row is None or person is None or made is None or not made.allowed:
             subject = row.id if row is not None else f"document:{document_id[:36]}"
-            _refuse(connection, looker, person.id if person is not None else None, subject, made)
+            number = person.id if person is not None else None
+            told = document_rows.told_of(made, row) if row is not None else None
+            _refuse(connection, looker, number, subject, made, told)
             return None
-        payload = payloads.one(connection, row.id)
+        document = decode(payloads.one(connection, row.id))
         kept = judged(looker.viewer, person.id, row.id, made)
         keep_decisions(connection, [kept], looker.now)
         keep_visit(connection, looker.viewer, person.id, looker.now, read=row.id)
         entry = looker.entry(
-            "document_read", row.id, made.reason, patient=person.id, decision=kept.reference
+            "document_read",
+            row.id,
+            made.reason,
+            patient=person.id,
+            decision=kept.reference,
+            details=document_rows.told_of(made, row, document),
         )
         looker.trail(connection, [entry], looker.now)
-    return Opened(row, decode(payload), person)
+    return Opened(row, document, person)
 
 
 def open_person(looker: Looker, patient_id: int) -> Person | None:
@@ -259,6 +266,7 @@ def _refuse(
     patient: int | None,
     subject: str,
     made: Decision | None,
+    details: str | None = None,
 ) -> None:
     """A refusal is kept where operators find it; what is not there costs as many statements."""
     reference = None
@@ -269,7 +277,9 @@ def _refuse(
     else:
         connection.execute(text("SELECT 1 FROM decision WHERE id = :id"), {"id": ""}).all()
     reason = made.reason if made is not None else "access.absent"
-    entry = looker.entry("refused", subject, reason, patient=patient, decision=reference)
+    entry = looker.entry(
+        "refused", subject, reason, patient=patient, decision=reference, details=details or particulars(made)
+    )  # fmt: skip
     looker.trail(connection, [entry], looker.now)
 
 
@@ -296,6 +306,7 @@ class _Walk:
         self.refused: list[Judged] = []
         self.shown: list[str] = []
         self.read: list[Judged] = []
+        self.told: dict[str, str | None] = {}
 
     def allowed(self, at_once: int) -> Iterator[tuple[DocumentRow, Document]]:
         """Documents that the viewer may see, with their content; content is fetched for `at_once` of them."""
@@ -324,7 +335,9 @@ class _Walk:
         contents = payloads.read(self._connection, [row.id for row in chunk])
         for row in chunk:
             self._pending += before[row.id]
-            yield row, decode(contents[row.id])
+            document = decode(contents[row.id])
+            self.told[row.id] = document_rows.told_of(self._made[row.id], row, document)
+            yield row, document
 
     def show(self, row: DocumentRow) -> None:
         """Something of this document is shown: that is an access, and the refusals before it belong to the page."""
@@ -377,7 +390,7 @@ def _leave_traces(
         whole.reason,
         patient=patient,
         decision=kept.reference,
-        details=f'{{"listed":{len(walk.shown)},"rule":"{whole.rule}"}}',
+        details=particulars(whole, listed=len(walk.shown)),
     )
     opened = [
         looker.entry(
@@ -386,6 +399,7 @@ def _leave_traces(
             one.decision.reason,
             patient=patient,
             decision=one.reference,
+            details=walk.told[one.subject],
         )
         for one in walk.read
     ]

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 
 from broker import access
-from broker.access import Action, Decision, Entry, Viewer, snapshot
+from broker.access import Action, Decision, Entry, Viewer, particulars, snapshot
 from broker.database.engine import reading, writing
 from broker.database.types import to_micros
 from broker.document import Document, decode
@@ -186,7 +186,7 @@ def listing(
             f"patient:{patient_id}",
             "access.author" if own else whole.reason,
             patient=patient_id,
-            details=f'{{"listed":{len(shown)},"rule":"{"ACC-06" if own else whole.rule}"}}',
+            details=particulars(whole, rule="ACC-06" if own else whole.rule, listed=len(shown)),
         )
     items = tuple(Item(row, titles.get(row.id, "")) for row in shown)
     return Listing(items, document_rows.cursor_of(shown[-1]) if more and shown else NO_CURSOR)
@@ -298,8 +298,9 @@ def read(
         made = decide(viewer, patient, row, now, "read")
         if not made.allowed:
             subject = row.id if row.patient else f"document:{document_id[:64]}"
-            return _refuse(connection, trail, viewer, now, patient.id, subject, made, NOTHING)
-        payload = payloads.one(connection, row.id)
+            told = document_rows.told_of(made, row)
+            return _refuse(connection, trail, viewer, now, patient.id, subject, made, NOTHING, told)
+        document = decode(payloads.one(connection, row.id))
         kept = judged(viewer, patient.id, row.id, made)
         keep_decisions(connection, [kept], now)
         keep_visit(connection, viewer, patient.id, now, read=row.id)
@@ -314,8 +315,9 @@ def read(
             made.reason,
             patient=patient.id,
             decision=kept.reference,
+            details=document_rows.told_of(made, row, document),
         )
-    return ReadResult(decode(payload), row, kept.reference)
+    return ReadResult(document, row, kept.reference)
 
 
 def attachment(engine: Engine, result: ReadResult, sha256: str) -> bytes:
@@ -360,6 +362,7 @@ def _refuse(
     subject: str,
     made: Decision,
     answer: _Answer,
+    details: str | None = None,
 ) -> _Answer:
     """Keep a refusal where operators find it, and give the viewer the answer for what does not exist."""
     kept = judged(viewer, patient, subject, made)
@@ -374,6 +377,7 @@ def _refuse(
         made.reason,
         patient=patient or None,
         decision=kept.reference,
+        details=details or particulars(made),
     )
     return answer
 
@@ -403,6 +407,7 @@ def _note(
         subject=subject,
         decision=decision,
         outcome=outcome,
+        software="carnet",
         details=details,
     )
     trail(connection, [entry], now)

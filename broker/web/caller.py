@@ -1,9 +1,9 @@
 """Who calls: the access token checked, its claims read, its scopes held against what is asked. Before any body.
 
 Claims are those of Pro Santé Connect: SubjectNameID (national id, `8` + RPPS), SubjectRefPro.exercices (profession and
-savoir-faire), SubjectRole (`code^OID`), SubjectOrganizationID, given_name, family_name. Scopes are those of SMART App
-Launch 2 (`user/DocumentReference.rs`) and 1 (`user/*.read`). Source: RFC 6750, RFC 7519, RFC 9068; SMART App Launch
-2.2 "Scopes for requesting FHIR Resources"; ANS, Pro Santé Connect, userinfo.
+savoir-faire), SubjectRole (`code^OID`), SubjectOrganizationID and SubjectOrganization (the name), given_name,
+family_name. Scopes are those of SMART App Launch 2 (`user/DocumentReference.rs`) and 1 (`user/*.read`).
+Source: RFC 6750, RFC 7519, RFC 9068; SMART App Launch 2.2 "Scopes for requesting FHIR Resources"; ANS, Pro Santé Connect, userinfo.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ def caller_of(claims: Mapping[str, Any], issuer: Issuer, headers: Headers) -> Ca
             name=_name(claims),
             profession=_profession(claims, issuer.profession_claim),
             structure=_text(claims.get(issuer.structure_claim)),
+            structure_name=_text(claims.get("SubjectOrganization")),
             mode=mode,
             motive=motive,
             consent=_consent(headers),

@@ -33,8 +33,13 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def two_records(site: Site) -> tuple[str, str, list[str]]:
     """Two patients' references, and every name under which the second one's things are served."""
     mine, other = site.person(INS), site.person(OTHER_INS)
-    site.put(mine, papers.structured(1, unique_id="1.2.1", attachments=(site.store(),)))
-    site.put(other, papers.structured(2, unique_id="1.2.2", attachments=(site.store(b"another"),)))
+    site.put(mine, papers.structured(1, unique_id="1.2.1", attachments=(site.store(patient=mine),)))
+    site.put(
+        other,
+        papers.structured(
+            2, unique_id="1.2.2", attachments=(site.store(b"another", patient=other),)
+        ),
+    )
     reference = site.reference(other)
     bundle = site.get(f"{reference}/$everything", site.patient(OTHER_INS)).json()
     names = [f"{x['resource']['resourceType']}/{x['resource']['id']}" for x in bundle["entry"]]

@@ -76,7 +76,7 @@ def test_content_masks_blocks_and_the_access_list_are_kept(spaces: Spaces, tmp_p
         "SELECT masked_ps, count(*) AS n FROM document GROUP BY masked_ps ORDER BY 1"
     )
     assert [(bool(row.masked_ps), row.n) for row in masks] == [(False, 3), (True, 3)]
-    assert count(spaces.engine, "content") == 6
+    assert count(spaces.engine, "attachment") == 6
     visits = spaces.rows("SELECT actor, read, shown_to FROM visit".replace("read", '"read"'))
     assert {(row.actor, row.read) for row in visits} == {("professional:899900000011", 2)}
     blocked = spaces.rows("SELECT scope FROM consent_event WHERE kind = 'block'")

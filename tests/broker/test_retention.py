@@ -17,10 +17,12 @@ from broker.archive.shelf import DATA, INDEX, MANIFEST, Shelf
 from broker.audit import verify as trail_verify
 from broker.database import partitions, space
 from broker.database.engine import reading, writing
+from broker.errors import SetupError
 from broker.reconcile import Reconciliation, reconcile
 from broker.records import correlations, expectations, outbox
 from broker.records.archiving import month_text
 from broker.retention import Keeper, Report
+from broker.settings_retention import SHORTEST
 from broker.settings_tables import Retention
 from broker.unpacking import unpack
 from broker.values import Lane, State, month_of
@@ -249,7 +251,7 @@ def test_without_a_bound_nothing_is_ever_pruned(kept: Kept) -> None:
     assert not kept.shelf.folder.exists()
 
 
-def test_records_trail_and_tallies_outlive_the_messages(kept: Kept) -> None:
+def test_ret_09_records_trail_and_tallies_outlive_the_messages(kept: Kept) -> None:
     kept.take_in("A", "B", at=OCTOBER)
     before = {table: kept.house.count(table) for table in ("document", "content", "tally_day", "patient")}  # fmt: skip
     received = kept.house.count("audit_entry", "act = 'received'")
@@ -323,6 +325,25 @@ def test_partitions_of_a_pruned_month_are_gone(
         with reading(kept.house.engine) as connection:
             left = {one for one in partitions.existing(connection) if one.endswith(f"_{suffix}")}
     assert left == {f"audit_entry_{suffix}"}
+
+
+def test_ret_09_the_shortest_retention_prunes_what_it_may_and_no_entry_of_the_trail(
+    kept: Kept,
+) -> None:
+    kept.take_in("A", "B", at=OCTOBER)
+    kept.owe("A")
+    told = kept.house.count("audit_entry")
+    short = Retention(messages=SHORTEST, raw=SHORTEST, deliveries=SHORTEST)
+
+    kept.keep(short, at=LATER + timedelta(days=366 * 120))
+
+    assert kept.house.count("message") == kept.house.count("message_body") == 0
+    assert kept.house.count("audit_entry", "act NOT IN ('archived', 'pruned')") == told
+    assert trail_verify.verify(kept.house.engine).bad is None
+    with pytest.raises(SetupError, match=r"the trail is never pruned \(RET-09\)") as caught:
+        partitions.drop(kept.house.engine, "audit_entry_202410")
+    assert (caught.value.code, caught.value.where) == ("retention.trail", "audit_entry_202410")
+    assert kept.house.count("audit_entry", "act = 'filed'") == 2
 
 
 def test_the_file_of_a_pruned_database_is_shorter(tmp_path: Path, request: pytest.FixtureRequest) -> None:  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -97,6 +98,43 @@ def test_con_06_a_consent_is_of_its_episode_and_ends_with_the_discharge(site: Si
     assert titles(site, WARD) == 0
     acts = [(one.act, one.episode) for one in care_team.history(site.engine, the_patient(site))]
     assert acts == [("enter", "V1"), ("leave", "V1"), ("enter", "V2")]
+
+
+def test_aud_01_a_filing_is_an_entry_of_who_fed_which_record_with_which_message(
+    site: Site,
+) -> None:
+    began = datetime.now(UTC)
+    filed(site, letter("L1"), letter("L2").replace(b"||139|", b"||141|"))
+    patient = the_patient(site)
+
+    with snapshot_of(site.engine) as connection:
+        rows = connection.execute(
+            text(
+                "SELECT a.*, d.patient AS whose, m.sender, m.source, m.control_id AS said FROM audit_entry a "
+                "JOIN document d ON CAST(d.id AS text) = a.subject JOIN message m ON m.seq = d.message_seq "
+                "WHERE a.act = 'filed' ORDER BY a.n"
+            )
+        ).all()
+
+    assert [(row.act, row.control_id) for row in rows] == [("filed", "L1"), ("filed", "L2")]
+    for row in rows:
+        assert (row.actor_kind, row.actor, row.source) == ("machine", "lab", "lab")
+        assert began <= datetime.fromtimestamp(row.at / 1_000_000, UTC) <= datetime.now(UTC)
+        assert row.patient == row.whose == patient
+        assert row.control_id == row.said
+        assert row.sender == "SIL|CHU-X"
+
+
+def test_aud_03_a_filing_says_which_document_and_with_which_software(site: Site) -> None:
+    filed(site, letter("L1"))
+
+    with snapshot_of(site.engine) as connection:
+        (row,) = connection.execute(
+            text("SELECT software, details FROM audit_entry WHERE act = 'filed'")
+        ).all()
+
+    assert row.software == "SIL"
+    assert json.loads(row.details) == {"type": "11502-2", "unique_id": "F-1"}
 
 
 def visibility(site: Site) -> tuple[bool, bool, bool]:

@@ -90,3 +90,17 @@ def test_the_archives_key_comes_by_reference(tmp_path: Path) -> None:
 
     assert given.retention.archive_key == "ab" * 32
     assert "retention.archive_key" in given.secrets
+
+
+@pytest.mark.parametrize("name", ["audit", "trail", "traces"])
+@pytest.mark.parametrize("length", ["5 years", "100 years"])
+def test_ret_09_no_setting_prunes_the_trail_and_who_writes_one_is_told(
+    tmp_path: Path, name: str, length: str
+) -> None:
+    said = problem(tmp_path, f'[retention]\nmessages = "5 years"\n{name} = "{length}"\n')
+
+    assert said == (
+        f"carnet.toml:3: retention.{name}: is no setting: the trail is kept for the life of each record and at least "
+        "ten years beyond (RET-09), so no length prunes it. Leave it out. "
+        "`carnet audit export` takes a copy elsewhere."
+    )

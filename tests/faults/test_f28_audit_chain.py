@@ -105,7 +105,7 @@ def test_an_untouched_trail_is_proved(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "column", ["subject", "actor", "outcome", "patient", "at", "details", "act"]
 )
-def test_an_edited_entry_is_named(engine: Engine, column: str) -> None:
+def test_aud_06_an_edited_entry_is_named(engine: Engine, column: str) -> None:
     n = number(engine, 5)
     value = "7" if column in ("patient", "at") else "'edited'"
     run(engine, f"UPDATE audit_entry SET {column} = {value} WHERE n = :n", n=n)
@@ -117,7 +117,7 @@ def test_an_edited_entry_is_named(engine: Engine, column: str) -> None:
 
 
 @pytest.mark.parametrize("position", [0, 5, 7, 11])
-def test_a_deleted_entry_is_named(engine: Engine, position: int) -> None:
+def test_aud_06_a_deleted_entry_is_named(engine: Engine, position: int) -> None:
     n = number(engine, position)
     run(engine, "DELETE FROM audit_entry WHERE n = :n", n=n)
 

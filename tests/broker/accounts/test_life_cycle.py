@@ -23,13 +23,14 @@ EDGES = {
     "activate": {"informed": "T4", "presumed": "T5", "open_unactivated": "T5"},
     "renew_code": {"presumed": "T5b", "informed": "T5b", "open_unactivated": "T5b"},
     "reopen": {"opposed": "T6", "closed": "T11"},
-    "close": {"presumed": "T7", "open_unactivated": "T7", "active": "T7"},
+    "close": {"presumed": "T7", "open_unactivated": "T7", "active": "T7", "suspended": "T7"},
     "death": {
         "presumed": "T8", "informed": "T8", "open_unactivated": "T8", "active": "T8", "suspended": "T8",
         "opposed": "T8", "closed": "T8",
     },
     "suspend": {"presumed": "T9", "open_unactivated": "T9", "active": "T9"},
     "suspension_ends": {"suspended": "T10"},
+    "object": {"suspended": "T10a"},
     "resume": {"suspended": "T10b"},
     "archive_ends": {"closed": "T12", "opposed": "T12"},
     "ask_deletion": dict.fromkeys(machine.ALIVE, "T13"),
@@ -78,6 +79,7 @@ def test_every_event_of_the_machine_is_in_the_table_by_hand() -> None:
         pytest.param("active", "death", "closed", id="T8"),
         pytest.param("active", "suspend", "suspended", id="T9"),
         pytest.param("suspended", "suspension_ends", "closed", id="T10"),
+        pytest.param("suspended", "object", "suspended", id="T10a"),
         pytest.param("suspended", "resume", "active", id="T10b"),
         pytest.param("closed", "reopen", "active", id="T11"),
         pytest.param("closed", "archive_ends", "deleted", id="T12"),
@@ -131,7 +133,8 @@ def test_an_opposition_on_day_42_counts_and_one_on_day_43_closes_what_silence_op
 def test_after_death_or_the_archive_nothing_is_reopened() -> None:
     assert steps("closed", "reopen", Moment(NOW, {}, is_dead=True)) == Refusal("account.deceased")
     assert steps("closed", "reopen", moment(T12=NOW)) == Refusal("account.too_late")
-    assert steps("suspended", "resume", moment(T10=NOW)) == Refusal("account.too_late")
+    for event in ("object", "resume"):
+        assert steps("suspended", event, moment(T10=NOW)) == Refusal("account.too_late")
 
 
 @given(

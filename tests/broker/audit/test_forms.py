@@ -40,7 +40,7 @@ def lines(site: tuple[Engine, Path], name: forms.FormName) -> list[bytes]:
     return path.read_bytes().splitlines()
 
 
-def test_every_line_in_fhir_is_a_valid_audit_event(site: tuple[Engine, Path]) -> None:
+def test_aud_06_every_line_in_fhir_is_a_valid_audit_event(site: tuple[Engine, Path]) -> None:
     found = [AuditEvent.model_validate_json(line) for line in lines(site, "fhir")]
 
     assert len(found) == 17
@@ -75,7 +75,7 @@ def test_both_forms_carry_the_entry_itself(site: tuple[Engine, Path]) -> None:
     assert plain == in_fhir == in_atna
 
 
-def test_every_line_in_atna_is_valid_by_the_schema_of_the_standard(
+def test_aud_06_every_line_in_atna_is_valid_by_the_schema_of_the_standard(
     site: tuple[Engine, Path],
 ) -> None:
     # Written after DICOM PS3.15 A.5.1 (RELAX NG compact) for what Carnet uses of it.

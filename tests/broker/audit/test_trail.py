@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine, text
 
 from broker.audit import seal, trail, verify
@@ -12,6 +15,13 @@ from broker.audit.trail import Entry
 from broker.database.engine import reading, writing
 
 NOW = datetime(2026, 11, 10, 9, 0, tzinfo=UTC)
+PROJECT = Path(__file__).resolve().parents[3]
+CHANGES = re.compile(
+    r"(?:UPDATE|DELETE\s+FROM|TRUNCATE(?:\s+TABLE)?|REPLACE\s+INTO)\s+\"?audit_(?:entry|seal)\b"
+    r"|(?:update_rows|replace_rows)\(\s*\w+,\s*(?:tables\.|schema\.)?audit_(?:entry|seal)\b",
+    re.IGNORECASE,
+)
+"""Whatever would change or take out what the trail holds: statements, and the helpers that make them."""
 
 
 def entry(subject: str, **fields: object) -> Entry:
@@ -125,3 +135,46 @@ def test_a_new_month_is_no_gap(empty_ledger: Engine) -> None:
     with reading(empty_ledger) as connection:
         rows = connection.execute(text("SELECT n FROM audit_entry ORDER BY n")).all()
     assert rows[1].n - rows[0].n > 1_000_000
+
+
+def test_aud_06_nothing_in_carnet_changes_or_takes_out_an_entry_or_a_seal() -> None:
+    assert CHANGES.search('text("DELETE FROM audit_entry WHERE n = 1")')
+    assert CHANGES.search("bulk.update_rows(connection, audit_seal, 'segment')")
+
+    found = [
+        path.relative_to(PROJECT).as_posix()
+        for package in ("broker", "adapters", "queues")
+        for path in sorted((PROJECT / package).rglob("*"))
+        if path.suffix in (".py", ".sql") and CHANGES.search(path.read_text(encoding="utf-8"))
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind"),
+    [
+        ("UPDATE audit_entry SET actor = 'nobody' WHERE n = :n", "edited"),
+        ("DELETE FROM audit_entry WHERE n = :n", "deleted"),
+        ("UPDATE audit_seal SET sealed_at = sealed_at + 1", "seal"),
+        ("DELETE FROM audit_seal", "restored"),
+    ],
+)
+def test_aud_06_entries_are_chained_and_what_plain_sql_changes_is_found(
+    empty_ledger: Engine, statement: str, kind: str
+) -> None:
+    write(empty_ledger, *"abc")
+    seal.seal(empty_ledger, NOW)
+    write(empty_ledger, *"de")
+    last = seal.seal(empty_ledger, NOW)
+    assert verify.verify(empty_ledger, last.head).is_good
+    with writing(empty_ledger) as connection:
+        second = connection.execute(
+            text("SELECT n FROM audit_entry WHERE subject = 'b'")
+        ).scalar_one()
+        connection.execute(text(statement), {"n": second} if ":n" in statement else {})
+
+    bad = verify.verify(empty_ledger, last.head).bad
+
+    assert bad is not None
+    assert bad.kind == kind

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from importlib.metadata import version
 
-from broker.database.engine import open_engine
+import pytest
+from sqlalchemy import text
+
+from broker.database.engine import open_engine, reading
 from tests.broker.cli.command import carnet
 from tests.broker.cli.conftest import Place
 from tests.broker.records import record
@@ -95,3 +99,61 @@ def test_a_supposed_cell_and_a_past_day_answer_otherwise() -> None:
     assert carnet(*asked, "--if", "moon=full").code == 2
     assert carnet(*asked, "--at", "soon").code == 2
     assert record.RULES.matrix.version in refused.lines[0]["matrix_version"]
+
+
+def trail_of(place: Place, act: str) -> list[dict[str, object]]:
+    """The entries of an act, oldest first, their JSON read."""
+    engine = open_engine(place.url)
+    with reading(engine) as connection:
+        rows = connection.execute(
+            text("SELECT * FROM audit_entry WHERE act = :act ORDER BY n"), {"act": act}
+        )
+        found = [dict(row) for row in rows.mappings()]
+    engine.dispose()
+    for one in found:
+        one |= {name: json.loads(str(one[name] or "{}")) for name in ("actor_snapshot", "details")}
+    return found
+
+
+def test_aud_01_aud_03_a_grant_a_block_and_a_mask_leave_who_what_how_and_by_which_rule(
+    place: Place,
+) -> None:
+    engine = open_engine(place.url)
+    number = record.person(engine, "77002")
+    paper = record.paper()
+    record.put(engine, number, paper)
+    engine.dispose()
+    patient = ("--patient", str(number), "--by", "jdupont", "--channel", "phone", *place.config)
+    before = len(trail_of(place, "consent_changed"))
+
+    given = ("--to", "structure:990000001#V1", "--on-behalf-of", "899900000029")
+    carnet("consent", "give", *given, *patient)
+    carnet("consent", "block", "899900000029", *patient)
+    carnet("consent", "document", "mask", paper.id, "--as", f"patient:{number}", *place.config)
+    stranger = "profession=G15_80,id=899900000011,structure=990000001,structure_name=CABINET"
+    carnet("consent", "document", "delete", paper.id, "--as", stranger, *place.config)
+
+    grant, block, mask = trail_of(place, "consent_changed")[before:]
+    (refused,) = trail_of(place, "refused")[-1:]
+    for one in (grant, block):
+        assert (one["actor_kind"], one["actor"], one["patient"]) == ("operator", "jdupont", number)
+    assert grant["details"] == {
+        "change": "consent given", "about": "structure:990000001#V1", "channel": "phone",
+        "on_behalf_of": "899900000029",
+    }  # fmt: skip
+    assert block["details"] == {"change": "block", "about": "ps|899900000029", "channel": "phone"}
+    versions = {"rules": record.RULES.version, "matrix": record.RULES.matrix.version}
+    assert (mask["actor_kind"], mask["actor"], mask["mode"]) == ("patient", str(number), "normal")
+    assert (mask["subject"], mask["patient"]) == (paper.id, number)
+    assert mask["details"] == {
+        "rule": "VIS-01", **versions, "change": "mask", "channel": "counter", "type": "34112-3",
+    }  # fmt: skip
+    assert refused["actor_snapshot"] == {
+        "kind": "professional", "id": "899900000011", "profession": "G15_80", "structure": "990000001",
+        "structure_name": "CABINET",
+    }  # fmt: skip
+    assert isinstance(refused["details"], dict)
+    assert refused["details"]["rule"] == str(refused["outcome"]).partition(" ")[2]
+    assert {one["software"] for one in (grant, block, mask, refused)} == {
+        f"carnet/{version('carnet')}"
+    }

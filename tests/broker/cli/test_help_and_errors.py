@@ -23,7 +23,7 @@ COMMANDS = (
     "consent document", "consent show",
     "account show", "account open", "account close", "account oppose", "account oppose-filing", "account list",
     "account inform", "account activate", "account code", "account reopen", "account suspend", "account resume",
-    "account delete", "account death", "account attach", "account migrate", "account run-due",
+    "account object", "account delete", "account death", "account attach", "account migrate", "account run-due",
     "notices list", "notices show", "notices send",
     "lanes list", "lanes show", "lanes hold", "lanes release", "lanes skip",
     "parked list", "parked show", "parked release", "parked discard", "parked edit",
