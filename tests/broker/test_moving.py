@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from broker import identity_acts
-from broker.database.engine import reading
+from broker import at_rest, identity_acts
+from broker.database.engine import reading, writing
 from broker.document import decode
-from broker.records import content, payloads
+from broker.encryption import keyring
+from broker.records import account_moves, content, payloads
 from broker.values import State
 from tests.broker.identity_site import (
     NIR,
@@ -91,7 +93,7 @@ def test_a_visit_goes_to_the_right_patient_with_its_documents_and_nothing_else(
     assert (entry.subject, entry.patient, entry.actor) == (f"patient:{a}", b, "ward")
 
 
-def test_content_and_bytes_are_sealed_under_the_key_of_whom_they_went_to(
+def test_content_and_bytes_go_with_their_document(
     lane_site: LaneSite,
 ) -> None:
     take(lane_site, report("R1", cx("A"), visit="SEJ-8"), a04("1", cx("B")))
@@ -108,6 +110,34 @@ def test_content_and_bytes_are_sealed_under_the_key_of_whom_they_went_to(
         document = decode(payloads.one(connection, str(paper.id)))
         (held,) = [one for one in document.attachments if one.sha256]
         assert content.open(connection, b, held.sha256).startswith(b"Bonjour.")
+
+
+@pytest.mark.parametrize("is_taken_back", [False, True])
+def test_what_was_moved_is_sealed_anew_and_not_erased_with_the_other_patient(
+    lane_site: LaneSite, is_taken_back: bool
+) -> None:
+    engine = lane_site.engine
+    at_rest.attach(engine, lane_site.settings)
+    keyring.make(Path(at_rest.place(lane_site.settings)))
+    at_rest.attach(engine, lane_site.settings, lane_site.clock())
+    take(lane_site, report("R1", cx("A"), visit="SEJ-8"), a04("1", cx("B")))
+    a, b = person(engine, "A"), person(engine, "B")
+    (paper,) = rows(engine, "SELECT id FROM document WHERE patient = :a", a=a)
+    take(lane_site, a45("2", cx("B"), cx("A"), "SEJ-8"))
+    if is_taken_back:
+        identity_acts.unmove(engine, journal(lane_site)[0].n, lane_site.act())
+
+    with writing(engine) as connection:
+        account_moves.erase(connection, [b if is_taken_back else a], lane_site.clock())
+
+    with reading(engine) as connection:
+        document = decode(payloads.one(connection, str(paper.id)))
+        (held,) = [one for one in document.attachments if one.sha256]
+        owner = a if is_taken_back else b
+        assert content.open(connection, owner, held.sha256).startswith(b"Bonjour.")
+    assert all(
+        row.encoding == "sealed" for row in rows(engine, "SELECT encoding FROM document_payload")
+    )
 
 
 def test_bytes_that_another_document_still_needs_stay_with_it_too(lane_site: LaneSite) -> None:
