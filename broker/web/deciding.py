@@ -12,6 +12,7 @@ from pathlib import Path
 
 from broker.document import Patient
 from broker.records.accesses import Shows
+from broker.records.consent_words import ShowsWord
 from broker.records.document_rows import DocumentRow
 from broker.records.reading import Decide
 from broker.rules import decide, disclosure, visibility
@@ -30,6 +31,7 @@ class Deciding:
 
     rules: decide.Rules
     shows: Shows = disclosure.shows
+    shows_word: ShowsWord = disclosure.shows_word
 
     @property
     def decide(self) -> Decide:
