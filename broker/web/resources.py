@@ -58,7 +58,7 @@ PATIENT = (
     Parameter(
         "patient",
         "reference",
-        "whose record: Patient/id; a patient may leave it out",
+        "whose record: Patient/id; a patient or representative may leave it out",
     ),
     Parameter("patient.identifier", "token", "whose record: system|value, or the INS alone"),
 )

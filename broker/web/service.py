@@ -100,12 +100,12 @@ class Service:
         if not all(caller.may(one, "r") for one in asked.includes):
             raise RefusedError(403, "scope.missing", "The application lacks a scope for that.")
         looker = self._looker(caller)
-        patient = self._patient_of(looker.viewer, asked)
+        patient = self._patient_of(caller, looker.viewer, asked)
         return self._page(caller, looker, asked, patient, tuple(map(tuple, pairs)), None, base)  # type: ignore[arg-type]
 
     def everything(self, caller: Caller, patient_id: str, pairs: Pairs, base: str) -> Json:
-        """All of a patient's record, for the patient. Raises: RefusedError(403, 404)."""
-        if caller.speaks_for != "patient":
+        """All of a patient's record, for the patient or who represents them. Raises: RefusedError(403, 404)."""
+        if caller.speaks_for == "professional":
             raise RefusedError(403, "everything.patient", "Everything at once is for the patient.")
         if any(name not in ("_count", "_format") for name, _ in pairs):
             raise RefusedError(400, "search.parameter", "Only _count is taken here.")
@@ -121,15 +121,23 @@ class Service:
     # --- who -----------------------------------------------------------------------------------------------------
 
     def _looker(self, caller: Caller) -> Looker:
-        """The caller as a viewer: a patient is looked up by their INS, and is nobody where there is no record."""
-        viewer = caller.viewer
+        """The caller as a viewer: a patient is looked up by their INS, and is nobody where there is no record.
+
+        A representative looks at the record of the patient that the token names, and at no other.
+        """
+        viewer, decide = caller.viewer, self.deciding.decide
         if caller.speaks_for == "patient":
             number = reading.find_patient(self.engine, "ins", caller.ins)
             viewer = msgspec.structs.replace(viewer, id=str(number or 0))
-        now = self.clock()
-        return Looker(self.engine, viewer, caller.software, now, self.deciding.decide, self.trail)
+        elif caller.speaks_for == "representative":
+            decide = self.deciding.decide_for(self._represented(caller))
+        return Looker(self.engine, viewer, caller.software, self.clock(), decide, self.trail)
 
-    def _patient_of(self, viewer: Viewer, asked: Question) -> int:
+    def _represented(self, caller: Caller) -> int:
+        """The record of the patient a representative's token names; 0 where there is none."""
+        return reading.find_record(self.engine, "ins", caller.ins) or 0
+
+    def _patient_of(self, caller: Caller, viewer: Viewer, asked: Question) -> int:
         """The one patient a search is about; 0 where what names them does not agree."""
         numbers = {self.seals.patient_of(one) for one in asked.patients}
         numbers |= {
@@ -140,6 +148,8 @@ class Service:
             numbers = {self.seals.patient_of(one) for one in asked.ids}
         if not numbers and viewer.kind == "patient":
             numbers = {int(viewer.id)}
+        if not numbers and viewer.kind == "representative":
+            numbers = {self._represented(caller)}
         if not numbers:
             raise RefusedError(
                 400, "search.patient", "A search names its patient: patient or patient.identifier."
