@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.consent import Consent
 
+from broker.accounts.days import PARIS
 from broker.database.engine import writing
 from broker.document import Consent as Wish
-from broker.records import care_team, consents, patients
+from broker.records import care_team, consents, notice_check, patients
 from broker.records.consents import Said
 from broker.records.patients import ConsentSaid
 from tests.broker.records import record
@@ -206,6 +207,8 @@ def test_aud_01_a_look_at_consents_is_an_access_that_the_patient_sees(site: Site
         lines = connection.exec_driver_sql(
             "SELECT actor_kind, actor, patient FROM audit_entry WHERE act = 'consent_read'"
         ).all()
+        day = int(datetime.now(PARIS).strftime("%Y%m%d"))
+        assert notice_check.count(connection, day).gaps() == [], "trail, visits, notices agree"
     assert [tuple(one) for one in lines] == [("professional", PHYSICIAN[0], patient)]
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from broker.database.engine import writing
-from broker.records import consents, sight
+from broker.records import consents, notice_check, sight
 from broker.records.consents import Said
 from tests.broker.records import record
 from tests.web import papers
@@ -59,6 +59,8 @@ def test_min_01_a_parent_reads_the_record_of_the_child_and_the_trail_says_how(si
         lines = connection.exec_driver_sql(
             "SELECT DISTINCT actor_kind, actor, mode, patient FROM audit_entry WHERE actor_kind = 'representative'"
         ).all()
+        day = int(datetime.now(PARIS).strftime("%Y%m%d"))
+        assert notice_check.count(connection, day).gaps() == [], "trail, visits, notices agree"
     assert [tuple(one) for one in lines] == [("representative", PARENT, "representative", child)]
     agents = [
         one["resource"]["agent"][0] for one in site.search("AuditEvent", site.patient())["entry"]
