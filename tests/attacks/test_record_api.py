@@ -14,8 +14,11 @@ from urllib.parse import quote
 import jwt
 import pytest
 
+from broker.database.engine import writing
+from broker.records import consents
 from broker.web.resources import RESOURCES
 from tests.broker import ledger
+from tests.broker.records import record
 from tests.web import papers
 from tests.web.issuer import AUDIENCE
 from tests.web.site import CONSULTATION, DISCHARGE, INS, OTHER_INS, Site, bearer, ids_of
@@ -33,8 +36,16 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def two_records(site: Site) -> tuple[str, str, list[str]]:
     """Two patients' references, and every name under which the second one's things are served."""
     mine, other = site.person(INS), site.person(OTHER_INS)
-    site.put(mine, papers.structured(1, unique_id="1.2.1", attachments=(site.store(),)))
-    site.put(other, papers.structured(2, unique_id="1.2.2", attachments=(site.store(b"another"),)))
+    site.put(mine, papers.structured(1, unique_id="1.2.1", attachments=(site.store(patient=mine),)))
+    site.put(
+        other,
+        papers.structured(
+            2, unique_id="1.2.2", attachments=(site.store(b"another", patient=other),)
+        ),
+    )
+    with writing(site.engine) as connection:
+        said = consents.Said("jd", "counter", record.NOW)
+        consents.block(connection, other, "899900000045", True, said)
     reference = site.reference(other)
     bundle = site.get(f"{reference}/$everything", site.patient(OTHER_INS)).json()
     names = [f"{x['resource']['resourceType']}/{x['resource']['id']}" for x in bundle["entry"]]
