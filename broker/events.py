@@ -765,9 +765,48 @@ REASONS: dict[str, Words] = {
         "Let the identity team decide, then release or skip the message.",
     ),
     "identity.event_unsupported": Words(
-        "Deleting a patient, or moving a number, account or visit to another one, needs a person; nothing was changed.",
-        "Supprimer un patient, ou déplacer un numéro, un dossier ou une venue vers un autre, demande une décision ; "
-        "rien n'a changé.",
+        "Deleting a patient, or changing an alternate number, needs a person; nothing was changed.",
+        "Supprimer un patient, ou changer un numéro secondaire, demande une décision ; rien n'a changé.",
+    ),
+    "identity.moved": Words(
+        "A number, account or visit went to another patient, with its documents; the journal says which.",
+        "Un numéro, un dossier ou une venue est passé à un autre patient, avec ses documents ; le journal dit lesquels.",
+    ),
+    "identity.moved_nothing": Words(
+        "Nothing of what is to be moved stands with the other patient: without effect.",
+        "Rien de ce qui est à déplacer ne se trouve chez l'autre patient : sans effet.",
+    ),
+    "identity.moved_already": Words(
+        "What is to be moved is in this record already: without effect.",
+        "Ce qui est à déplacer est déjà dans ce dossier : sans effet.",
+    ),
+    "identity.move_behind": Words(
+        "Earlier messages of the patient it is taken from are not settled: what they bring must move as well.",
+        "Des messages antérieurs du patient d'origine ne sont pas réglés : ce qu'ils apportent doit aussi être déplacé.",
+        "Where one of them is held, settle it first, then release this message (`carnet lanes release`).",
+    ),
+    "identity.move_target_missing": Words(
+        "The message moves an identifier, and does not say to which patient: nothing was changed.",
+        "Le message déplace un identifiant sans dire vers quel patient : rien n'a changé.",
+        "PID-3 must carry an identifier of the right patient beside the one that is moved.",
+    ),
+    "identity.move_taken_back": Words(
+        "A person took this move back before; nothing was changed.",
+        "Ce déplacement a déjà été annulé par une personne ; rien n'a changé.",
+        "Have the sender corrected, then skip the message.",
+    ),
+    "identity.not_a_move": Words(
+        "The journal has no move under this number.",
+        "Le journal n'a pas de déplacement sous ce numéro.",
+        "`carnet patient journal` lists moves by their number.",
+    ),
+    "identity.unmoved_already": Words(
+        "This move was taken back already.", "Ce déplacement a déjà été annulé."
+    ),
+    "identity.move_stale": Words(
+        "What was moved has gone on to somebody else since: nothing was changed.",
+        "Ce qui a été déplacé est depuis passé à quelqu'un d'autre : rien n'a changé.",
+        "Take back the later move first: `carnet patient journal` has both.",
     ),
     "identity.prior_missing": Words(
         "The message merges, links or renumbers, and does not say whom or what: nothing was changed.",

@@ -19,15 +19,22 @@ from sqlalchemy import Connection
 from broker.batch import InHand
 from broker.database import sequences
 from broker.document import Document, Patient
-from broker.identity import matching, merging, traits
+from broker.glance import lane_of
+from broker.identity import matching, merging, moving, traits
 from broker.identity.matching import Key, PatientKeys
-from broker.records import identity_candidates, identity_circle, identity_journal, patients
+from broker.records import (
+    document_moves,
+    identity_candidates,
+    identity_circle,
+    identity_journal,
+    patients,
+)
 from broker.records.filing import FiledRow
 from broker.records.identity_journal import Change, Said
 from broker.records.patients import PatientRow
 from broker.values import State
 
-PARKED, HELD = State.PARKED, State.HELD
+PARKED, HELD, WAITING = State.PARKED, State.HELD, State.WAITING
 PLACE = "patient.identifiers"
 PRIOR = "event.prior_patient.identifiers"
 
@@ -45,7 +52,17 @@ KEEP_TRAITS = frozenset(
 REPLAYED = "identity.replayed"
 """Why nothing is done by a message that is read again: what it changed then stands in the journal."""
 
-CHANGING = frozenset({"merge", "link", "unlink", "renumber"})
+CHANGING = frozenset({"merge", "link", "unlink", "renumber", "move"})
+
+
+_Keys = tuple[
+    dict[tuple[str, str], int],
+    dict[int, list[tuple[str, str]]],
+    list[patients.NewKey],
+    dict[int, patients.NewPatient],
+    set[tuple[str, str]],
+]
+"""Which identifiers name whom, as a batch has left it so far."""
 
 
 @dataclass(slots=True)
@@ -81,6 +98,8 @@ class Identities:
         self._created: dict[int, patients.NewPatient] = {}
         self._added: list[patients.NewKey] = []
         self._taken: set[tuple[str, str]] = set()
+        self._in_hand = [one.hand for one in wanted]
+        self._before: tuple[InHand, _Keys] | None = None
         self.people: dict[int, PatientRow] = {}
 
     # --- one document after the other -----------------------------------------------------------------------------
@@ -95,8 +114,8 @@ class Identities:
             person = self._change(one)
         else:
             person = self._match(one)
-            if person is not None and one.wish in ("move", "delete") and hand.is_open:
-                self._leave(one)
+            if person is not None and one.wish == "unsupported" and hand.is_open:
+                hand.end(PARKED, "identity.event_unsupported", "event")
         if person is not None and hand.person not in (None, person):
             hand.end(PARKED, "identity.several_patients", "patient")
         if not hand.is_open:
@@ -110,6 +129,8 @@ class Identities:
             if change.kind == "merge":
                 self.circle.part(change.patient)
         hand.changes, hand.applied = [], None
+        if self._before is not None and self._before[0] is hand:
+            self._restore(self._before[1])
 
     def _match(self, one: Wanted) -> int | None:
         match = matching.match(one.keys, self.found, self._ins_of_records(one.keys), self.circle)
@@ -133,18 +154,6 @@ class Identities:
             for person in persons
         }
 
-    def _leave(self, one: Wanted) -> None:
-        """Deleting a patient, or moving a number or a visit to another one, needs a person; nothing is changed.
-
-        Between persons of one record a move has nothing to do.
-        """
-        if one.wish == "move" and one.document.event is not None:
-            prior = merging.roots_of(one.prior.usable, self.found, self.circle)
-            mine = merging.roots_of(one.keys.usable, self.found, self.circle)
-            if prior and prior == mine and one.document.event.code in ("A44", "A45"):
-                return
-        one.hand.end(PARKED, "identity.event_unsupported", "event")
-
     def _change(self, one: Wanted) -> int | None:
         hand = one.hand
         if not one.keys.usable and one.wish != "renumber":
@@ -158,6 +167,8 @@ class Identities:
             return self._merge(one)
         if one.wish == "renumber":
             return self._renumber(one)
+        if one.wish == "move":
+            return self._move(one)
         return self._link(one)
 
     def _merge(self, one: Wanted) -> int | None:
@@ -285,15 +296,7 @@ class Identities:
             self._add(person, fresh)
         removed = sorted(pair for pair in gone if self.found.get(pair) == person)
         for pair in removed:
-            del self.found[pair]
-            self._taken.add(pair)
-            self._added = [row for row in self._added if (row.key.system, row.key.value) != pair]
-            if made := self._created.get(person):
-                left = tuple(key for key in made.keys if (key.system, key.value) != pair)
-                self._created[person] = replace(made, keys=left)
-        self.known_ins[person] = [
-            pair for pair in self.known_ins.get(person, ()) if pair not in removed
-        ]
+            self._forget(person, pair)
         is_removal = bool(removed) and not brought
         one.hand.applied = "identity.ins_removed" if is_removal else "identity.renumbered"
         if removed or fresh:
@@ -308,6 +311,118 @@ class Identities:
                 )
             )
         return person
+
+    def _move(self, one: Wanted) -> int | None:
+        """Give an identifier, an account or a visit to another patient (A43, A44, A45), with what was filed under it.
+
+        What came before for the patient it is taken from must be filed first, or it would stay behind.
+        """
+        hand, source = one.hand, one.hand.message.source
+        if self._before is None or self._before[0] is not hand:
+            self._before = (hand, self._snapshot())
+        move = moving.plan(one.document, one.keys.usable, one.prior.usable, source)
+        if move.reason:
+            hand.end(PARKED, move.reason, move.place)
+            return None
+        roots = merging.roots_of(move.target, self.found, self.circle)
+        others = moving.roots_from(move, self.found, self.circle)
+        beside = merging.roots_of(move.source, self.found, self.circle)
+        person = merging.owner(move.target, self.found, self.circle)
+        if len(roots) > 1 or len(others) > 1 or (others and beside - others - roots):
+            hand.end(HELD, "identity.conflict", PLACE)
+            return None
+        if others and others == roots:
+            # Between persons of one record there is nothing to do: a visit's event is filed as any other.
+            hand.applied = "identity.moved_already" if move.moved else None
+            return person
+        members = self.circle.members(next(iter(others))) if others else ()
+        if self._stops(one, move, members, self.circle.members(person) if person else ()):
+            return None
+        fresh = [key for key in move.target if key.pair not in self.found]
+        if person is None:
+            person = self._create(fresh, one.document.patient)
+        else:
+            self._add(person, fresh)
+        taken_from = merging.owner(move.moved or move.source, self.found, self.circle)
+        owners = [(*key.pair, self.found[key.pair]) for key in move.moved if key.pair in self.found]
+        self._give(person, move.moved)
+        hand.applied = "identity.moved" if members else "identity.moved_nothing"
+        if members and taken_from is not None:
+            details = {
+                "what": move.part.what,
+                "pairs": sorted(move.part.pairs),
+                "owners": owners,
+                "persons": members,
+                "documents": [],
+            }
+            change = Change("move", taken_from, self._said(one), other=person, details=details)
+            hand.changes.append(change)
+        return person
+
+    def _stops(
+        self, one: Wanted, move: moving.Move, members: Sequence[int], target: Sequence[int]
+    ) -> bool:
+        """Whether a move may not be done, or not yet; the message is ended then."""
+        hand, seq = one.hand, one.hand.message.seq
+        numbers = [key.pair for key in (*move.moved, *move.target) if key.strength == "ins"]
+        numbers += [pair for member in target for pair in self.known_ins.get(member, ())]
+        if matching.two_ins(numbers):
+            hand.end(HELD, "identity.two_ins", PLACE)
+            return True
+        if not members:
+            return False
+        for event in identity_journal.moves_taken_back(self._connection, members):
+            pairs = {(system, value) for system, value in event.details["pairs"]}
+            same = event.details["what"] == move.part.what and pairs & move.part.pairs
+            if same and (event.other in target or event.other is None):
+                hand.end(HELD, "identity.move_taken_back", "event")
+                return True
+        document = one.document
+        prior = document.event.prior_patient if document.event is not None else None
+        lanes = {
+            lane_of([(authority, number.value)], self._secret)
+            for number in (prior.identifiers if prior is not None else ())
+            for authority in {number.oid, number.uri, number.system, number.authority_name}
+        }
+        behind = document_moves.is_behind(
+            self._connection, members, lanes, seq, {other.message.seq for other in self._in_hand}
+        )
+        stuck = {HELD: HELD, WAITING: WAITING}
+        for other in self._in_hand:
+            if other.message.lane in lanes and other.message.seq < seq and not behind:
+                behind = stuck.get(other.verdict) if other.verdict is not None else None
+        if behind is None and move.part.what != "identifiers":
+            # An identifier leads what waits to the right patient by itself; an account or a visit does not.
+            is_waiting = document_moves.wait_for_a_space(self._connection, members)
+            behind = HELD if is_waiting else None
+        if behind is not None:
+            hand.end(behind, "identity.move_behind", PRIOR)
+        return behind is not None
+
+    def _give(self, person: int, keys: Sequence[Key]) -> None:
+        """Identifiers name somebody else from here on."""
+        for key in keys:
+            owner = self.found.get(key.pair)
+            if owner is not None:
+                self._forget(owner, key.pair)
+        self._add(person, [key for key in keys if self.found.get(key.pair) != person])
+
+    def _forget(self, owner: int, pair: tuple[str, str]) -> None:
+        del self.found[pair]
+        self._taken.add(pair)
+        self._added = [row for row in self._added if (row.key.system, row.key.value) != pair]
+        if made := self._created.get(owner):
+            left = tuple(key for key in made.keys if (key.system, key.value) != pair)
+            self._created[owner] = replace(made, keys=left)
+        self.known_ins[owner] = [one for one in self.known_ins.get(owner, ()) if one != pair]
+
+    def _snapshot(self) -> _Keys:
+        ins = {person: list(pairs) for person, pairs in self.known_ins.items()}
+        return dict(self.found), ins, list(self._added), dict(self._created), set(self._taken)
+
+    def _restore(self, keys: _Keys) -> None:
+        self.found, self.known_ins, self._added, self._created, self._taken = keys
+        self._before = None
 
     def _said(self, one: Wanted) -> Said:
         return Said("source", one.hand.message.source, message_seq=one.hand.message.seq)
@@ -368,6 +483,9 @@ class Identities:
 
     def change(self, hands: Sequence[InHand]) -> list[Change]:
         """Write what the messages that are still on their way did to identities."""
+        for hand in hands:
+            if hand.is_open and any(change.kind == "move" for change in hand.changes):
+                self._carry(hand)
         changes = [change for hand in hands if hand.is_open for change in hand.changes]
         if changes:
             first = self._first_change
@@ -380,6 +498,25 @@ class Identities:
                     self._connection, one.absorbed, one.survivors, by=one.said.by, now=self._now
                 )
         return changes
+
+    def _carry(self, hand: InHand) -> None:
+        """Move the documents of what moves, now that all that came before is filed."""
+        for change in [one for one in hand.changes if one.kind == "move"]:
+            details = dict(change.details)
+            part = moving.Part(details["what"], frozenset(details["pairs"]))
+            carried = document_moves.move(
+                self._connection,
+                details["persons"],
+                change.other or 0,
+                hand.message.seq,
+                part.holds,
+            )
+            details["documents"] = [(one.id, one.person) for one in carried]
+            hand.changes.remove(change)
+            if carried or details["owners"]:
+                hand.changes.append(replace(change, details=details))
+        if not hand.changes:
+            hand.applied = "identity.moved_nothing"
 
     def update_traits(self, said: Mapping[int, Patient]) -> None:
         """Keep the newest word on who these patients are, and look for those whose strict traits are the same."""
@@ -418,12 +555,17 @@ def identify(
     ]
     made = Identities(connection, wanted, secret, now)
     held: set[int] = set()
+    waiting: set[int] = set()
     for one in wanted:
         lane = one.hand.message.lane
-        if one.hand.is_open and not (lane and lane in held):
+        if one.hand.is_open and lane and lane in waiting:
+            one.hand.end(WAITING, "lane.behind")
+        elif one.hand.is_open and not (lane and lane in held):
             made.take(one)
             if one.hand.verdict == HELD:
                 held.add(lane)
+            elif one.hand.verdict == WAITING:
+                waiting.add(lane)
     made.write(hands)
     return made
 

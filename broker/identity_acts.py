@@ -1,4 +1,4 @@
-"""What a person decides about identities: merge, un-merge, link, unlink, say that two are different. For the command.
+"""What a person decides about identities: merge, un-merge, take back a move, link, unlink, say that two are different.
 
 Each act first says what it would do (`Effect`), and does exactly that in one transaction with its journal and trail.
 Un-merging leaves both records as if the merge had never been, and says who saw them as one meanwhile.
@@ -7,7 +7,7 @@ Un-merging leaves both records as if the merge had never been, and says who saw 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -18,6 +18,7 @@ from broker.database.engine import reading, writing
 from broker.errors import SetupError
 from broker.identity import matching
 from broker.records import (
+    document_moves,
     identity_candidates,
     identity_circle,
     identity_journal,
@@ -33,7 +34,8 @@ class Effect:
     """What an act does, or did: the persons of either side, the records as rules see them afterwards.
 
     `problem` is a reason code why it cannot be done. `since` and `looks` say of an un-merge from when on the two were
-    one, and who saw them so; `given_back` are documents that messages of the other side had changed.
+    one, and who saw them so; `given_back` are documents that messages of the other side had changed. Of a move taken back,
+    `documents` are those that go back, and looks are those at them where they did not belong.
     """
 
     act: str
@@ -44,6 +46,7 @@ class Effect:
     since: datetime | None = None
     looks: tuple[Look, ...] = ()
     given_back: tuple[Crossing, ...] = ()
+    documents: tuple[str, ...] = ()
 
 
 def merge(
@@ -143,6 +146,46 @@ def link(
                 identity_candidates.decide(
                     connection, one, other, "linked", by=act.by, because=act.why, now=act.at
                 )
+    return effect
+
+
+def unmove(engine: Engine, number: int, act: Act, *, dry_run: bool = False) -> Effect:
+    """Take back a move (A43, A44, A45) by its number in the journal: identifiers and documents go back to whom they were
+    taken from. What was filed for either since stays where it was filed.
+    """
+    with _opened(engine, dry_run) as connection:
+        first = 0 if dry_run else identity_journal.lock(connection, 1, act.at)
+        made = identity_journal.event(connection, number)
+        if made is None or made.kind != "move" or made.other is None:
+            return Effect("unmove", problem="identity.not_a_move")
+        if identity_journal.is_reverted(connection, made):
+            return Effect("unmove", problem="identity.unmoved_already")
+        placed = [document_moves.Placed(name, person) for name, person in made.details["documents"]]
+        owners = {(system, value): person for system, value, person in made.details["owners"]}
+        there = document_moves.still_at(connection, placed, made.other)
+        named = patients.find(connection, owners)
+        if len(there) < len(placed) or any(named.get(pair) != made.other for pair in owners):
+            return Effect("unmove", (made.patient,), (made.other,), problem="identity.move_stale")
+        moved = {one.id for one in placed}
+        members = identity_circle.around(connection, [made.other]).members(made.other)
+        looks = [
+            replace(look, read=read)
+            for look in identity_journal.looks(connection, members, made.at, act.at)
+            if (read := tuple(one for one in look.read if one[0] in moved)) or look.listed
+        ]
+        rows = identity_circle.load(connection, [made.patient, made.other])
+        effect = Effect(
+            "unmove", (made.patient,), (made.other,), tuple(rows.values()), "", made.at, tuple(looks),
+            documents=tuple(one.id for one in placed),
+        )  # fmt: skip
+        if not dry_run:
+            document_moves.move_back(connection, placed, made.other)
+            patients.give_keys(connection, owners)
+            details = {"looks": len(looks), "documents": made.details["documents"]}
+            change = Change(
+                "unmove", made.patient, _said(act), other=made.other, reverts=made.n, details=details
+            )  # fmt: skip
+            _write(connection, first, change, act)
     return effect
 
 

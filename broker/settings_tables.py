@@ -301,7 +301,8 @@ class Issuer(Table, frozen=True, kw_only=True):
         speaks_for: professional (claims like those of Pro Santé Connect) or patient
         jwks_url: where its keys are; empty asks the issuer's discovery document
         algorithms: signatures taken; never a shared secret
-        id_claim: national id of the professional, or the INS of the patient
+        id_claim: national id of the professional, or the INS of the patient (of a representative, what their mandate was declared under)
+        represents_claim: of tokens that speak for patients: the INS of the patient whom the one of `id_claim` represents; a token without it is the patient's own
         profession_claim: profession when SubjectRefPro tells none: a code with its table (`10^1.2.250.1.213.1.1.5.5`, `G15_10/SM26`) or a group of the matrix
         structure_claim: the structure somebody acts for
     """
@@ -312,6 +313,7 @@ class Issuer(Table, frozen=True, kw_only=True):
     jwks_url: str = ""
     algorithms: tuple[str, ...] = ("RS256", "PS256", "ES256")
     id_claim: str = "SubjectNameID"
+    represents_claim: str = "represents"
     profession_claim: str = "SubjectRole"
     structure_claim: str = "SubjectOrganizationID"
 

@@ -30,7 +30,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 RECORD = (
     "web/", "broker/accounts/", "broker/test_account", "broker/records/test_account", "broker/test_notice",
-    "broker/records/test_notices", "broker/test_unmerge", "broker/test_identifying", "broker/test_merged_record",
+    "broker/records/test_notices", "broker/test_unmerge", "broker/test_identifying", "broker/test_moving", "broker/test_merged_record",
     "attacks/test_record_api", "faults/test_f20", "faults/test_f28_signed", "faults/test_f31", "broker/audit/test_atna",
     "broker/rules/test_random_histories", "broker/cli/test_consent", "broker/cli/test_patient_identity", "broker/cli/test_story",
     "broker/test_encryption", "broker/test_rules_by_message", "broker/cli/test_encryption",

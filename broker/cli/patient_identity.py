@@ -1,4 +1,4 @@
-"""`carnet patient merge`, `unmerge`, `link`, `unlink`, `candidates`, `journal`: identities, decided by a person.
+"""`carnet patient merge`, `unmerge`, `unmove`, `link`, `unlink`, `candidates`, `journal`: identities, decided by a person.
 
 Patients are named by internal number, never by an identifier, so that nothing of a person stands in a shell's
 history. Every act shows what it would do first.
@@ -45,7 +45,7 @@ Take = Callable[[setup.Ledger, Act, bool], Effect]
 
 def register(group: typer.Typer) -> None:
     """Add the commands to `carnet patient`."""
-    for command in (merge, unmerge, link, unlink, candidates, different, journal):
+    for command in (merge, unmerge, unmove, link, unlink, candidates, different, journal):
         group.command()(command)
 
 
@@ -67,7 +67,7 @@ def merge(
     Two with different INS are not merged: correct the wrong INS first.
 
     JSON: {"act", "done", "problem", "absorbed": […], "survivors": […], "after": [{"record", "account",
-    "filing_opposed"}], "since", "looks": […], "given_back": […]}.
+    "filing_opposed"}], "since", "looks": […], "given_back": […], "documents": […]}.
 
     Exit codes: 0 done (or would be), 1 not done, with the reason, 2 usage or set-up.
     """
@@ -102,6 +102,37 @@ def unmerge(
 
     def take(ledger: setup.Ledger, act: Act, dry: bool) -> Effect:
         return identity_acts.unmerge(ledger.engine, patient, act, dry_run=dry)
+
+    _run(take, config, because, by, dry_run, yes, json)
+
+
+def unmove(
+    event: Annotated[
+        int, typer.Argument(metavar="EVENT", help="The number of the move in the journal.")
+    ],
+    config: setup.Config = None,
+    because: Because = "",
+    by: people.By = "operator",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: setup.AsJson = False,
+) -> None:
+    """Take back a move of an identifier, an account or a visit (A43, A44, A45).
+
+        carnet patient journal 354042744143873
+        carnet patient unmove 12 --dry-run
+        carnet patient unmove 12 --because "the visit was theirs, ticket 4713"
+
+    What was moved goes back to whom it was taken from; what was filed for either since stays where it is. Lists who
+    looked at the record it was in meanwhile. A message that says the same move again is held.
+
+    JSON: as of `unmerge`, with "documents": the documents that go back.
+
+    Exit codes: 0 done (or would be), 1 not done, with the reason, 2 usage or set-up.
+    """
+
+    def take(ledger: setup.Ledger, act: Act, dry: bool) -> Effect:
+        return identity_acts.unmove(ledger.engine, event, act, dry_run=dry)
 
     _run(take, config, because, by, dry_run, yes, json)
 
@@ -213,14 +244,14 @@ def journal(
     ] = None,
     json: setup.AsJson = False,
 ) -> None:
-    """List what became of a patient's identity, newest first: merges, links, changed numbers, by whom and why.
+    """List what became of a patient's identity, newest first: merges, moves, links, changed numbers, by whom and why.
 
         carnet patient journal 354042744143873
 
     Of a changed or removed INS it says how many documents were filed under it. Numbers themselves are not shown.
 
     JSON, one line an event: {"n", "at", "kind", "patient", "other", "by", "because", "message", "reverts", "looks",
-    "documents"}.
+    "documents"}; of a move a document stands with the patient it was filed under, [document, patient].
 
     Exit codes: 0 shown (it may be empty), 2 usage or set-up.
     """
@@ -242,7 +273,10 @@ def journal(
         to = f" → {one.other}" if one.other is not None else ""
         why = f": {escape(one.because)}" if one.because else ""
         more = f" · {looks} saw the wrong record" if looks else ""
-        more += f" · {len(documents)} documents were filed under it" if documents else ""
+        if documents:
+            is_move = one.kind in ("move", "unmove")
+            what = "went with it" if is_move else "were filed under it"
+            more += f" · {len(documents)} documents {what}"
         output.say(
             f"{one.n} {one.at:%Y-%m-%d %H:%M} {one.kind} {one.patient}{to} by {escape(one.by)}{why}{more}"
         )
@@ -307,8 +341,11 @@ def _tell(effect: Effect, *, done: bool, json: bool) -> None:
             f"  document {crossing.document} of {crossing.owner} is {crossing.was} again, "
             f"which a message of {crossing.by} had {crossing.became}"
         )
+    if effect.documents:
+        output.say(f"  {len(effect.documents)} documents go back")
     if effect.since is not None:
-        output.say(f"  {len(effect.looks)} saw the two as one since {effect.since:%Y-%m-%d %H:%M}")
+        saw = "looked at what was moved" if effect.act == "unmove" else "saw the two as one"
+        output.say(f"  {len(effect.looks)} {saw} since {effect.since:%Y-%m-%d %H:%M}")
     rows = [
         (
             f"{look.first:%Y-%m-%d %H:%M}", look.viewer.kind, look.viewer.name or look.viewer.id,
@@ -341,4 +378,5 @@ def _line(effect: Effect, done: bool) -> dict[str, Any]:
             for look in effect.looks
         ],
         "given_back": [one.document for one in effect.given_back],
+        "documents": effect.documents,
     }  # fmt: skip

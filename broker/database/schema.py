@@ -508,8 +508,8 @@ patient_identifier = Table(
     Index("ix_patient_identifier_patient", "patient"),
 )
 
-# 24: what became of identities, append-only: merge, unmerge, link, unlink, renumber, remove, cross. `patient` is the
-# absorbed person, `other` the survivor; `details` is JSON.
+# 24: what became of identities, append-only: merge, unmerge, link, unlink, renumber, remove, cross, move, unmove. `patient`
+# is the absorbed person (or who something is moved from), `other` the survivor (or who it goes to); `details` is JSON.
 identity_event = Table(
     "identity_event",
     metadata,

@@ -122,7 +122,7 @@ def _key(
         return "identity.not_patient_number"
     if identifier.use == "old":
         return "identity.old_number"
-    system = _system(identifier)
+    system = system_of(identifier)
     if type_code == "INS" or system.startswith(ins.ARC) or identifier.kind.startswith("INS-"):
         return _ins_key(system, value, fmt, status, production=production)
     kind = identifier.kind or type_code
@@ -148,7 +148,7 @@ def _ins_key(oid: str, value: str, fmt: str, status: str, *, production: bool) -
     return Key(oid, value, kind, "ins")
 
 
-def _system(identifier: Identifier) -> str:
+def system_of(identifier: Identifier) -> str:
     """The authority by its OID where there is one: the only name all formats share."""
     for name in (identifier.oid, identifier.system, identifier.uri):
         bare = name.removeprefix("urn:oid:")

@@ -13,13 +13,14 @@ from typing import Literal
 from broker.document import Document
 from broker.identity.matching import Key, Records, two_ins
 
-Wish = Literal["", "merge", "link", "unlink", "renumber", "move", "delete"]
+Wish = Literal["", "merge", "link", "unlink", "renumber", "move", "unsupported"]
 Outcome = Literal["merge", "same", "circular", "two_ins", "conflict"]
 
 _MERGE = frozenset({"A18", "A30", "A34", "A36", "A39", "A40"})
 _RENUMBER = frozenset({"A46", "A47"})
-_MOVE = frozenset({"A43", "A44", "A45", "A48"})
-_DELETE = frozenset({"A23", "A29"})
+_MOVE = frozenset({"A43", "A44", "A45"})
+_UNSUPPORTED = frozenset({"A23", "A29", "A48"})
+"""Deleting a patient, or changing an identifier that is no key (PID-4), needs a person."""
 _OF_ONE_PATIENT = frozenset({"A35", "A41", "A42", "A49", "A50", "A51"})
 """They join or rename accounts and visits of one patient: nothing of who it is changes."""
 
@@ -47,8 +48,8 @@ def wish_of(document: Document) -> Wish:
         return "renumber"
     if code in _MOVE:
         return "move"
-    if code in _DELETE or event.operation == "delete":
-        return "delete"
+    if code in _UNSUPPORTED or event.operation == "delete":
+        return "unsupported"
     if code in _OF_ONE_PATIENT:
         return ""
     if code in _MERGE or event.operation == "merge":

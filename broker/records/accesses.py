@@ -22,7 +22,7 @@ from broker.records.looking import Looker, Page, Person, Place, let_in
 from broker.records.lookups import newest_of
 
 Shown = TypeVar("Shown")
-Reader = Literal["holder", "medecin_traitant", "professional"]
+Reader = Literal["holder", "representatives", "medecin_traitant", "professional"]
 
 MARK = "visit:"
 """Begins the name of a place among accesses, where one among documents has a document."""
@@ -168,9 +168,14 @@ class _Eyes:
 
 
 def _reader(viewer: Viewer, around: identity_circle.Shown) -> Reader:
-    """The holder and the declared médecin traitant see all of it, any other professional what they did (AUD-02)."""
+    """The holder and the declared médecin traitant see all of it, any other professional what they did (AUD-02).
+
+    Representatives see what the holder does, but for what a minor keeps from them (MIN-07).
+    """
     if viewer.kind == "patient":
         return "holder"
+    if viewer.kind == "representative":
+        return "representatives"
     declared = around.record.consents.get(("traitant", ""), ("", None))[0]
     return "medecin_traitant" if declared in viewer_keys(viewer) else "professional"
 

@@ -28,7 +28,9 @@ from broker.database.schema import (
 from broker.database.types import from_micros, to_micros
 from broker.records.lookups import any_of, rows_of_pairs
 
-Kind = Literal["merge", "unmerge", "link", "unlink", "renumber", "remove", "cross"]
+Kind = Literal[
+    "merge", "unmerge", "link", "unlink", "renumber", "remove", "cross", "move", "unmove"
+]
 SEQUENCE = "identity"
 
 ACTS: Mapping[str, str] = {
@@ -38,6 +40,8 @@ ACTS: Mapping[str, str] = {
     "unlink": "patient_unlinked",
     "renumber": "patient_renumbered",
     "remove": "patient_renumbered",
+    "move": "patient_moved",
+    "unmove": "patient_move_undone",
 }
 """The words of the trail for what stands in the journal."""
 _COLUMNS = (
@@ -250,6 +254,39 @@ def parted(connection: Connection, persons: Collection[int]) -> set[frozenset[in
     )
     last = {frozenset((int(row.patient), int(row.other))): row.kind for row in rows}
     return {pair for pair, kind in last.items() if kind == "unmerge" and pair <= set(persons)}
+
+
+def event(connection: Connection, number: int) -> Event | None:
+    """One line of the journal by its number."""
+    row = connection.execute(text(f"{_EVENT}WHERE e.n = :n"), {"n": number}).first()
+    return None if row is None else _event(row)
+
+
+def is_reverted(connection: Connection, one: Event) -> bool:
+    """Whether a later event took this one back."""
+    return (
+        connection.execute(
+            text(
+                "SELECT 1 FROM identity_event e JOIN identity_event_member m ON m.n = e.n "
+                "WHERE m.patient = :patient AND e.reverts = :n"
+            ),
+            {"patient": one.patient, "n": one.n},
+        ).first()
+        is not None
+    )
+
+
+def moves_taken_back(connection: Connection, persons: Collection[int]) -> list[Event]:
+    """The moves from some persons that a person took back."""
+    within, given = any_of(connection, "m.patient", sorted(persons))
+    rows = connection.execute(
+        text(
+            f"{_EVENT}WHERE e.kind = 'move' AND e.n IN (SELECT u.reverts FROM identity_event u "  # noqa: S608
+            f"JOIN identity_event_member m ON m.n = u.n WHERE u.kind = 'unmove' AND {within})"
+        ),
+        given,
+    )
+    return [_event(row) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ class Looker:
             actor_kind=self.viewer.kind,
             actor=self.viewer.id,
             actor_snapshot=snapshot(self.viewer),
-            mode=self.viewer.mode,
+            mode="representative" if self.viewer.kind == "representative" else self.viewer.mode,
             motive=self.viewer.motive or None,
             software=self.software or None,
             subject=subject,
@@ -298,7 +298,7 @@ class _Walk:
         after: Place | None,
     ) -> None:
         self._connection, self._looker, self._around = connection, looker, around
-        is_holder = looker.viewer.kind == "patient"
+        is_holder = looker.viewer.kind in ("patient", "representative")
         self._persons = around.persons if is_holder else (*around.persons, *around.linked)
         self._want, self._after = want, after
         self._pending: list[Judged] = []

@@ -21,7 +21,7 @@ from broker.records.notices import BOTH
 from broker.records.traces import SESSION
 from broker.values import first_seq, month_of
 
-ACTS = ("document_listed", "document_read", "body_revealed")
+ACTS = ("document_listed", "document_read", "body_revealed", "consent_read")
 """Entries of the trail that are an access with a line of its own."""
 
 _ENTRIES = (

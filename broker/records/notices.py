@@ -95,8 +95,8 @@ class Settled:
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
-def due_for(connection: Connection, viewer: Viewer, patient: int, now: datetime, *, visit: int, is_first: bool) -> None:  # fmt: skip
-    """The notice of one line of a visit, in its transaction: NOT-01, NOT-02, EMG-04. None of the patient's own looks.
+def due_for(connection: Connection, viewer: Viewer, patient: int, now: datetime, *, visit: int, is_first: bool, lines: int = 1) -> None:  # fmt: skip
+    """The notice of new lines of a visit, in their transaction: NOT-01, NOT-02, EMG-04. None of the patient's own looks.
 
     The first access of a professional is due at once, as an emergency is; further ones once a day. `is_first`: this is
     the first line of the first visit of this actor. Beside each notice of an emergency stands one to the médecin
@@ -117,9 +117,9 @@ def due_for(connection: Connection, viewer: Viewer, patient: int, now: datetime,
         cause = f"{cause}|secret"
     # The entry that this transaction writes next: the row of the counter is locked from here on.
     following = sequences.reserve(connection, "audit", 0, now)
-    rows = [New(patient, kind, cause, due, secret, following)]
+    rows = [New(patient, kind, cause, due, secret, following)] * lines
     if kind == "emergency_access":
-        rows.append(New(patient, TRAITANT, cause, due, secret, following))
+        rows += [New(patient, TRAITANT, cause, due, secret, following)] * lines
     add(connection, rows, now)
 
 

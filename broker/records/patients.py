@@ -264,6 +264,17 @@ def add_keys(connection: Connection, rows: Sequence[NewKey], now: datetime) -> N
     _insert_keys(connection, rows, to_micros(now))
 
 
+def give_keys(connection: Connection, owners: Mapping[tuple[str, str], int]) -> None:
+    """Let identifiers that somebody has name these persons instead."""
+    for (system, value), person in sorted(owners.items()):
+        connection.execute(
+            text(
+                "UPDATE patient_identifier SET patient = :person WHERE system = :system AND value = :value"
+            ),
+            {"person": person, "system": system, "value": value},
+        )
+
+
 def _insert_keys(connection: Connection, rows: Sequence[NewKey], at: int) -> None:
     """Insert in one order for all writers; where not all were new, read back: whoever was first has the identifier."""
     wanted = {(row.key.system, row.key.value): row for row in rows}

@@ -55,6 +55,7 @@ __all__ = [
     "decision_of",
     "decisions",
     "find_patient",
+    "find_record",
     "hypothetical",
     "listing",
     "read",
@@ -123,6 +124,15 @@ def find_patient(engine: Engine, system: str, value: str) -> int | None:
     return next(
         (found[name, value.strip()] for name in systems if (name, value.strip()) in found), None
     )
+
+
+def find_record(engine: Engine, system: str, value: str) -> int | None:
+    """The record of an identifier: of a merged patient the survivor's."""
+    person = find_patient(engine, system, value)
+    if person is None:
+        return None
+    with reading(engine) as connection:
+        return identity_circle.around(connection, [person]).root(person)
 
 
 # --- listing ----------------------------------------------------------------------------------------------------

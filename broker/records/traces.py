@@ -152,7 +152,9 @@ def keep_visit(
     lines = [("list" if read is None else "read", read), *(("read", one) for one in also_read)]
     rows = [(number, line + n, at, act, document) for n, (act, document) in enumerate(lines)]
     bulk.insert_rows(connection, access_line, ("visit", "n", "at", "act", "document_id"), rows)
-    notices.due_for(connection, viewer, patient, now, visit=number, is_first=is_first)
+    notices.due_for(
+        connection, viewer, patient, now, visit=number, is_first=is_first, lines=len(lines)
+    )
     return number
 
 

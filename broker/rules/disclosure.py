@@ -36,3 +36,24 @@ def shows(
     if reader == "representatives":
         return not is_secret
     return reader in _ALL or is_own_action
+
+
+def shows_word(reader: str, *, kind: str, is_about_reader: bool) -> bool:
+    """Whether somebody is told what the patient said of who may see the record (a kind of `consent_event`).
+
+    reader: `patient`, `representative`, `professional`, as a viewer's kind
+    is_about_reader: it names who reads, or a team they are in
+
+    The holder sees all of it. A professional sees what was given to them or their team, and never a block, a refused
+    emergency or a word to somebody else (derived, least privilege: CON-01, ACC-05). Representatives see what the
+    holder does but what a minor keeps from them (MIN-02, NOT-06) and whoever else acts for them.
+    """
+    if reader == "patient":
+        return True
+    if reader == "representative":
+        return kind != "minor_act" and (kind != "mandate" or is_about_reader)
+    return reader == "professional" and is_about_reader and kind in _TOLD
+
+
+_TOLD = frozenset({"consultation", "explicit", "traitant"})
+"""Words to a professional that they may know of."""

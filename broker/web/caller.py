@@ -2,7 +2,9 @@
 
 Claims are those of Pro Santé Connect: SubjectNameID (national id, `8` + RPPS), SubjectRefPro.exercices (profession and
 savoir-faire), SubjectRole (`code^OID`), SubjectOrganizationID and SubjectOrganization (the name), given_name,
-family_name. Scopes are those of SMART App Launch 2 (`user/DocumentReference.rs`) and 1 (`user/*.read`).
+family_name. A representative's token speaks for a patient: who they are in the claim of a patient's id, and whom they
+represent in one more (MIN-01, ADU-01). Scopes are those of SMART App Launch 2 (`user/DocumentReference.rs`) and 1
+(`user/*.read`).
 Source: RFC 6750, RFC 7519, RFC 9068; SMART App Launch 2.2 "Scopes for requesting FHIR Resources"; ANS, Pro Santé Connect, userinfo.
 """
 
@@ -33,16 +35,18 @@ Right = Literal["r", "s"]
 _SCOPE = re.compile(r"(patient|user)/([A-Za-z]+|\*)\.(read|\*|c?r?u?d?s?)")
 _PROFESSIONS = "1.2.250.1.213.1.1.5.5", "1.2.250.1.71.1.2.7"
 _NATIONAL_ID = re.compile(r"[0-9A-Za-z/]{5,40}")
+_REPRESENTATIVE_ID = re.compile(r"[0-9A-Za-z/_.-]{3,40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody whose token was right: as a viewer, or as the patient of an INS that is still to be found.
+    """Somebody whose token was right: as a viewer, or as the patient of an INS that is still to be found, or who
+    represents that patient.
 
     `scopes` are those that count for this kind of caller: type (or `*`) and rights.
     """
 
-    speaks_for: Literal["professional", "patient"]
+    speaks_for: Literal["professional", "patient", "representative"]
     viewer: Viewer
     ins: str
     software: str
@@ -100,14 +104,17 @@ async def authenticate(headers: Headers, keys: Mapping[str, tuple[Issuer, Keys]]
 
 def caller_of(claims: Mapping[str, Any], issuer: Issuer, headers: Headers) -> Caller:
     """What the claims of a good token say. Raises: RefusedError(403) when they name nobody we can answer."""
-    identity = claims.get(issuer.id_claim)
-    if not isinstance(identity, str) or not _NATIONAL_ID.fullmatch(identity):
+    identity, represented = claims.get(issuer.id_claim), _represented(claims, issuer)
+    shape = _REPRESENTATIVE_ID if represented else _NATIONAL_ID
+    if not isinstance(identity, str) or not shape.fullmatch(identity):
         raise RefusedError(403, "token.nobody", "The token names nobody by a national id.")
     context = "user" if issuer.speaks_for == "professional" else "patient"
     mode, motive = _mode(headers)
     if issuer.speaks_for == "patient" and mode != "normal":
         raise RefusedError(403, "mode.patient", "Emergency modes are for professionals.")
-    if issuer.speaks_for == "patient":
+    if represented:
+        viewer = Viewer(kind="representative", id=identity, name=_name(claims))
+    elif issuer.speaks_for == "patient":
         viewer = Viewer(kind="patient", id="0")
     else:
         viewer = Viewer(
@@ -122,12 +129,26 @@ def caller_of(claims: Mapping[str, Any], issuer: Issuer, headers: Headers) -> Ca
             consent=_consent(headers),
         )
     return Caller(
-        speaks_for=issuer.speaks_for,
+        speaks_for="representative" if represented else issuer.speaks_for,
         viewer=viewer,
-        ins=identity if issuer.speaks_for == "patient" else "",
+        ins=represented or (identity if issuer.speaks_for == "patient" else ""),
         software=_text(claims.get("client_id") or claims.get("azp")),
         scopes=scopes_of(claims.get("scope"), context),
     )
+
+
+def _represented(claims: Mapping[str, Any], issuer: Issuer) -> str:
+    """The INS of the patient that the caller represents; empty in a token of a professional, and of the patient.
+
+    Raises: RefusedError(403) for a claim that names nobody: a token is never taken for another kind than it says.
+    """
+    name = issuer.represents_claim
+    if issuer.speaks_for != "patient" or not name or name not in claims:
+        return ""
+    given = claims[name]
+    if not isinstance(given, str) or not _NATIONAL_ID.fullmatch(given):
+        raise RefusedError(403, "token.nobody", "The token represents nobody by an INS.")
+    return given
 
 
 def scopes_of(given: Any, context: str) -> frozenset[tuple[str, str]]:

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
+import msgspec
+
+from broker.access import Action, Decision, Viewer
 from broker.document import Patient
 from broker.records.accesses import Shows
+from broker.records.consent_words import ShowsWord
 from broker.records.document_rows import DocumentRow
+from broker.records.patients import PatientRow
 from broker.records.reading import Decide
 from broker.rules import decide, disclosure, visibility
 from broker.rules.professional import day_of, years_between
@@ -30,11 +35,27 @@ class Deciding:
 
     rules: decide.Rules
     shows: Shows = disclosure.shows
+    shows_word: ShowsWord = disclosure.shows_word
 
     @property
     def decide(self) -> Decide:
         """What decides on a look."""
         return self.rules.reading
+
+    def decide_for(self, represented: int) -> Decide:
+        """What decides on a look of somebody who represents one patient: any other record is not theirs here."""
+
+        def decide_one(
+            viewer: Viewer,
+            patient: PatientRow,
+            document: DocumentRow | None,
+            now: datetime,
+            action: Action = "read",
+        ) -> Decision:
+            who = viewer if patient.id == represented else msgspec.structs.replace(viewer, id="")
+            return self.rules.reading(who, patient, document, now, action)
+
+        return decide_one
 
     def marks(self, row: DocumentRow, whose: Patient, now: datetime) -> tuple[str, ...]:
         """What a professional who reads this is told with it, as ids of `MARKS` (VIS-06, VIS-07, VIS-10)."""

@@ -55,7 +55,11 @@ def _string(name: str, meaning: str, *paths: str) -> Parameter:
 
 
 PATIENT = (
-    Parameter("patient", "reference", "whose record: Patient/id; a patient may leave it out"),
+    Parameter(
+        "patient",
+        "reference",
+        "whose record: Patient/id; a patient or representative may leave it out",
+    ),
     Parameter("patient.identifier", "token", "whose record: system|value, or the INS alone"),
 )
 COMMON = (
@@ -216,6 +220,17 @@ TABLE: tuple[Resource, ...] = (
         includes={"patient": "Patient"},
     ),
     Resource(
+        "Consent",
+        "what the patient said of who may see and feed the record: all of it for its patient, else what names one",
+        action="list",
+        parameters=(
+            _STATUS,
+            _token("category", "what it is of", "category"),
+            _date("date", "when it was said last", "dateTime"),
+        ),
+        includes={"patient": "Patient"},
+    ),
+    Resource(
         "AuditEvent",
         "an access to the record: all for its patient and the declared médecin traitant, else one's own",
         action="list",
@@ -232,7 +247,7 @@ TABLE: tuple[Resource, ...] = (
 )
 
 RESOURCES: Mapping[str, Resource] = {one.name: one for one in TABLE}
-OF_DOCUMENTS = frozenset(RESOURCES) - {"Patient", "AuditEvent"}
+OF_DOCUMENTS = frozenset(RESOURCES) - {"Patient", "Consent", "AuditEvent"}
 """Types that are read out of documents, and decided with them."""
 
 SORTS = ("-date", "date")

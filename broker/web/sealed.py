@@ -44,6 +44,7 @@ class Seals:
     def __init__(self, secret: bytes, ttl: timedelta) -> None:
         self._ids = algorithms.AES(_derived(secret, b"carnet web patient id"))
         self._accesses = algorithms.AES(_derived(secret, b"carnet web access id"))
+        self._consents = algorithms.AES(_derived(secret, b"carnet web consent id"))
         self._links = AESGCM(_derived(secret, b"carnet web page link"))
         self._ttl = ttl
         # A page asks for the same few at each of its resources.
@@ -74,23 +75,19 @@ class Seals:
 
     def id_of_access(self, visit: int, n: int) -> str:
         """The id of an access: 32 hexadecimal digits that count nothing."""
-        block = visit.to_bytes(8, "big") + n.to_bytes(4, "big") + _ZEROS[:4]
-        encryptor = Cipher(self._accesses, modes.ECB()).encryptor()  # noqa: S305 - a permutation of one block
-        return (encryptor.update(block) + encryptor.finalize()).hex()
+        return _id_of_line(self._accesses, visit, n)
 
     def access_of(self, text: str) -> tuple[int, int]:
         """Visit and line behind an id; (0, 0), which is none, for any that was not given out."""
-        try:
-            block = bytes.fromhex(text) if len(text) == 32 else b""
-        except ValueError:
-            block = b""
-        if len(block) != 16:
-            return 0, 0
-        decryptor = Cipher(self._accesses, modes.ECB()).decryptor()  # noqa: S305 - as above
-        plain = decryptor.update(block) + decryptor.finalize()
-        visit, n = int.from_bytes(plain[:8], "big"), int.from_bytes(plain[8:12], "big")
-        is_ours = plain[12:] == _ZEROS[:4] and visit < 2**63 and n < 2**31
-        return (visit, n) if is_ours else (0, 0)
+        return _line_of(self._accesses, text)
+
+    def id_of_consent(self, person: int, n: int) -> str:
+        """The id of what a person said on one matter: 32 hexadecimal digits that count nothing."""
+        return _id_of_line(self._consents, person, n)
+
+    def consent_of(self, text: str) -> tuple[int, int]:
+        """Person and first word behind an id; (0, 0), which is none, for any that was not given out."""
+        return _line_of(self._consents, text)
 
     def link(self, stored: Stored, owner: bytes) -> str:
         """A search as a name in a link, for its owner alone."""
@@ -113,6 +110,26 @@ class Seals:
             return None
         stored = msgspec.json.decode(plain, type=Stored)
         return stored if now.timestamp() < stored.until else None
+
+
+def _id_of_line(key: algorithms.AES, whole: int, n: int) -> str:
+    block = whole.to_bytes(8, "big") + n.to_bytes(4, "big") + _ZEROS[:4]
+    encryptor = Cipher(key, modes.ECB()).encryptor()  # noqa: S305 - a permutation of one block
+    return (encryptor.update(block) + encryptor.finalize()).hex()
+
+
+def _line_of(key: algorithms.AES, text: str) -> tuple[int, int]:
+    try:
+        block = bytes.fromhex(text) if len(text) == 32 else b""
+    except ValueError:
+        block = b""
+    if len(block) != 16:
+        return 0, 0
+    decryptor = Cipher(key, modes.ECB()).decryptor()  # noqa: S305 - as above
+    plain = decryptor.update(block) + decryptor.finalize()
+    whole, n = int.from_bytes(plain[:8], "big"), int.from_bytes(plain[8:12], "big")
+    is_ours = plain[12:] == _ZEROS[:4] and whole < 2**63 and n < 2**31
+    return (whole, n) if is_ours else (0, 0)
 
 
 def _derived(secret: bytes, purpose: bytes) -> bytes:

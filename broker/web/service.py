@@ -15,14 +15,16 @@ from sqlalchemy import Engine
 
 from broker.access import Viewer
 from broker.document import Document
-from broker.records import accesses, looking, reading
+from broker.records import accesses, consent_words, looking, reading
 from broker.records.accesses import Access
+from broker.records.consent_words import Word
 from broker.records.document_rows import DocumentRow
 from broker.records.looking import Looker, Person, Place
 from broker.records.reading import Trail
 from broker.web import query
 from broker.web.audit_events import audit_event
 from broker.web.caller import Caller
+from broker.web.consent_resources import consent
 from broker.web.deciding import MARKS, Deciding
 from broker.web.matching import holds
 from broker.web.query import Pairs, Question
@@ -68,6 +70,8 @@ class Service:
             return person_resource(person, resource_id)
         if resource == "AuditEvent":
             return self._access(looker, resource_id)
+        if resource == "Consent":
+            return self._consent(looker, resource_id)
         opened = looking.open_document(looker, document_of(resource_id))
         if opened is not None:
             for one in self._rendered(looker, opened.row, opened.document, opened.person, base):
@@ -96,12 +100,12 @@ class Service:
         if not all(caller.may(one, "r") for one in asked.includes):
             raise RefusedError(403, "scope.missing", "The application lacks a scope for that.")
         looker = self._looker(caller)
-        patient = self._patient_of(looker.viewer, asked)
+        patient = self._patient_of(caller, looker.viewer, asked)
         return self._page(caller, looker, asked, patient, tuple(map(tuple, pairs)), None, base)  # type: ignore[arg-type]
 
     def everything(self, caller: Caller, patient_id: str, pairs: Pairs, base: str) -> Json:
-        """All of a patient's record, for the patient. Raises: RefusedError(403, 404)."""
-        if caller.speaks_for != "patient":
+        """All of a patient's record, for the patient or who represents them. Raises: RefusedError(403, 404)."""
+        if caller.speaks_for == "professional":
             raise RefusedError(403, "everything.patient", "Everything at once is for the patient.")
         if any(name not in ("_count", "_format") for name, _ in pairs):
             raise RefusedError(400, "search.parameter", "Only _count is taken here.")
@@ -117,15 +121,23 @@ class Service:
     # --- who -----------------------------------------------------------------------------------------------------
 
     def _looker(self, caller: Caller) -> Looker:
-        """The caller as a viewer: a patient is looked up by their INS, and is nobody where there is no record."""
-        viewer = caller.viewer
+        """The caller as a viewer: a patient is looked up by their INS, and is nobody where there is no record.
+
+        A representative looks at the record of the patient that the token names, and at no other.
+        """
+        viewer, decide = caller.viewer, self.deciding.decide
         if caller.speaks_for == "patient":
             number = reading.find_patient(self.engine, "ins", caller.ins)
             viewer = msgspec.structs.replace(viewer, id=str(number or 0))
-        now = self.clock()
-        return Looker(self.engine, viewer, caller.software, now, self.deciding.decide, self.trail)
+        elif caller.speaks_for == "representative":
+            decide = self.deciding.decide_for(self._represented(caller))
+        return Looker(self.engine, viewer, caller.software, self.clock(), decide, self.trail)
 
-    def _patient_of(self, viewer: Viewer, asked: Question) -> int:
+    def _represented(self, caller: Caller) -> int:
+        """The record of the patient a representative's token names; 0 where there is none."""
+        return reading.find_record(self.engine, "ins", caller.ins) or 0
+
+    def _patient_of(self, caller: Caller, viewer: Viewer, asked: Question) -> int:
         """The one patient a search is about; 0 where what names them does not agree."""
         numbers = {self.seals.patient_of(one) for one in asked.patients}
         numbers |= {
@@ -136,6 +148,8 @@ class Service:
             numbers = {self.seals.patient_of(one) for one in asked.ids}
         if not numbers and viewer.kind == "patient":
             numbers = {int(viewer.id)}
+        if not numbers and viewer.kind == "representative":
+            numbers = {self._represented(caller)}
         if not numbers:
             raise RefusedError(
                 400, "search.patient", "A search names its patient: patient or patient.identifier."
@@ -177,8 +191,15 @@ class Service:
             if person is not None:
                 made = person_resource(person, self.seals.id_of(person.id))
                 found = [(made, [])] if holds(made, asked.filters, self.zone) else []
-        elif asked.resource.name == "AuditEvent" or _is_of_accesses(place):
+        elif asked.resource.name == "AuditEvent" or _is_of(accesses.MARK, place):
             found, person, following = self._accesses(looker, asked, patient, asked.count, place)
+        elif asked.resource.name == "Consent" or _is_of(consent_words.MARK, place):
+            found, person, following = self._consents(looker, asked, patient, asked.count, place)
+            if everything and person is not None and following is None:
+                more, _, following = self._accesses(
+                    looker, asked, patient, asked.count - len(found), None
+                )
+                found += more
         else:
             kinds = OF_DOCUMENTS if everything else {asked.resource.name, *asked.includes}
 
@@ -198,10 +219,13 @@ class Service:
             )
             found, person, following = list(page.items), page.person, page.next
             if everything and person is not None and following is None:
-                more, _, following = self._accesses(
-                    looker, asked, patient, asked.count - len(found), accesses.START
-                )
-                found += more
+                for further in (self._consents, self._accesses):
+                    more, _, following = further(
+                        looker, asked, patient, asked.count - len(found), None
+                    )
+                    found += more
+                    if following is not None:
+                        break
         with_person = (everything and place is None) or "Patient" in asked.includes
         return self._bundle(
             caller, asked, patient, pairs, place, following, found, base,
@@ -232,6 +256,34 @@ class Service:
 
         page = accesses.look(
             looker, self.deciding.shows, patient, make,
+            limit=count, after=place, oldest_first=asked.oldest_first,
+        )  # fmt: skip
+        return list(page.items), page.person, page.next
+
+    def _consent(self, looker: Looker, resource_id: str) -> Json:
+        """One Consent. Raises: RefusedError(404)."""
+        opened = consent_words.open_word(
+            looker, self.deciding.shows_word, *self.seals.consent_of(resource_id)
+        )
+        if opened is None:
+            raise not_found()
+        word, person = opened
+        return consent(word, resource_id, f"Patient/{self.seals.id_of(person.id)}")
+
+    def _consents(
+        self, looker: Looker, asked: Question, patient: int, count: int, place: Place | None
+    ) -> tuple[list[tuple[Json, list[Json]]], Person | None, Place | None]:
+        """A page of Consents; with no room for one it begins on the next page."""
+        if count < 1:
+            return [], None, consent_words.START
+
+        def make(word: Word, whom: Person) -> tuple[Json, list[Json]] | None:
+            number = self.seals.id_of_consent(word.person, word.first)
+            made = consent(word, number, f"Patient/{self.seals.id_of(whom.id)}")
+            return (made, []) if holds(made, asked.filters, self.zone) else None
+
+        page = consent_words.look(
+            looker, self.deciding.shows_word, patient, make,
             limit=count, after=place, oldest_first=asked.oldest_first,
         )  # fmt: skip
         return list(page.items), page.person, page.next
@@ -300,8 +352,8 @@ class Service:
         return made
 
 
-def _is_of_accesses(place: Place | None) -> bool:
-    return place is not None and place.document.startswith(accesses.MARK)
+def _is_of(mark: str, place: Place | None) -> bool:
+    return place is not None and place.document.startswith(mark)
 
 
 def _is_asked(asked: Question, one: Json, other: Json) -> bool:

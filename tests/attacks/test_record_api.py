@@ -14,8 +14,11 @@ from urllib.parse import quote
 import jwt
 import pytest
 
+from broker.database.engine import writing
+from broker.records import consents
 from broker.web.resources import RESOURCES
 from tests.broker import ledger
+from tests.broker.records import record
 from tests.web import papers
 from tests.web.issuer import AUDIENCE
 from tests.web.site import CONSULTATION, DISCHARGE, INS, OTHER_INS, Site, bearer, ids_of
@@ -40,6 +43,9 @@ def two_records(site: Site) -> tuple[str, str, list[str]]:
             2, unique_id="1.2.2", attachments=(site.store(b"another", patient=other),)
         ),
     )
+    with writing(site.engine) as connection:
+        said = consents.Said("jd", "counter", record.NOW)
+        consents.block(connection, other, "899900000045", True, said)
     reference = site.reference(other)
     bundle = site.get(f"{reference}/$everything", site.patient(OTHER_INS)).json()
     names = [f"{x['resource']['resourceType']}/{x['resource']['id']}" for x in bundle["entry"]]

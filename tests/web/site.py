@@ -49,6 +49,7 @@ class Site:
 
     def __init__(self, engine: Engine, folder: Path, **web: Any) -> None:
         self.engine, self.issuer, self.patients = engine, Issuer(), Issuer()
+        self.later = timedelta(0)
         self.log = StringIO()
         self.telemetry = Telemetry("web", level="debug", strict=True, stream=self.log)
         issuers = (
@@ -72,7 +73,7 @@ class Site:
         self._statements = Statements(self.served)
         self._thread = threading.Thread(
             target=listener.run,
-            args=(settings, self.served, self.telemetry, SECRET, lambda: datetime.now(UTC), self._stop, self._ready),
+            args=(settings, self.served, self.telemetry, SECRET, self.clock, self._stop, self._ready),
         )  # fmt: skip
         self._thread.start()
         assert self._is_up.wait(30)
@@ -81,6 +82,10 @@ class Site:
     def _ready(self, addresses: dict[str, str]) -> None:
         self.url = addresses["web"]
         self._is_up.set()
+
+    def clock(self) -> datetime:
+        """The time of the API: now, and as much later as a test says."""
+        return datetime.now(UTC) + self.later
 
     def close(self) -> None:
         self._stop.set()
@@ -101,6 +106,10 @@ class Site:
     def patient(self, ins: str = INS, **claims: Any) -> dict[str, str]:
         return bearer(self.patients.sign({"ins": ins} | claims))
 
+    def representative(self, who: str, ins: str = INS, **claims: Any) -> dict[str, str]:
+        """Somebody whose token says that they represent the patient of an INS."""
+        return bearer(self.patients.sign({"ins": who, "represents": ins} | claims))
+
     def get(self, path: str, who: dict[str, str], **parameters: str) -> httpx.Response:
         return self.http.get(path, headers=who, params=parameters)
 
@@ -119,14 +128,14 @@ class Site:
 
     # --- the record -----------------------------------------------------------------------------------------------
 
-    def person(self, ins: str = INS, family: str = "EXEMPLE") -> int:
+    def person(self, ins: str = INS, family: str = "EXEMPLE", born: str = "1979-03-28") -> int:
         now = record.NOW
         with writing(self.engine) as connection:
             number = sequences.reserve(connection, "patient", 1, now)
             traits = Patient(
                 identifiers=(Identifier(value=ins, oid=INS_OID, system="ins_nir_test", kind="INS-NIR"),),
                 names=(PersonName(family=family, given=("Jeanne",), use="birth"),),
-                birth_date=When(value="1979-03-28"), sex="female",
+                birth_date=When(value=born), sex="female",
             )  # fmt: skip
             keys = (Key(INS_OID, ins, "INS-NIR", "ins"),)
             patients.create(connection, [patients.NewPatient(number, keys, traits)], now)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from fhir.resources.R4B.bundle import Bundle
 
+from broker.accounts.days import PARIS
 from broker.database.engine import writing
-from broker.records import consents, sight
+from broker.records import consents, notice_check, sight
 from broker.records.consents import Said
 from tests.broker.records import record
 from tests.web import papers
@@ -96,6 +98,22 @@ def test_emg_07_an_emergency_stands_with_its_mode_and_the_typed_reason(sqlite_si
     assert one["purposeOfEvent"][0]["text"] == "found unconscious"
     assert site.get(f"AuditEvent/{one['id']}", site.patient()).json() == one
     assert events(site, site.patient(), patient, purpose="TREAT") == []
+
+
+def test_not_02_a_page_that_shows_content_is_told_line_by_line(sqlite_site: Site) -> None:
+    site = sqlite_site
+    patient = site.person()
+    site.put(patient, papers.structured(0), papers.structured(1))
+    urgent = bearer(site.issuer.professional(*OTHER)) | GLASS
+    for who in (site.physician(), urgent):
+        assert site.ids("Observation", who, patient=site.reference(patient))
+
+    day = int(datetime.now(PARIS).strftime("%Y%m%d"))
+    with site.engine.connect() as connection:
+        mirror = notice_check.count(connection, day)
+
+    assert mirror.gaps() == [], "trail, visits and notices have the same lines"
+    assert sum(mirror.lines.values()) == 6, "twice a list and two documents"
 
 
 def test_pages_of_accesses_come_back_whole_in_either_order(site: Site) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from broker.database.engine import writing
-from broker.records import patients, reading
+from broker.records import consents, patients, reading
 from broker.records.patients import NewConsent
 from broker.web.resources import RESOURCES
 from tests.broker.records import record
@@ -75,6 +75,9 @@ def test_a_hidden_document_is_answered_like_one_that_is_not_there(site: Site) ->
     held = site.store(patient=patient)
     letter = papers.structured(0, DISCHARGE, attachments=(held,))
     site.put(patient, letter)
+    with writing(site.engine) as connection:
+        said = consents.Said("jd", "counter", record.NOW)
+        consents.block(connection, patient, "899900000045", True, said)
     known = {
         one["resource"]["resourceType"]: one["resource"]["id"]
         for one in site.get(f"{site.reference(patient)}/$everything", site.patient()).json()[
@@ -86,7 +89,7 @@ def test_a_hidden_document_is_answered_like_one_that_is_not_there(site: Site) ->
     assert set(known) == set(RESOURCES)
 
     for kind, number in known.items():
-        if kind in ("Patient", "AuditEvent"):
+        if kind in ("Patient", "Consent", "AuditEvent"):
             continue
         absent = number.replace(letter.id, ABSENT)
         with site.statements() as of_hidden:

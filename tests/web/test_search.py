@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from broker.database.engine import writing
+from broker.records import consents
 from broker.web.resources import OF_DOCUMENTS, RESOURCES
+from tests.broker.records import record
 from tests.web import papers
 from tests.web.site import BODY, DISCHARGE, INS, INS_OID, OTHER_INS, Site, ids_of
 
@@ -231,6 +234,9 @@ def test_what_is_not_understood_is_refused_and_never_repeated(sqlite_site: Site)
 def test_the_patient_gets_everything_and_nobody_else_does(site: Site) -> None:
     patient = site.person()
     site.put(patient, papers.structured(0), papers.with_bytes(1, site.store(patient=patient)))
+    with writing(site.engine) as connection:
+        said = consents.Said("jd", "counter", record.NOW)
+        consents.block(connection, patient, "899900000045", True, said)
     path = f"{site.reference(patient)}/$everything"
 
     bundle = site.get(path, site.patient()).json()

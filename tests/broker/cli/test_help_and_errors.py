@@ -16,7 +16,7 @@ COMMANDS = (
     "audit export", "audit verify", "audit head", "audit verifier", "audit keys", "audit rotate", "archive run", "archive list", "archive verify", "archive read", "archive find",
     "encryption init", "encryption status", "encryption seal", "encryption rotate", "encryption key", "mapping lint", "mapping show", "mapping test", "mapping diff", "mapping schema",
     "mapping anonymise", "mapping activate", "mapping sets", "mapping coverage", "codes list", "codes map", "codes import", "codes export",
-    "record list", "record read", "patient show", "patient find", "patient merge", "patient unmerge", "patient link",
+    "record list", "record read", "patient show", "patient find", "patient merge", "patient unmerge", "patient unmove", "patient link",
     "patient unlink", "patient candidates", "patient different", "patient journal",
     "consent give", "consent refuse", "consent withdraw", "consent block", "consent unblock", "consent team",
     "consent traitant", "consent oppose-emergency", "consent mandate", "consent application", "consent minor-act",

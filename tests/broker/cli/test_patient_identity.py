@@ -13,7 +13,7 @@ from broker.audit import trail
 from broker.records import reading
 from broker.rules import decide
 from tests.broker.cli.command import Result, carnet
-from tests.broker.identity_site import IPP, a04, cx, oru, person, rows
+from tests.broker.identity_site import IPP, a04, adt, cx, oru, person, rows
 from tests.broker.lane_site import MAPPINGS, LaneSite
 
 
@@ -139,3 +139,21 @@ def test_candidates_are_listed_until_a_person_decides(place: Place) -> None:
 
 def test_an_identifier_that_nobody_has_is_a_finding(place: Place) -> None:
     assert place.carnet("find", "--system", IPP, stdin="Z\n").code == 1
+
+
+def test_a_move_stands_in_the_journal_and_is_taken_back_by_its_number(place: Place) -> None:
+    place.site.receive(adt("A43^ADT_A43", "7", cx("B"), prior=cx("A")))
+    place.site.work()
+    (line,) = place.carnet("journal", place.b, "--json").lines
+    why = ("--because", "ticket 4711", "--yes")
+
+    would = place.carnet("unmove", str(line["n"]), "--dry-run", "--json")
+    told = place.carnet("unmove", str(line["n"]), *why)
+    again = place.carnet("unmove", str(line["n"]), *why)
+
+    assert (line["kind"], len(line["documents"])) == ("move", 2)
+    assert (would.code, len(would.lines[0]["documents"])) == (0, 2)
+    assert "2 documents go back" in told.out
+    assert (told.code, again.code) == (0, 1)
+    assert "taken back already" in again.err
+    assert person(place.site.engine, "A") == int(place.a)
