@@ -111,10 +111,7 @@ def run_role(
         telemetry.ready(role, True)
         ready(addresses)
 
-    # Start-up objects live for ever: the collector need not walk them. What a message leaves behind is short-lived.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    settle_memory()
     try:
         _ROLES[role](settings, index, stop, engine, telemetry, up, clock)
     finally:
@@ -122,6 +119,13 @@ def run_role(
         telemetry.ready(role, False)
         snapshots.stop()
         engine.dispose()
+
+
+def settle_memory() -> None:
+    """Start-up objects live for ever: the collector need not walk them. What a message leaves behind is short-lived."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _has_database(
