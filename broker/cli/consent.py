@@ -305,6 +305,13 @@ def mandate(
 
     Exit codes: 0 done, 1 no such patient, 2 usage or set-up.
     """
+    if not representative.strip():
+        raise SetupError(
+            "consent.unknown",
+            where="ID",
+            reason="a mandate is somebody's: an empty id is nobody's",
+            hint="give what the representative signs in with",
+        )
     try:
         value = str(holder.Mandate.parse(f"{kind}/{scope}/{start}/{end}"))
     except ValueError as error:

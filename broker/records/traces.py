@@ -92,7 +92,8 @@ class Visit:
 
 def judged(viewer: Viewer, patient: int, subject: str, made: Decision) -> Judged:
     """Give a decision its reference: 60 random bits in letters that are read aloud without mistakes (Crockford)."""
-    text_ = "".join(secrets.choice(_LETTERS) for _ in range(12))
+    drawn = secrets.randbits(60)
+    text_ = "".join(_LETTERS[drawn >> place & 31] for place in range(0, 60, 5))
     return Judged(f"D-{text_[:4]}-{text_[4:8]}-{text_[8:]}", patient, subject, viewer, made)
 
 

@@ -61,9 +61,7 @@ def serve(url: str, folder: str, issuer: str, port: int, processes: int, said: C
     settings = msgspec.structs.replace(
         Settings.default(Path(folder)),
         database=Database(url=url),
-        web=Web(
-            port=port, processes=processes, issuer=(Issuer(url=issuer, audience=AUDIENCE),)
-        ),
+        web=Web(port=port, processes=processes, issuer=(Issuer(url=issuer, audience=AUDIENCE),)),
     )
     telemetry = Telemetry("web", level="error")
     app.settle_memory()

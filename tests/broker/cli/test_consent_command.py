@@ -52,6 +52,7 @@ def test_each_word_is_an_event_and_an_entry_of_the_trail(place: Place, patient: 
     "command",
     [
         ("mandate", "p-1", "--kind", "king"),
+        ("mandate", " "),
         ("minor-act", "L.1"),
         ("oppose-emergency", "soon"),
     ],
