@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from broker import fault_points
+from broker import at_rest, fault_points
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.drill import orders, record
@@ -27,6 +27,7 @@ from broker.drill.site import COMMAND, PARTNER, STRICT, WORKERS, Site
 from broker.drill.traffic import Traffic
 from broker.errors import SetupError, TransientError
 from broker.fault_points import Point
+from broker.settings import Settings
 from broker.unpacking import unpack
 
 ANSWER_SECONDS = 60.0
@@ -130,6 +131,8 @@ def _run(
         for partner in partners.values():
             partner.close()
     tell(Progress("proving the promises", sum(drill.kills().values()), drill.traffic.acknowledged))
+    # Who patients are is sealed under the keys of the drill's own site.
+    at_rest.attach(engine, Settings.default(site.folder))
     facts = gather(engine, drill.traffic, partners, drill.kills(), drill.findings)
     figures = {
         "messages answered AA": drill.traffic.acknowledged,

@@ -294,7 +294,7 @@ def update_traits(
     connection: Connection,
     traits: Mapping[int, Patient],
     now: datetime,
-    digests: Mapping[int, int | None],
+    digests: Mapping[int, int | None] | None = None,
 ) -> None:
     """Keep the newest administrative word on who these patients are, and the digest of their strict traits.
 
@@ -310,7 +310,7 @@ def update_traits(
         "id",
         ("traits", "updated_at", "traits_digest"),
         [
-            (number, stored, at, digests.get(number))
+            (number, stored, at, (digests or {}).get(number))
             for number, stored in people.seal(connection, rows, now)
         ],
     )
