@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hl7
+import pytest
 
 from tests.story.site import SAMPLES, Site
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 def test_a_result_is_found_by_anybodys_number_of_the_order(site: Site) -> None:
     body = (SAMPLES / "04-oru-utf8.hl7").read_bytes()
     obr = hl7.parse(body.decode()).segments("OBR")[0]

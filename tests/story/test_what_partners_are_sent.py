@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from broker.parsing import media, xdm
 from tests.broker.writing.documents import problems
 from tests.story.site import SAMPLES, Site
@@ -32,6 +34,7 @@ def files(folder: Path) -> list[bytes]:
     return [path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix != ".tmp"]
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 def test_partners_are_sent_documents_in_the_format_they_asked_for(site: Site) -> None:
     for name in ("partner", "mailbox"):
         (site.folder / name).mkdir()
@@ -52,6 +55,7 @@ def test_partners_are_sent_documents_in_the_format_they_asked_for(site: Site) ->
     assert {archive.documents[0].body for archive in archives} == set(sent)
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 def test_a_character_the_format_cannot_hold_parks_the_delivery_and_nothing_else(site: Site) -> None:
     (site.folder / "partner").mkdir()
     (site.folder / "mailbox").mkdir()

@@ -21,7 +21,7 @@ def test_the_story_is_as_promised_and_each_command_it_names_shows_it(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     folder = tmp_path / "story"
-    database = request.getfixturevalue("postgres_url") if kind == "postgresql" else ""
+    database = request.getfixturevalue("empty_postgres_url") if kind == "postgresql" else ""
 
     told = carnet(
         "demo", "--story", "--check", "--json", "--data", str(folder), "--database", database
