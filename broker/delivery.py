@@ -30,7 +30,7 @@ from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
-from broker.gathering import rest
+from broker.gathering import Gathering
 from broker.hops import content_digest
 from broker.records import (
     correlations,
@@ -120,6 +120,7 @@ class Courier:
         self._unbegun: set[int] = set()
         self._is_told_again = False
         self._sent_at = 0.0
+        self._gathering = Gathering(manner.gather.total_seconds())
 
     def run(self, stop: threading.Event, going: Callable[[], None] = lambda: None) -> None:
         """Send until `stop` is set. What the courier before left behind comes first.
@@ -159,8 +160,7 @@ class Courier:
             with suppress(TransientError):
                 lease.again([work.id for work in lease.work], _AWAY)
             raise
-        worked, most = time.monotonic() - begun, self._manner.gather.total_seconds()
-        stop.wait(rest(len(lease.work), self._manner.batch, worked, most))
+        stop.wait(self._gathering.rest(len(lease.work), time.monotonic() - begun))
 
     @property
     def _most(self) -> int:

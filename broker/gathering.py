@@ -1,4 +1,4 @@
-"""How long to rest between two batches, so that what comes at nearly the same time is done together. Pure.
+"""How long to rest between two batches, so that what comes at nearly the same time is done together.
 
 A transaction costs as much as several messages. While few come, whoever files or sends them rests a few times as long
 as the last batch took: that bounds what small batches cost to a part of the processor, and a message that comes alone,
@@ -9,12 +9,22 @@ from __future__ import annotations
 
 _TIMES = 4
 """So many times the work of a batch is rested: a fifth of one processor, at most, goes into small batches."""
-_PILING_UP = 4
-"""A batch of more than one part in so many of the largest says that work piles up."""
+_FEW = 16
+"""More than so many at once say that work piles up. Fewer than a queue holds ready for one reader of one partition, so
+that a pile is never taken for a trickle."""
 
 
-def rest(taken: int, largest: int, worked: float, most: float) -> float:
-    """Seconds to rest after a batch of `taken` items, of at most `largest`, that took `worked` seconds; at most `most`."""
-    if taken * _PILING_UP > largest:
-        return 0.0
-    return min(most, worked * _TIMES)
+class Gathering:
+    """The rests of one worker or courier; `most` are the seconds of the longest."""
+
+    def __init__(self, most: float) -> None:
+        self._most = most
+        self._piled = False
+
+    def rest(self, taken: int, worked: float) -> float:
+        """Seconds to rest after a batch of `taken` items that took `worked` seconds.
+
+        None after the batch behind a large one either: the queue had no time to bring what else is there.
+        """
+        before, self._piled = self._piled, taken > _FEW
+        return 0.0 if before or self._piled else min(self._most, worked * _TIMES)

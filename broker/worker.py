@@ -11,7 +11,7 @@ from time import monotonic
 from broker import fault_points
 from broker.contracts import INBOUND, Lease, Queue
 from broker.errors import TransientError
-from broker.gathering import rest
+from broker.gathering import Gathering
 from broker.pipeline import Outcome, Pipeline
 from broker.telemetry import Telemetry
 
@@ -38,7 +38,7 @@ class Worker:
         self._queue = queue
         self._telemetry = telemetry
         self._batch = batch
-        self._gather = gather.total_seconds()
+        self._gathering = Gathering(gather.total_seconds())
         self._away = False
 
     def run(self, stop: threading.Event) -> None:
@@ -53,7 +53,7 @@ class Worker:
                 self._back()
                 if lease is not None:
                     worked = monotonic() - begun
-                    stop.wait(rest(len(lease.work), self._batch, worked, self._gather))
+                    stop.wait(self._gathering.rest(len(lease.work), worked))
             except TransientError as error:
                 self._gone(error, stop)
         with suppress(TransientError):
