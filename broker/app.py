@@ -318,7 +318,6 @@ def _courier(
                 is_for_record=destination.for_record,
                 pause=destination.pause,
                 expects=destination.expects,
-                gather=timedelta(milliseconds=settings.worker.gather_ms),
             ),
             Circuit(destination.circuit, random.random),
             Journal(settings.site.data_folder / "couriers" / f"{name}.journal", boot),

@@ -30,7 +30,6 @@ from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
-from broker.gathering import Gathering
 from broker.hops import content_digest
 from broker.records import (
     correlations,
@@ -62,10 +61,7 @@ Refusal = Callable[[PatientRow], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a destination wants to be sent to: its settings, as far as a courier has to know them.
-
-    `gather` is the longest rest between two leases while there is little to send: see `gathering`.
-    """
+    """How a destination wants to be sent to: its settings, as far as a courier has to know them."""
 
     retry: retry.Policy
     is_idempotent: bool = False
@@ -73,7 +69,6 @@ class Manner:
     is_for_record: bool = False
     pause: timedelta = timedelta(0)
     batch: int = 100
-    gather: timedelta = timedelta(0)
     expects: Expects | None = None
 
 
@@ -120,7 +115,6 @@ class Courier:
         self._unbegun: set[int] = set()
         self._is_told_again = False
         self._sent_at = 0.0
-        self._gathering = Gathering(manner.gather.total_seconds())
 
     def run(self, stop: threading.Event, going: Callable[[], None] = lambda: None) -> None:
         """Send until `stop` is set. What the courier before left behind comes first.
@@ -153,14 +147,12 @@ class Courier:
         lease = self._queue.take(self._topic, self._most, _WAIT)
         if lease is None:
             return
-        begun = time.monotonic()
         try:
             self.serve(lease, stop)
         except TransientError:
             with suppress(TransientError):
                 lease.again([work.id for work in lease.work], _AWAY)
             raise
-        stop.wait(self._gathering.rest(len(lease.work), time.monotonic() - begun))
 
     @property
     def _most(self) -> int:

@@ -1,6 +1,6 @@
-"""How long to rest between two batches, so that what comes at nearly the same time is done together.
+"""How long a worker rests between two batches, so that what comes at nearly the same time is done together.
 
-A transaction costs as much as several messages. While few come, whoever files or sends them rests a few times as long
+A transaction costs as much as several messages. While few come, whoever files them rests a few times as long
 as the last batch took: that bounds what small batches cost to a part of the processor, and a message that comes alone,
 after a pause, waits for nobody. Where work piles up there is no rest.
 """
@@ -15,7 +15,7 @@ that a pile is never taken for a trickle."""
 
 
 class Gathering:
-    """The rests of one worker or courier; `most` are the seconds of the longest."""
+    """The rests of one worker; `most` are the seconds of the longest."""
 
     def __init__(self, most: float) -> None:
         self._most = most

@@ -124,7 +124,7 @@ class Worker(Table, frozen=True, kw_only=True):
     Fields:
         processes: worker processes on this machine; 0 is one a processor, at most 8 (one with SQLite)
         batch: most messages filed in one transaction
-        gather_ms: longest rest of a worker or courier between two small batches, so that the next is larger; 0 none
+        gather_ms: longest rest of a worker between two small batches, so that the next is larger; 0 none
         nice: how much workers yield to the listeners (0 to 19)
     """
 
