@@ -528,7 +528,12 @@ class Identities:
             if person not in created or self._created[person].traits is not who
         }
         digests = {person: traits.strict_digest(who, self._secret) for person, who in said.items()}
-        patients.update_traits(self._connection, said, self._now, digests)
+        stale = {
+            person
+            for person, digest in digests.items()
+            if person not in created and self.people[person].traits_digest != digest
+        }
+        patients.update_traits(self._connection, said, self._now, digests, stale)
         digests = created | digests
         news = {
             person: digest

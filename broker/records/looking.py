@@ -336,7 +336,8 @@ class _Walk:
         for row in chunk:
             self._pending += before[row.id]
             document = decode(contents[row.id])
-            self.told[row.id] = document_rows.told_of(self._made[row.id], row, document)
+            if self._want.action == "read":
+                self.told[row.id] = document_rows.told_of(self._made[row.id], row, document)
             yield row, document
 
     def show(self, row: DocumentRow) -> None:

@@ -295,14 +295,18 @@ def update_traits(
     traits: Mapping[int, Patient],
     now: datetime,
     digests: Mapping[int, int | None] | None = None,
+    stale: Collection[int] = (),
 ) -> None:
     """Keep the newest administrative word on who these patients are, and the digest of their strict traits.
 
-    Most messages say again what is known: a row is written only where something is new.
+    Most messages say again what is known: a row is written only where something is new, or where its digest is another
+    one (`stale`: a row of before there were any).
     """
     said = {number: people.encoded(value) for number, value in sorted(traits.items())}
     known = people.said_of(connection, said)
-    rows = [(number, one) for number, one in said.items() if known.get(number) != one]
+    rows = [
+        (number, one) for number, one in said.items() if number in stale or known.get(number) != one
+    ]
     at = to_micros(now)
     bulk.update_rows(
         connection,

@@ -260,6 +260,11 @@ def test_a_row_of_traits_is_written_only_where_a_message_says_something_new(
     take(lane_site, a04("2", cx("A")))
     assert written() == (created, created)
 
+    lane_site.spoil("UPDATE patient SET traits_digest = NULL")
+    take(lane_site, a04("2b", cx("A")))
+    (row,) = rows(lane_site.engine, "SELECT traits_digest FROM patient")
+    assert row.traits_digest is not None
+
     take(lane_site, a04("3", cx("A")).replace(b"EXEMPLE", b"NOUVEAU"))
     assert written()[1] > created
     assert b"NOUVEAU" in bytes(rows(lane_site.engine, "SELECT traits FROM patient")[0].traits)
