@@ -62,18 +62,23 @@ def add_counts(
     count: str = "n",
     latest: Sequence[str] = (),
     first: Sequence[str] = (),
+    following: tuple[str, str, int] | None = None,
 ) -> None:
     """Add to counters: `columns` is the primary key, `count`, and what stands beside it. Rows are sorted here, so
     writers never cross.
 
-    Of columns beside the count, those in `latest` take the new value, those in `first` keep the old one.
+    Of columns beside the count, those in `latest` take the new value, those in `first` keep the old one. `following`
+    is (column, counter, base): the column takes the number that the sequence hands out next, to this transaction.
     """
     beside = {count, *latest, *first}
     keys = ", ".join(f'"{name}"' for name in columns if name not in beside)
     sets = [f'"{count}" = "{table.name}"."{count}" + excluded."{count}"']
     sets += [f'"{name}" = excluded."{name}"' for name in latest]
     action = f" ON CONFLICT ({keys}) DO UPDATE SET {', '.join(sets)}"
-    _insert(connection, table, columns, sorted(rows), action)
+    if following is None:
+        _insert(connection, table, columns, sorted(rows), action)
+    else:
+        _insert_following(connection, table, columns, sorted(rows), action, following)
 
 
 def append_rows(
@@ -113,6 +118,41 @@ def append_rows(
     execute(connection, statement, (*parameters, *shape.encode(numbered)))
 
 
+def insert_behind(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    owner: tuple[str, int],
+) -> None:
+    """Insert rows whose first column numbers what belongs to `owner` (column, value) from 1 on; rows come without it.
+
+    Lock the owner first: numbers are handed out behind the highest that is there.
+    """
+    if not rows:
+        return
+    column, value = owner
+    highest = (
+        f'(SELECT coalesce(max("{columns[0]}"), 0) FROM "{table.name}" WHERE "{column}" = {{}})'  # noqa: S608 - names of our own schema
+    )
+    numbered = [(n, *row) for n, row in enumerate(rows, 1)]
+    if is_sqlite(connection):
+        cursor = connection.connection.cursor()
+        cursor.execute(f"SELECT {highest.format('?')}", (value,))
+        (last,) = cursor.fetchone() or (0,)
+        cursor.close()
+        _insert(connection, table, columns, [(last + n, *row) for n, *row in numbered], "")
+        return
+    shape = shape_of(connection.dialect, (table,), tuple(columns))
+    statement = (
+        f'INSERT INTO "{table.name}" ({shape.names}) '  # noqa: S608 - names of our own schema
+        f"SELECT h.highest + {shape.first}, {shape.values_after_first} "
+        f"FROM (SELECT {highest.format('%s::bigint')} AS highest) AS h, {shape.source}"
+    )
+    execute(connection, statement, (value, *shape.encode(numbered)))
+
+
 RESERVE_SQLITE = (
     "INSERT INTO counter (name, value) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET value = max(value + ?, excluded.value)"
@@ -142,6 +182,37 @@ def _insert(
         f"FROM {shape.source}{action}"
     )
     return execute(connection, statement, shape.encode(rows))
+
+
+def _insert_following(
+    connection: Connection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    action: str,
+    following: tuple[str, str, int],
+) -> None:
+    """`_insert`, one column of which takes the next number of a sequence; nothing is taken from it."""
+    if not rows:
+        return
+    column, counter, base = following
+    parameters = (counter, base - 1, 0)
+    place = columns.index(column)
+    if is_sqlite(connection):
+        cursor = connection.connection.cursor()
+        cursor.execute(f"{RESERVE_SQLITE} RETURNING value", parameters)
+        (last,) = cursor.fetchone() or (0,)
+        cursor.close()
+        given = [(*row[:place], last + 1, *row[place + 1 :]) for row in rows]
+        _insert(connection, table, columns, given, action)
+        return
+    shape = shape_of(connection.dialect, (table,), tuple(columns))
+    values = [*shape.each[:place], "f.value + 1", *shape.each[place + 1 :]]
+    statement = (
+        f"WITH f AS ({RESERVE_POSTGRESQL} RETURNING value) "  # noqa: S608 - names of our own schema
+        f'INSERT INTO "{table.name}" ({shape.names}) SELECT {", ".join(values)} FROM f, {shape.source}{action}'
+    )
+    execute(connection, statement, (*parameters, *shape.encode(rows)))
 
 
 def execute(connection: Connection, statement: str, parameters: tuple[Any, ...]) -> int | None:

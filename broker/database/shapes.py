@@ -51,6 +51,7 @@ class Shape:
         if link:
             types.append(f"{LINK} int")
             fields.append(LINK)
+        self.each = tuple(values)
         self.first = values[0]
         self.values = ", ".join(values)
         self.values_after_first = ", ".join(values[1:])

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, overload
 
 import psycopg
 from psycopg import errors, pq
+from psycopg.adapt import Transformer
 from sqlalchemy import Connection, Engine
 from sqlalchemy.util import await_only
 
@@ -31,6 +32,8 @@ Answer = Sequence[tuple[bytes | None, ...]]
 """The rows of one statement, each value as PostgreSQL writes it in text."""
 
 _HERE = "carnet_together"
+_AT_ONCE = 64
+"""Rows that are made of an answer at a time: of a long one often the first few are enough."""
 _MARK = re.compile(r"%[sb]")
 _GOOD = frozenset((pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK))
 
@@ -73,7 +76,35 @@ class Asked:
     statement: str
     parameters: Sequence[Any]
     expects_none: bool = False
-    rows: Answer = ()
+    is_typed: bool = False
+    rows: Sequence[tuple[Any, ...]] = ()
+
+
+class Typed(Sequence[tuple[Any, ...]]):
+    """The rows of one statement as Python's values: numbers, booleans, texts, bytes, UUIDs. Made as they are taken."""
+
+    def __init__(self, driver: psycopg.Connection[Any], result: pq.abc.PGresult) -> None:
+        self._loading = Transformer(driver)
+        self._loading.set_pgresult(result)
+        self._count = result.ntuples
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Any, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[Any, ...]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[Any, ...] | Sequence[tuple[Any, ...]]:
+        if isinstance(index, slice):
+            first, last, _ = index.indices(self._count)
+            return self._loading.load_rows(first, max(first, last), tuple)
+        place = range(self._count)[index]
+        return self._loading.load_rows(place, place + 1, tuple)[0]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for first in range(0, self._count, _AT_ONCE):
+            yield from self[first : first + _AT_ONCE]
 
 
 class Together:
@@ -81,14 +112,20 @@ class Together:
 
     def __init__(self, connection: Connection, wait: Wait) -> None:
         driver: Any = connection.connection.driver_connection
+        self._driver: psycopg.Connection[Any] = driver
         self._libpq: pq.abc.PGconn = driver.pgconn
         self._prepared = prepared_on(connection)
         self._wait = wait
         self._asked: list[Asked | Callable[[], None]] = []
 
-    def add(self, statement: str, parameters: Sequence[Any] = ()) -> Asked:
-        """Ask for one statement; nothing is sent before `exchange`."""
-        asked = Asked(statement, parameters)
+    def add(
+        self, statement: str, parameters: Sequence[Any] = (), *, is_typed: bool = False
+    ) -> Asked:
+        """Ask for one statement; nothing is sent before `exchange`.
+
+        Its rows come as PostgreSQL writes them (`Answer`), or `is_typed` as Python's values (`Typed`).
+        """
+        asked = Asked(statement, parameters, is_typed=is_typed)
         self._asked.append(asked)
         return asked
 
@@ -149,7 +186,8 @@ class Together:
             result = next(results)
             if result.status in _GOOD:
                 if step is not None:
-                    step.rows = _rows(result)
+                    typed = step.is_typed
+                    step.rows = Typed(self._driver, result) if typed else _rows(result)
             elif failure is None:
                 failure = _error(result)
                 if step and step.expects_none and isinstance(failure, errors.DivisionByZero):
@@ -202,11 +240,35 @@ def ask(
     return answers
 
 
+def ask_rows(
+    connection: Connection, questions: Sequence[tuple[str, Sequence[Any]]]
+) -> list[Sequence[tuple[Any, ...]]]:
+    """Ask several questions as `ask` does; they have `%s` for their parameters on both databases.
+
+    Values are Python's, as each driver gives them: of SQLite booleans are numbers and UUIDs texts.
+    """
+    if statements := together(connection):
+        asked = [statements.add(one, parameters, is_typed=True) for one, parameters in questions]
+        statements.exchange()
+        return [one.rows for one in asked]
+    is_marked_otherwise = is_sqlite(connection)
+    cursor = connection.connection.cursor()
+    answers: list[Sequence[tuple[Any, ...]]] = []
+    for statement, parameters in questions:
+        cursor.execute(
+            statement.replace("%s", "?") if is_marked_otherwise else statement, parameters
+        )
+        answers.append(cursor.fetchall())
+    cursor.close()
+    return answers
+
+
 @contextmanager
 def writing_together(engine: Engine, wait: Wait = block) -> Iterator[Connection]:
     """A transaction like `writing`'s whose statements, its begin and its end travel together.
 
-    Only statements of this package may run in it. They run at the next `exchange`, at the latest when the block ends.
+    Statements of this package run in it at the next `exchange`, at the latest when the block ends. Others may run only
+    behind a first exchange, and find nothing of what was asked since the last one.
     On SQLite it is `writing`. Raises: TransientError("database.unavailable") as `writing` does, ExpectationError.
     """
     with writing(engine) as connection:

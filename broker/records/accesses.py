@@ -15,10 +15,11 @@ import msgspec
 from sqlalchemy import Connection, text
 
 from broker.access import Decision, Viewer, particulars, viewer_keys
-from broker.database.engine import writing
+from broker.database.together import ask_rows, writing_together
 from broker.database.types import from_micros
 from broker.records import document_rows, identity_circle
-from broker.records.looking import Looker, Page, Person, Place, let_in
+from broker.records.known import Person
+from broker.records.looking import Looker, Page, Place, let_in
 from broker.records.lookups import newest_of
 
 Shown = TypeVar("Shown")
@@ -78,11 +79,12 @@ def look(
     oldest_first: bool = False,
 ) -> Page[Shown]:
     """A page of the accesses that the viewer may see and `make` makes something of; it is traced itself."""
-    with writing(looker.engine) as connection:
+    with writing_together(looker.engine) as connection:
         admitted = let_in(connection, looker, patient_id, "list")
         if admitted is None:
             return Page()
-        looker, person, around, whole = admitted
+        looker, found, person, whole = admitted
+        around = found.around
         eyes = _Eyes(connection, looker, shows, around)
         items: list[Shown] = []
         place, more, position = after, False, after
@@ -108,18 +110,17 @@ def look(
 
 def open_access(looker: Looker, shows: Shows, visit: int, n: int) -> tuple[Access, Person] | None:
     """One access; None where it is not there, or not for this viewer."""
-    with writing(looker.engine) as connection:
-        row = connection.execute(
-            text(f"{_SELECT} WHERE v.id = :visit AND a.visit = v.id AND a.n = :n"),
-            {"visit": visit, "n": n},
-        ).first()
-        admitted = let_in(connection, looker, 0 if row is None else int(row.person), "list")
-        if row is None or admitted is None:
+    with writing_together(looker.engine) as connection:
+        question = f"{_SELECT} WHERE v.id = %s AND a.visit = v.id AND a.n = %s", (visit, n)
+        (rows,) = ask_rows(connection, [question])
+        access = next(map(_access, rows), None)
+        admitted = let_in(connection, looker, access.person if access else 0, "list")
+        if access is None or admitted is None:
             return None
-        looker, person, around, whole = admitted
-        found = list(_Eyes(connection, looker, shows, around).shown([_access(row)]))
+        looker, known, person, whole = admitted
+        shown = _Eyes(connection, looker, shows, known.around).shown([access])
         _trace(connection, looker, person.id, whole)
-    return (found[0], person) if found else None
+    return (shown[0], person) if shown else None
 
 
 class _Eyes:
@@ -210,17 +211,18 @@ def rows_of(
     return [_access(row) for row in connection.execute(text(statement), given | numbers)]
 
 
-def _access(row: Any) -> Access:
+def _access(values: Sequence[Any]) -> Access:
+    visit, n, person, at, act, document, actor, started, shown_to = values
     return Access(
-        visit=int(row.visit),
-        n=int(row.n),
-        person=int(row.person),
-        at=from_micros(int(row.at)),
-        act=row.act,
-        document="" if row.document is None else str(row.document),
-        actor=msgspec.json.decode(row.actor, type=Viewer),
-        started=int(row.started),
-        shown_to=tuple(row.shown_to.split(",")),
+        visit=int(visit),
+        n=int(n),
+        person=int(person),
+        at=from_micros(int(at)),
+        act=act,
+        document="" if document is None else str(document),
+        actor=msgspec.json.decode(actor, type=Viewer),
+        started=int(started),
+        shown_to=tuple(shown_to.split(",")),
     )
 
 

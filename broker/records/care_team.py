@@ -6,10 +6,10 @@ Branch 3: a declared group. Members are `structure:<FINESS or name>`, a professi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, Engine, text
 
@@ -17,11 +17,12 @@ from broker.access import Viewer, professional_key, viewer_keys
 from broker.database import bulk
 from broker.database import schema as tables
 from broker.database.engine import reading
+from broker.database.together import ask_rows
 from broker.database.types import from_micros, to_micros
-from broker.document import Document
+from broker.document import Document, Patient
 from broker.header import earliest
 from broker.records import people
-from broker.records.lookups import any_of, any_text
+from broker.records.lookups import among, among_texts
 from broker.records.patients import PatientRow
 
 Act = Literal["enter", "leave"]
@@ -148,8 +149,9 @@ def for_viewer(
 
     `persons` are all of a merged record: who takes part in the care of one takes part in that of the record.
     """
-    team = _open(connection, persons or (row.id,), viewer, now)
-    return replace(row, team=team, born=_born(connection, row.id))
+    question = open_question(connection, persons or (row.id,), viewer, now)
+    (rows,) = ask_rows(connection, [question])
+    return replace(row, team=open_of(rows), born=born(people.of(connection, [row.id]).get(row.id)))
 
 
 def members_of(viewer: Viewer) -> list[str]:
@@ -164,35 +166,52 @@ def members_of(viewer: Viewer) -> list[str]:
     return sorted(found)
 
 
-def _open(
+def open_question(
     connection: Connection, persons: Collection[int], viewer: Viewer, now: datetime
+) -> tuple[str, tuple[Any, ...]]:
+    """The question by which care teams of some persons a viewer may be there, for `together.ask_rows`.
+
+    It finds nothing for who is no professional. Its answer goes to `open_of`.
+    """
+    members = members_of(viewer) if viewer.kind == "professional" else []
+    within, given = among_texts(connection, "member", members)
+    of_persons, numbers = among(connection, "patient", sorted(persons))
+    statement = (
+        "SELECT patient, member, episode, branch, "  # noqa: S608 - our own words
+        "max(CASE WHEN act = 'enter' THEN at END) AS entered, max(CASE WHEN act = 'leave' THEN at END) AS gone "
+        f"FROM care_team WHERE {of_persons} AND at <= %s AND {within} "
+        "GROUP BY patient, member, episode, branch ORDER BY member, episode, branch, patient"
+    )
+    return statement, (numbers, to_micros(now), given)
+
+
+def open_of(
+    rows: Iterable[Sequence[Any]], persons: Collection[int] | None = None
 ) -> tuple[tuple[str, int], ...]:
-    if viewer.kind != "professional":
-        return ()
-    within, given = any_text(connection, "member", members_of(viewer))
-    among, of_persons = any_of(connection, "patient", sorted(persons))
-    rows = connection.execute(
-        text(
-            "SELECT member, episode, branch, "  # noqa: S608 - our own words
-            "max(CASE WHEN act = 'enter' THEN at END) AS entered, max(CASE WHEN act = 'leave' THEN at END) AS gone "
-            f"FROM care_team WHERE {among} AND at <= :now AND {within} "
-            "GROUP BY member, episode, branch ORDER BY member, episode"
-        ),
-        {"now": to_micros(now), **of_persons, **given},
-    )
+    """The memberships that are open, as team and branch; of all persons in the answer, or of some as one."""
+    last: dict[tuple[str, str, int], tuple[int, int]] = {}
+    for person, member, episode, branch, entered, gone in rows:
+        if persons is None or int(person) in persons:
+            matter = member, episode, int(branch)
+            before = last.get(matter, (_NEVER, _NEVER))
+            last[matter] = (
+                max(before[0], _NEVER if entered is None else int(entered)),
+                max(before[1], _NEVER if gone is None else int(gone)),
+            )
     return tuple(
-        (f"{row.member}#{row.episode}" if row.episode else row.member, int(row.branch))
-        for row in rows
-        if row.entered is not None and (row.gone is None or row.gone < row.entered)
+        (f"{member}#{episode}" if episode else member, branch)
+        for (member, episode, branch), (entered, gone) in last.items()
+        if entered > gone
     )
 
 
-def _born(connection: Connection, patient: int) -> date | None:
-    known = people.of(connection, [patient]).get(patient)
+_NEVER = -(2**63)
+
+
+def born(who: Patient | None) -> date | None:
+    """The birth date of a patient, where it is whole."""
     try:
-        return (
-            date.fromisoformat(known.birth_date.value[:10]) if known and known.birth_date else None
-        )
+        return date.fromisoformat(who.birth_date.value[:10]) if who and who.birth_date else None
     except ValueError:
         return None
 

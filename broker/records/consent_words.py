@@ -14,10 +14,11 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection, text
 
 from broker.access import Decision, Viewer, viewer_keys
-from broker.database.engine import writing
+from broker.database.together import writing_together
 from broker.database.types import from_micros, to_micros
 from broker.records import identity_circle
-from broker.records.looking import Looker, Page, Person, Place, let_in
+from broker.records.known import Known, Person
+from broker.records.looking import Looker, Page, Place, let_in
 from broker.records.lookups import any_of
 from broker.records.traces import judged, keep_decisions, keep_visit
 
@@ -74,12 +75,12 @@ def look(
     oldest_first: bool = False,
 ) -> Page[Shown]:
     """A page of what was said that the viewer may know of and `make` makes something of, by the time it was said."""
-    with writing(looker.engine) as connection:
+    with writing_together(looker.engine) as connection:
         admitted = let_in(connection, looker, patient_id, "list")
         if admitted is None:
             return Page()
-        looker, person, around, whole = admitted
-        shown = _shown(connection, looker.viewer, shows, around)
+        looker, found, person, whole = admitted
+        shown = _shown(connection, looker.viewer, shows, found.around)
         shown.sort(key=lambda one: _order(one.place), reverse=not oldest_first)
         items: list[Shown] = []
         place, more = after, False
@@ -94,21 +95,21 @@ def look(
                 break
             items.append(made)
             place = one.place
-        _trace(connection, looker, person.id, whole)
+        _trace(connection, looker, found, whole)
     return Page(person, tuple(items), place if more else None)
 
 
 def open_word(looker: Looker, shows: ShowsWord, owner: int, n: int) -> tuple[Word, Person] | None:
     """The word on the matter that the word `n` of a person began; None where there is none for this viewer."""
-    with writing(looker.engine) as connection:
+    with writing_together(looker.engine) as connection:
         admitted = let_in(connection, looker, owner, "list")
         if admitted is None:
             return None
-        looker, person, around, whole = admitted
-        shown = _shown(connection, looker.viewer, shows, around)
-        _trace(connection, looker, person.id, whole)
-    found = next((one for one in shown if (one.person, one.first) == (owner, n)), None)
-    return None if found is None else (found, person)
+        looker, found, person, whole = admitted
+        shown = _shown(connection, looker.viewer, shows, found.around)
+        _trace(connection, looker, found, whole)
+    word = next((one for one in shown if (one.person, one.first) == (owner, n)), None)
+    return None if word is None else (word, person)
 
 
 def words_of(connection: Connection, persons: Collection[int]) -> list[Word]:
@@ -164,10 +165,11 @@ def _is_behind(place: Place, after: Place | None, oldest_first: bool) -> bool:
     return one > other if oldest_first else one < other
 
 
-def _trace(connection: Connection, looker: Looker, patient: int, whole: Decision) -> None:
+def _trace(connection: Connection, looker: Looker, found: Known, whole: Decision) -> None:
+    patient = found.around.record.id
     kept = judged(looker.viewer, patient, f"patient:{patient}", whole)
     keep_decisions(connection, [kept], looker.now)
-    keep_visit(connection, looker.viewer, patient, looker.now)
+    keep_visit(connection, looker.viewer, patient, looker.now, found.latest)
     entry = looker.entry(
         "consent_read", kept.subject, whole.reason, patient=patient, decision=kept.reference
     )

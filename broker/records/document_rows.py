@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Protocol
+from uuid import UUID
 
 import msgspec
 from sqlalchemy import Connection, text
@@ -14,10 +17,11 @@ from sqlalchemy import Connection, text
 from broker import header
 from broker.access import Decision, particulars
 from broker.database.engine import is_sqlite
+from broker.database.together import ask_rows
 from broker.database.types import from_micros, to_micros
 from broker.document import Document
 from broker.records import payloads
-from broker.records.lookups import any_of, any_text, newest_of
+from broker.records.lookups import among, among_texts, any_of, any_text, newest_of
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _COLUMNS = (
@@ -88,7 +92,16 @@ def load(connection: Connection, document_id: str) -> DocumentRow | None:
         text(f"SELECT {_COLUMNS} FROM document WHERE id = :id"),  # noqa: S608 - our own columns
         {"id": document_id},
     ).first()
-    return None if row is None else _document_row(row)
+    return None if row is None else row_of(row)
+
+
+def ask(connection: Connection, document_id: str) -> DocumentRow | None:
+    """The row of a document, for who asks several things at a time; an id that is none is asked for like another."""
+    name = document_id if _UUID.fullmatch(document_id) else str(UUID(int=0))
+    within, given = among_texts(connection, "id", [name], kind="uuid")
+    statement = f"SELECT {_COLUMNS} FROM document WHERE {within}"  # noqa: S608 - our own columns
+    (rows,) = ask_rows(connection, [(statement, (given,))])
+    return next(map(row_of, rows), None)
 
 
 def told_of(made: Decision | None, row: DocumentRow, document: Document | None = None) -> str | None:  # fmt: skip
@@ -116,7 +129,7 @@ def by_ids(connection: Connection, ids: Collection[str]) -> dict[str, DocumentRo
         text(f"SELECT {_COLUMNS} FROM document WHERE {within}"),  # noqa: S608 - our own columns
         given,
     )
-    return {str(row.id): _document_row(row) for row in rows}
+    return {str(row.id): row_of(row) for row in rows}
 
 
 def candidates(
@@ -143,7 +156,7 @@ def candidates(
     )
     statement, numbers = newest_of(select, persons, "sort_at DESC, id DESC")
     rows = connection.execute(text(statement), given | numbers)
-    return [_document_row(row) for row in rows]
+    return [row_of(row) for row in rows]
 
 
 def has_author(connection: Connection, persons: Collection[int], keys: Collection[str]) -> bool:
@@ -185,40 +198,30 @@ def wanted(
     limit: int,
     *,
     is_inclusive: bool,
-) -> Iterator[DocumentRow]:
-    """Rows of a record's persons that were not deleted, in the order of lists or against it, from a position on.
-
-    With `is_inclusive` the row at the position comes again. Rows are made as they are asked for.
+) -> tuple[str, tuple[Any, ...]]:
+    """The question for rows of a record's persons that were not deleted, in the order of lists or against it, from a
+    position on, for `together.ask_rows`. Its answer is read by `row_of`. With `is_inclusive` the row at the position
+    comes again.
     """
     kept = "availability = 'current'" if want.only_current else "availability <> 'deleted'"
-    among, of_persons = any_of(connection, "patient", sorted(persons))
-    conditions = [among, kept]
-    given: dict[str, Any] = {**of_persons, "limit": limit}
-    bounds = (
-        ("sort_at >= :since", "since", want.since),
-        ("sort_at < :until", "until", want.until),
-    )
-    for condition, name, instant in bounds:
+    of_persons, numbers = among(connection, "patient", sorted(persons))
+    conditions = [of_persons, kept]
+    given: list[Any] = [numbers]
+    for condition, instant in (("sort_at >= %s", want.since), ("sort_at < %s", want.until)):
         if instant is not None:
             conditions.append(condition)
-            given[name] = to_micros(instant)
+            given.append(to_micros(instant))
     direction, beyond = ("ASC", ">") if want.oldest_first else ("DESC", "<")
     if position is not None:
-        own = ":id" if is_sqlite(connection) else "CAST(:id AS uuid)"
+        own = "%s" if is_sqlite(connection) else "%s::uuid"
         further = f"{beyond}=" if is_inclusive else beyond
-        conditions.append(
-            f"sort_at {beyond}= :sort AND (sort_at {beyond} :sort OR id {further} {own})"
-        )
-        given |= {"sort": position[0], "id": position[1]}
-    rows = connection.execute(
-        text(
-            f"SELECT {_COLUMNS} FROM document WHERE {' AND '.join(conditions)} "  # noqa: S608 - our own words
-            f"ORDER BY sort_at {direction}, id {direction} LIMIT :limit"
-        ),
-        given,
+        conditions.append(f"sort_at {beyond}= %s AND (sort_at {beyond} %s OR id {further} {own})")
+        given += [position[0], position[0], position[1]]
+    statement = (
+        f"SELECT {_COLUMNS} FROM document WHERE {' AND '.join(conditions)} "  # noqa: S608 - our own words
+        f"ORDER BY sort_at {direction}, id {direction} LIMIT %s"
     )
-    for row in rows:
-        yield _document_row(row)
+    return statement, (*given, limit)
 
 
 def titles_of(connection: Connection, ids: Sequence[str]) -> dict[str, str]:
@@ -249,29 +252,30 @@ def position_of(cursor: str) -> tuple[int, str] | None:
     return int(sort), number
 
 
-def _document_row(row: Any) -> DocumentRow:
+def row_of(values: Sequence[Any]) -> DocumentRow:
+    """A row out of the values of its columns."""
+    (
+        number, patient, series, kind, type_code, type_system, class_code, status, availability, sort_at, filed_at,
+        visible_from, masked_ps, hidden_from_reps, confidentiality, deposited_by, author, author_ids, media, size, seq,
+    ) = values  # fmt: skip
     return DocumentRow(
-        id=str(row.id),
-        patient=int(row.patient),
-        series=int(row.series),
-        kind=row.kind,
-        type_code=row.type_code,
-        type_system=row.type_system,
-        class_code=row.class_code,
-        status=row.status,
-        availability=row.availability,
-        sort_at=from_micros(int(row.sort_at)),
-        filed_at=from_micros(int(row.filed_at)),
-        visible_from=None if row.visible_from is None else from_micros(int(row.visible_from)),
-        masked_ps=bool(row.masked_ps),
-        hidden_from_reps=bool(row.hidden_from_reps),
-        confidentiality=row.confidentiality,
-        deposited_by=row.deposited_by,
-        author=msgspec.json.decode(row.author, type=dict[str, str]) if row.author else {},
-        author_keys=msgspec.json.decode(row.author_ids, type=tuple[str, ...])
-        if row.author_ids
-        else (),
-        media=row.media,
-        size=int(row.size),
-        message_seq=int(row.message_seq),
-    )
+        str(number), int(patient), int(series), kind, type_code, type_system, class_code, status, availability,
+        from_micros(int(sort_at)), from_micros(int(filed_at)),
+        None if visible_from is None else from_micros(int(visible_from)),
+        bool(masked_ps), bool(hidden_from_reps), confidentiality, deposited_by,
+        _author(author) if author else {}, _keys(author_ids) if author_ids else (),
+        media, int(size), int(seq),
+    )  # fmt: skip
+
+
+# The documents of a record, and those of a ward, have few authors.
+
+
+@lru_cache(maxsize=4_096)
+def _author(kept: str) -> Mapping[str, str]:
+    return MappingProxyType(msgspec.json.decode(kept, type=dict[str, str]))
+
+
+@lru_cache(maxsize=4_096)
+def _keys(kept: str) -> tuple[str, ...]:
+    return msgspec.json.decode(kept, type=tuple[str, ...])

@@ -41,6 +41,15 @@ _AROUND = (
     "SELECT root, id, above FROM down"
 )
 
+JOINED = (
+    "(p.merged_into IS NOT NULL OR EXISTS (SELECT 1 FROM patient o WHERE o.merged_into = p.id) "
+    "OR EXISTS (SELECT 1 FROM identity_link l WHERE l.one = p.id) "
+    "OR EXISTS (SELECT 1 FROM identity_link l WHERE l.other = p.id))"
+)
+"""Whether a patient `p` is merged with anybody or linked to them: hardly one is, and of who is not the record is one row."""
+
+_IS_JOINED = f"SELECT {JOINED} FROM patient p WHERE p.id = :person"  # noqa: S608 - our own words
+
 _SHOWN = (
     "WITH RECURSIVE up(id, above) AS ("
     "SELECT id, merged_into FROM patient WHERE id = :person "
@@ -165,13 +174,23 @@ class Shown:
 def shown(connection: Connection, person: int) -> Shown | None:
     """The record a person belongs to with those linked to it; None where there is no such person.
 
-    Three statements at most, however large the records are.
+    Four statements at most, however large the records are.
     """
-    found = connection.execute(text(_SHOWN), {"person": person}).all()
-    if not found:
+    joined = connection.execute(text(_IS_JOINED), {"person": person}).scalar()
+    if joined is None:
         return None
-    circle = Circle((int(row.id), row.above) for row in found)
-    rows = patients.load(connection, circle.persons)
+    circle = beside(connection, person) if joined else Circle([(person, None)])
+    return as_shown(circle, patients.load(connection, circle.persons), person)
+
+
+def beside(connection: Connection, person: int) -> Circle:
+    """The record of a person, and the records linked to it, whole."""
+    found = connection.execute(text(_SHOWN), {"person": person})
+    return Circle((int(row.id), row.above) for row in found)
+
+
+def as_shown(circle: Circle, rows: Mapping[int, PatientRow], person: int) -> Shown:
+    """The record of a person in a circle of its own and linked records, out of the rows of all of them."""
     by_person = {
         one: together(rows, circle.members(one), circle.root(one))
         for one in sorted(circle.persons & rows.keys())

@@ -13,22 +13,21 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from broker.access import Action, Decision, Entry, Viewer, particulars, snapshot
-from broker.database.engine import reading, writing
-from broker.database.types import from_micros, to_micros
-from broker.document import Document, Patient, decode
-from broker.records import content, document_rows, identity_circle, payloads, people
+from broker.database import bulk
+from broker.database.engine import reading
+from broker.database.together import ask_rows, writing_together
+from broker.database.types import to_micros
+from broker.document import Document, decode
+from broker.records import content, document_rows, known, payloads
 from broker.records.document_rows import DocumentRow
-from broker.records.lookups import any_of
-from broker.records.reading import Decide, Trail, as_seen, nobody
+from broker.records.known import Known, Person
+from broker.records.reading import Decide, Trail
 from broker.records.traces import Judged, judged, keep_decisions, keep_visit
 
 Shown = TypeVar("Shown")
-
-WINDOW = 1_000
-"""Rows asked for in one statement: a record of fewer is walked by the same statements, whatever is hidden in it."""
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -53,16 +52,6 @@ class Want:
     oldest_first: bool = False
     since: datetime | None = None
     until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who the record is of, for a viewer that was let in: number, traits and identifiers as (system, value, kind)."""
-
-    id: int
-    traits: Patient = field(repr=False)
-    identifiers: tuple[tuple[str, str, str], ...] = field(repr=False)
-    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +113,13 @@ def look(
 
     A patient that does not exist, and one whose record is closed to the viewer, are the same empty page.
     """
-    with writing(looker.engine) as connection:
-        admitted = let_in(connection, looker, patient_id, "list")
+    with writing_together(looker.engine) as connection:
+        window = known.Window(want, None if after is None else (after.sort, after.document))
+        admitted = let_in(connection, looker, patient_id, "list", window)
         if admitted is None:
             return Page()
-        looker, person, around, whole = admitted
-        walk = _Walk(connection, looker, around, want, after)
+        looker, found, person, whole = admitted
+        walk = _Walk(connection, looker, found, want, after)
         items: list[Shown] = []
         place: Place | None = after
         more = False
@@ -147,18 +137,18 @@ def look(
                 break
         else:
             walk.end()
-        _leave_traces(connection, looker, around.record.id, whole, walk)
+        _leave_traces(connection, looker, found, whole, walk)
     return Page(person, tuple(items), place if more else None)
 
 
 def open_document(looker: Looker, document_id: str) -> Opened | None:
     """Open one document: decided, counted in a visit, in the trail; or None, hidden or absent, by as many statements."""
-    with writing(looker.engine) as connection:
-        row = document_rows.load(connection, document_id) if document_id else None
-        looker, around = _seen(connection, looker, row.patient if row is not None else 0)
-        person = _person(connection, around)
+    with writing_together(looker.engine) as connection:
+        row = document_rows.ask(connection, document_id)
+        found = known.ask(connection, looker.viewer, row.patient if row else 0, looker.now)
+        looker, person = replace(looker, viewer=found.viewer), found.person
         made = (
-            looker.decide(looker.viewer, around.record, row, looker.now, "read")
+            looker.decide(looker.viewer, found.around.record, row, looker.now, "read")
             if row is not None and person is not None
             else None
         )
@@ -171,7 +161,7 @@ def open_document(looker: Looker, document_id: str) -> Opened | None:
         document = decode(payloads.one(connection, row.id))
         kept = judged(looker.viewer, person.id, row.id, made)
         keep_decisions(connection, [kept], looker.now)
-        keep_visit(connection, looker.viewer, person.id, looker.now, read=row.id)
+        keep_visit(connection, looker.viewer, person.id, looker.now, found.latest, read=row.id)
         entry = looker.entry(
             "document_read",
             row.id,
@@ -186,13 +176,13 @@ def open_document(looker: Looker, document_id: str) -> Opened | None:
 
 def open_person(looker: Looker, patient_id: int) -> Person | None:
     """Who a patient is: an access to the record as a whole (AUD-05)."""
-    with writing(looker.engine) as connection:
+    with writing_together(looker.engine) as connection:
         admitted = let_in(connection, looker, patient_id, "list")
         if admitted is None:
             return None
-        looker, person, around, whole = admitted
-        walk = _Walk(connection, looker, around, Want(), None)
-        _leave_traces(connection, looker, around.record.id, whole, walk)
+        looker, found, person, whole = admitted
+        walk = _Walk(connection, looker, found, Want(), None)
+        _leave_traces(connection, looker, found, whole, walk)
     return person
 
 
@@ -209,55 +199,22 @@ def bytes_of(engine: Engine, opened: Opened, sha256: str) -> bytes:
 
 
 def let_in(
-    connection: Connection, looker: Looker, patient_id: int, action: Action
-) -> tuple[Looker, Person, identity_circle.Shown, Decision] | None:
+    connection: Connection,
+    looker: Looker,
+    patient_id: int,
+    action: Action,
+    window: known.Window | None = None,
+) -> tuple[Looker, Known, Person, Decision] | None:
     """The record as a whole, decided for this viewer; None, and a refusal that is kept, where it is not for them."""
-    looker, around = _seen(connection, looker, patient_id)
-    person = _person(connection, around)
+    found = known.ask(connection, looker.viewer, patient_id, looker.now, window)
+    looker, person = replace(looker, viewer=found.viewer), found.person
     made = None
     if person is not None:
-        made = looker.decide(looker.viewer, around.record, None, looker.now, action)
+        made = looker.decide(looker.viewer, found.around.record, None, looker.now, action)
     if person is None or made is None or not made.allowed:
         _refuse(connection, looker, person.id if person else None, f"patient:{patient_id}", made)
         return None
-    return looker, person, around, made
-
-
-def _seen(
-    connection: Connection, looker: Looker, patient_id: int
-) -> tuple[Looker, identity_circle.Shown]:
-    """The record as rules see it, and who looks at it. Who is not there, or said nothing, costs what others cost."""
-    around = identity_circle.shown(connection, patient_id) or nobody(connection, patient_id)
-    if not any(row.consent_version for row in around.by_person.values()):
-        connection.execute(
-            text("SELECT n FROM consent_event WHERE patient = :id ORDER BY n"), {"id": patient_id}
-        ).all()
-    looker = replace(looker, viewer=identity_circle.as_holder(looker.viewer, around))
-    return looker, as_seen(connection, around, looker.viewer, looker.now)
-
-
-def _person(connection: Connection, around: identity_circle.Shown) -> Person | None:
-    """Who the record is of, with the identifiers of all its persons."""
-    number = around.record.id
-    row = connection.execute(
-        text("SELECT traits, updated_at FROM patient WHERE id = :id"), {"id": number}
-    ).first()
-    within, given = any_of(connection, "patient", sorted(around.persons))
-    rows = connection.execute(
-        text(
-            f"SELECT system, value, kind FROM patient_identifier WHERE {within} ORDER BY system, value"  # noqa: S608
-        ),
-        given,
-    ).all()
-    if row is None:
-        return None
-    said = people.opened(connection, [(number, bytes(row.traits))])[number]
-    return Person(
-        number,
-        people.decode(said),
-        tuple((one.system, one.value, one.kind) for one in rows),
-        from_micros(int(row.updated_at)),
-    )
+    return looker, found, person, made
 
 
 def _refuse(
@@ -275,7 +232,7 @@ def _refuse(
         reference = kept.reference
         keep_decisions(connection, [kept], looker.now)
     else:
-        connection.execute(text("SELECT 1 FROM decision WHERE id = :id"), {"id": ""}).all()
+        bulk.execute(connection, "SELECT 1 FROM decision WHERE id = ''", ())
     reason = made.reason if made is not None else "access.absent"
     entry = looker.entry(
         "refused", subject, reason, patient=patient, decision=reference, details=details or particulars(made)
@@ -293,13 +250,12 @@ class _Walk:
         self,
         connection: Connection,
         looker: Looker,
-        around: identity_circle.Shown,
+        found: Known,
         want: Want,
         after: Place | None,
     ) -> None:
-        self._connection, self._looker, self._around = connection, looker, around
-        is_holder = looker.viewer.kind in ("patient", "representative")
-        self._persons = around.persons if is_holder else (*around.persons, *around.linked)
+        self._connection, self._looker, self._around = connection, looker, found.around
+        self._first = found.documents
         self._want, self._after = want, after
         self._pending: list[Judged] = []
         self._made: dict[str, Decision] = {}
@@ -356,35 +312,34 @@ class _Walk:
         self.refused, self._pending = [*self.refused, *self._pending], []
 
     def _rows(self) -> Iterator[DocumentRow]:
-        place = None if self._after is None else (self._after.sort, self._after.document)
-        is_inclusive = True
+        rows = self._first
         while True:
-            count, last = 0, None
-            for row in document_rows.wanted(
-                self._connection,
-                self._persons,
-                self._want,
-                place,
-                WINDOW,
-                is_inclusive=is_inclusive,
-            ):
-                count, last = count + 1, row
+            row = None
+            for values in rows:
+                row = document_rows.row_of(values)
                 yield row
-            if count < WINDOW or last is None:
+            if len(rows) < known.WINDOW or row is None:
                 return
-            place, is_inclusive = (to_micros(last.sort_at), last.id), False
+            persons = known.persons_of(self._looker.viewer, self._around)
+            place = to_micros(row.sort_at), row.id
+            question = document_rows.wanted(
+                self._connection, persons, self._want, place, known.WINDOW, is_inclusive=False
+            )
+            (rows,) = ask_rows(self._connection, [question])
 
 
 def _leave_traces(
-    connection: Connection, looker: Looker, patient: int, whole: Decision, walk: _Walk
+    connection: Connection, looker: Looker, found: Known, whole: Decision, walk: _Walk
 ) -> None:
     """Decisions, visit and trail of a page; the search itself is a decision too, so there is always one."""
+    patient = found.around.record.id
     kept = judged(looker.viewer, patient, f"patient:{patient}", whole)
     keep_decisions(connection, [kept, *walk.read, *walk.refused], looker.now)
     read = [one.subject for one in walk.read]
     keep_visit(
-        connection, looker.viewer, patient, looker.now, listed=len(walk.shown), also_read=read
-    )
+        connection, looker.viewer, patient, looker.now, found.latest,
+        listed=len(walk.shown), also_read=read,
+    )  # fmt: skip
     listed = looker.entry(
         "document_listed",
         kept.subject,

@@ -40,6 +40,32 @@ def any_text(
     return f"{column} = ANY(CAST(:{name} AS {kind}[]))", {name: list(values)}
 
 
+def among(connection: Connection, column: str, values: Collection[int]) -> tuple[str, str]:
+    """(condition, parameter) that `column`, a 64-bit integer, is one of `values`, for `together.ask_rows`."""
+    if is_sqlite(connection):
+        return f"{column} IN (SELECT value FROM json_each(%s))", _listed(values)  # noqa: S608 - our own names
+    return f"{column} = ANY(%s::bigint[])", _array(values)
+
+
+def among_texts(
+    connection: Connection, column: str, values: Collection[str], *, kind: str = "text"
+) -> tuple[str, str]:
+    """(condition, parameter) that `column` is one of `values`, for `together.ask_rows`; `kind` as of `any_text`."""
+    if is_sqlite(connection):
+        return f"{column} IN (SELECT value FROM json_each(%s))", _listed(values)  # noqa: S608 - our own names
+    # An array of its own makes an index probe a value of it, where a joined list would be an estimate.
+    texts = f"ARRAY(SELECT json_array_elements_text(%s::json))::{kind}[]"
+    return f"{column} = ANY({texts})", _listed(values)
+
+
+def _listed(values: Collection[int] | Collection[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()
+
+
+def _array(values: Collection[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
 def rows_of_pairs(
     connection: Connection, select: str, pairs: Collection[tuple[str, str]]
 ) -> Sequence[Any]:

@@ -41,7 +41,6 @@ class New:
     cause: str
     due_at: datetime
     secret: bool = False
-    audit_n: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +114,11 @@ def due_for(connection: Connection, viewer: Viewer, patient: int, now: datetime,
         kind, cause, due = "access", actor, days.next_midnight(now, days.PARIS)
     if secret:
         cause = f"{cause}|secret"
-    # The entry that this transaction writes next: the row of the counter is locked from here on.
-    following = sequences.reserve(connection, "audit", 0, now)
-    rows = [New(patient, kind, cause, due, secret, following)] * lines
+    rows = [New(patient, kind, cause, due, secret)] * lines
     if kind == "emergency_access":
-        rows += [New(patient, TRAITANT, cause, due, secret, following)] * lines
-    add(connection, rows, now)
+        rows += [New(patient, TRAITANT, cause, due, secret)] * lines
+    # They name the entry that this transaction writes next: the row of the counter is locked from here on.
+    add(connection, rows, now, following=("audit_n", "audit", sequences.base(now)))
 
 
 def of_filings(connection: Connection, filings: Sequence[filing.Filing], now: datetime) -> None:
@@ -158,8 +156,8 @@ def became_visible(connection: Connection, patient: int, document: str, now: dat
 _FIRST = ("patient", "kind", "cause", "day", "created_at", "due_at", "secret", "audit_n")
 
 
-def add(connection: Connection, rows: Sequence[New], now: datetime) -> None:
-    """Write notices, or lines of those that are there. One statement."""
+def add(connection: Connection, rows: Sequence[New], now: datetime, *, following: tuple[str, str, int] | None = None) -> None:  # fmt: skip
+    """Write notices, or lines of those that are there. One statement; `following` as of `bulk.add_counts`."""
     merged: dict[int, list[Any]] = {}
     day = days.number_of(days.day_of(now, days.PARIS))
     for row in rows:
@@ -169,7 +167,7 @@ def add(connection: Connection, rows: Sequence[New], now: datetime) -> None:
             continue
         merged[number] = [
             number, row.patient, row.kind, row.cause, day, to_micros(now), to_micros(row.due_at), row.secret,
-            row.audit_n, "due", 1,
+            None, "due", 1,
         ]  # fmt: skip
     bulk.add_counts(
         connection,
@@ -179,6 +177,7 @@ def add(connection: Connection, rows: Sequence[New], now: datetime) -> None:
         count="lines",
         latest=("state",),
         first=_FIRST,
+        following=following,
     )
 
 
@@ -187,8 +186,7 @@ def add_once(connection: Connection, rows: Sequence[New], now: datetime) -> None
     day = days.number_of(days.day_of(now, days.PARIS))
     values = {
         _id(row.patient, row.kind, row.cause): (
-            row.patient, row.kind, row.cause, day, to_micros(now), to_micros(row.due_at), row.secret, row.audit_n,
-            "due", 1,
+            row.patient, row.kind, row.cause, day, to_micros(now), to_micros(row.due_at), row.secret, None, "due", 1,
         )
         for row in rows
     }  # fmt: skip

@@ -34,6 +34,12 @@ ACCOUNT_STATES = (
 UNKNOWN_ACCOUNT = "open_unactivated"
 """What an account is taken for until something is known of it: a space is opened by silence (R.1111-28)."""
 
+COLUMNS = "id, account, account_since, consent_version, merged_into, traits_digest"
+"""What `row_of` takes, in its order."""
+
+WORDS = "patient, kind, scope, value, at"
+"""What `last_words` takes of consent events."""
+
 EACH_TIME = "explicit"
 """Kind of consent that is given anew at each consultation: the same word again is news (CON-04)."""
 
@@ -167,24 +173,28 @@ def load(
     locking = " ORDER BY id FOR UPDATE" if lock and not is_sqlite(connection) else ""
     rows = connection.execute(
         text(
-            "SELECT id, account, account_since, consent_version, merged_into, traits_digest FROM patient "  # noqa: S608
-            f"WHERE {within}{locking}"
+            f"SELECT {COLUMNS} FROM patient WHERE {within}{locking}"  # noqa: S608 - our own words
         ),
         given,
     ).all()
-    consents = _consents(connection, [int(row.id) for row in rows if row.consent_version])
-    return {
-        int(row.id): PatientRow(
-            id=int(row.id),
-            account=row.account,
-            account_since=from_micros(int(row.account_since)),
-            consent_version=int(row.consent_version),
-            consents=consents.get(int(row.id), {}),
-            merged_into=row.merged_into,
-            traits_digest=row.traits_digest,
-        )
-        for row in rows
-    }
+    said = _consents(connection, [int(row.id) for row in rows if row.consent_version])
+    return {int(row.id): row_of(row, said.get(int(row.id), {})) for row in rows}
+
+
+def row_of(
+    values: Sequence[Any], said: Mapping[tuple[str, str], tuple[str, datetime]]
+) -> PatientRow:
+    """A patient out of the values of `COLUMNS` and the last word on each matter (`last_words`)."""
+    number, account, since, version, merged_into, digest, *_ = values
+    return PatientRow(
+        id=int(number),
+        account=account,
+        account_since=from_micros(int(since)),
+        consent_version=int(version),
+        consents=said,
+        merged_into=merged_into,
+        traits_digest=digest,
+    )
 
 
 def of_message(connection: Connection, seq: int) -> PatientRow | None:
@@ -204,14 +214,19 @@ def _consents(
         return {}
     within, given = any_of(connection, "patient", ids)
     rows = connection.execute(
-        text(
-            f"SELECT patient, kind, scope, value, at FROM consent_event WHERE {within} ORDER BY patient, n"  # noqa: S608
-        ),
+        text(f"SELECT {WORDS} FROM consent_event WHERE {within} ORDER BY patient, n"),  # noqa: S608 - our own words
         given,
     )
+    return last_words(rows.all())
+
+
+def last_words(
+    rows: Sequence[Sequence[Any]],
+) -> dict[int, dict[tuple[str, str], tuple[str, datetime]]]:
+    """The last word on each (kind, scope) by patient, out of the values of `WORDS` in the order they were said."""
     last: dict[int, dict[tuple[str, str], tuple[str, datetime]]] = defaultdict(dict)
-    for row in rows:
-        last[int(row.patient)][(row.kind, row.scope)] = (row.value, from_micros(int(row.at)))
+    for person, kind, scope, value, at in rows:
+        last[int(person)][kind, scope] = (value, from_micros(int(at)))
     return last
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from broker.database import bulk
 from broker.database.schema import document_payload
+from broker.database.together import ask_rows
 from broker.encryption import sealed, sealing
 from broker.errors import CarnetError, PermanentError
-from broker.records.lookups import any_text
+from broker.records.lookups import among_texts
 
 TABLE = b"document_payload"
 
@@ -37,9 +38,10 @@ def found(connection: Connection, ids: Collection[str]) -> dict[str, bytes | Per
     """
     if not ids:
         return {}
-    within, given = any_text(connection, "id", sorted(ids), kind="uuid")
-    statement = text(f"SELECT id, payload FROM document_payload WHERE {within}")  # noqa: S608 - our own words
-    rows = [(str(row.id), bytes(row.payload)) for row in connection.execute(statement, given)]
+    within, given = among_texts(connection, "id", sorted(ids), kind="uuid")
+    statement = f"SELECT id, payload FROM document_payload WHERE {within}"  # noqa: S608 - our own words
+    (answer,) = ask_rows(connection, [(statement, (given,))])
+    rows = [(str(number), bytes(payload)) for number, payload in answer]
     opened = sealing.open_all(connection, TABLE, [(name.encode(), kept) for name, kept in rows])
     return {name: payload for (name, _), payload in zip(rows, opened, strict=True)}
 

@@ -38,6 +38,7 @@ from broker.records.traces import (
     judged,
     keep_decisions,
     keep_visit,
+    latest,
     visits,
 )
 
@@ -186,7 +187,8 @@ def listing(
         )
         keep_decisions(connection, hidden, now)
         if viewer.kind != "operator":
-            keep_visit(connection, viewer, patient_id, now, listed=len(shown))
+            last = latest(connection, viewer, patient_id)
+            keep_visit(connection, viewer, patient_id, now, last, listed=len(shown))
         _note(
             connection,
             trail,
@@ -313,7 +315,8 @@ def read(
         document = decode(payloads.one(connection, row.id))
         kept = judged(viewer, patient.id, row.id, made)
         keep_decisions(connection, [kept], now)
-        keep_visit(connection, viewer, patient.id, now, read=row.id)
+        last = latest(connection, viewer, patient.id)
+        keep_visit(connection, viewer, patient.id, now, last, read=row.id)
         act = "body_revealed" if viewer.kind == "operator" else "document_read"
         _note(
             connection,

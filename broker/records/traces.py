@@ -18,6 +18,7 @@ from broker.access import Decision, Viewer, shown_to, snapshot
 from broker.database import bulk, sequences
 from broker.database.engine import is_sqlite, reading
 from broker.database.schema import access_line, decision, visit
+from broker.database.together import ask_rows
 from broker.database.types import from_micros, to_micros
 from broker.records import identity_circle, notices
 from broker.records.lookups import newest_of
@@ -115,11 +116,60 @@ def keep_decisions(connection: Connection, rows: Sequence[Judged], now: datetime
     bulk.insert_rows(connection, decision, columns, values)
 
 
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The last visit of an actor to a record, running or over."""
+
+    id: int
+    mode: str
+    motive: str
+    structure: str
+    started: datetime
+    ended: datetime
+
+    def goes_on(self, viewer: Viewer, now: datetime) -> bool:
+        """Whether a look still belongs to it: same mode, reason and place, and not too long ago."""
+        return (
+            (self.mode, self.motive, self.structure)
+            == (viewer.mode, viewer.motive, viewer.structure)
+            and now - self.started < SESSION
+            and now - self.ended < PAUSE
+        )
+
+
+def latest_question(viewer: Viewer, patient: int) -> tuple[str, tuple[int, str]]:
+    """The question for the last visit of this actor, for `together.ask_rows`; its answer goes to `latest_of`."""
+    return _LATEST, (patient, _actor(viewer))
+
+
+def latest_of(rows: Sequence[Sequence[Any]]) -> Latest | None:
+    """The last visit out of the answer; None for an actor that was never here."""
+    for number, mode, motive, structure, started, ended in rows:
+        return Latest(
+            int(number), mode, motive or "", structure or "", from_micros(int(started)),
+            from_micros(int(started if ended is None else ended)),
+        )  # fmt: skip
+    return None
+
+
+def latest(connection: Connection, viewer: Viewer, patient: int) -> Latest | None:
+    """The last visit of this actor to a record."""
+    (rows,) = ask_rows(connection, [latest_question(viewer, patient)])
+    return latest_of(rows)
+
+
+_LATEST = (
+    "SELECT id, mode, motive, structure, started, ended FROM visit WHERE patient = %s AND actor = %s "
+    "ORDER BY started DESC, id DESC LIMIT 1"
+)
+
+
 def keep_visit(
     connection: Connection,
     viewer: Viewer,
     patient: int,
     now: datetime,
+    before: Latest | None,
     *,
     listed: int = 0,
     read: str | None = None,
@@ -127,64 +177,40 @@ def keep_visit(
 ) -> int:
     """Add a look to the actor's running visit, or begin one; returns its number.
 
-    `listed` documents were listed, or the document `read` was read: one line for either. `also_read` are documents
-    whose content the list itself showed: a line for each.
+    `before` is the actor's last visit (`latest`). `listed` documents were listed, or the document `read` was read: one
+    line for either. `also_read` are documents whose content the list itself showed: a line for each.
     """
     at = to_micros(now)
-    number, line, is_first = _running(connection, viewer, patient, now), 1, False
-    if number is None:
-        number, is_first = _begin(connection, viewer, patient, now)
+    goes_on = before is not None and before.goes_on(viewer, now)
+    if before is not None and goes_on:
+        number = before.id
     else:
-        last = connection.execute(
-            text("SELECT coalesce(max(n), 0) FROM access_line WHERE visit = :id"), {"id": number}
-        ).scalar_one()
-        line = int(last) + 1
-    connection.execute(
-        text(
-            'UPDATE visit SET ended = :at, listed = listed + :listed, "read" = "read" + :read WHERE id = :id'
-        ),
-        {
-            "at": at,
-            "listed": listed,
-            "read": (0 if read is None else 1) + len(also_read),
-            "id": number,
-        },
-    )
+        number = _begin(connection, viewer, patient, now, is_first=before is None)
+    # This locks the visit: lines of another look at the same time are there before it goes on, or come after.
+    given = (at, listed, (0 if read is None else 1) + len(also_read), number)
+    mark = "?" if is_sqlite(connection) else "%s"
+    bulk.execute(connection, _ADD_LOOK.replace("%s", mark), given)
     lines = [("list" if read is None else "read", read), *(("read", one) for one in also_read)]
-    rows = [(number, line + n, at, act, document) for n, (act, document) in enumerate(lines)]
-    bulk.insert_rows(connection, access_line, ("visit", "n", "at", "act", "document_id"), rows)
+    bulk.insert_behind(
+        connection,
+        access_line,
+        ("n", "visit", "at", "act", "document_id"),
+        [(number, at, act, document) for act, document in lines],
+        owner=("visit", number),
+    )
     notices.due_for(
-        connection, viewer, patient, now, visit=number, is_first=is_first, lines=len(lines)
+        connection, viewer, patient, now, visit=number, is_first=before is None, lines=len(lines)
     )
     return number
 
 
-def _running(connection: Connection, viewer: Viewer, patient: int, now: datetime) -> int | None:
-    """The actor's visit that this look still belongs to: same mode, reason and place, and not too long ago."""
-    locking = "" if is_sqlite(connection) else " FOR UPDATE"
-    row = connection.execute(
-        text(
-            "SELECT id, mode, motive, structure, started, ended FROM visit "  # noqa: S608 - our own words
-            f"WHERE patient = :patient AND actor = :actor ORDER BY started DESC, id DESC LIMIT 1{locking}"
-        ),
-        {"patient": patient, "actor": _actor(viewer)},
-    ).first()
-    if row is None or (row.mode, row.motive or "", row.structure or "") != (
-        viewer.mode,
-        viewer.motive,
-        viewer.structure,
-    ):
-        return None
-    started, ended = from_micros(int(row.started)), from_micros(int(row.ended or row.started))
-    return int(row.id) if now - started < SESSION and now - ended < PAUSE else None
+_ADD_LOOK = 'UPDATE visit SET ended = %s, listed = listed + %s, "read" = "read" + %s WHERE id = %s'
 
 
-def _begin(connection: Connection, viewer: Viewer, patient: int, now: datetime) -> tuple[int, bool]:
-    """The number of a new visit, and whether it is the first of this actor."""
-    known = connection.execute(
-        text("SELECT 1 FROM visit WHERE patient = :patient AND actor = :actor LIMIT 1"),
-        {"patient": patient, "actor": _actor(viewer)},
-    ).first()
+def _begin(
+    connection: Connection, viewer: Viewer, patient: int, now: datetime, *, is_first: bool
+) -> int:
+    """The number of a new visit."""
     number = sequences.reserve(connection, "visit", 1, now)
     columns = (
         "id", "patient", "actor_kind", "actor", "actor_snapshot", "structure", "mode", "motive", "started",
@@ -192,10 +218,10 @@ def _begin(connection: Connection, viewer: Viewer, patient: int, now: datetime) 
     )  # fmt: skip
     row = (
         number, patient, viewer.kind, _actor(viewer), snapshot(viewer), viewer.structure or None, viewer.mode,
-        viewer.motive or None, to_micros(now), 0, 0, known is None, shown_to(viewer),
+        viewer.motive or None, to_micros(now), 0, 0, is_first, shown_to(viewer),
     )  # fmt: skip
     bulk.insert_rows(connection, visit, columns, [row])
-    return number, known is None
+    return number
 
 
 def _actor(viewer: Viewer) -> str:

@@ -16,7 +16,7 @@ import msgspec
 
 from broker.document import Attachment, Document
 from broker.records.document_rows import DocumentRow
-from broker.records.looking import Person
+from broker.records.known import Person
 from broker.web.resources import OF_DOCUMENTS
 from broker.writing import fhir, fhir_reference
 from broker.writing import fhir_types as types

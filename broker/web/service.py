@@ -19,7 +19,8 @@ from broker.records import accesses, consent_words, looking, reading
 from broker.records.accesses import Access
 from broker.records.consent_words import Word
 from broker.records.document_rows import DocumentRow
-from broker.records.looking import Looker, Person, Place
+from broker.records.known import Person
+from broker.records.looking import Looker, Place
 from broker.records.reading import Trail
 from broker.web import query
 from broker.web.audit_events import audit_event

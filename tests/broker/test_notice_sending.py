@@ -280,7 +280,7 @@ def test_emg_04_an_emergency_is_told_to_the_holder_and_to_the_medecin_traitant(
             urgent = Viewer(
                 kind="professional", id=actor, profession="MEDECIN", mode="bris_de_glace", motive="coma"
             )  # fmt: skip
-            keep_visit(connection, urgent, number, spaces.now, listed=1)
+            keep_visit(connection, urgent, number, spaces.now, None, listed=1)
     before = len(box[0].mails)
 
     ends = notifier(spaces, mail=smtp(box[1]), mssante=smtp(box[1])).send()

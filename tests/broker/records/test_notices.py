@@ -14,7 +14,7 @@ from broker.reconcile import mirror
 from broker.records import notice_check, notices
 from broker.records import reading as record_reading
 from broker.records.notices import Settled
-from broker.records.traces import keep_visit
+from broker.records.traces import keep_visit, latest
 from tests.broker.records import record
 from tests.broker.records.record import RULES, WRITE
 
@@ -185,7 +185,7 @@ def test_f29_for_ten_thousand_random_accesses_the_mirror_holds_and_any_gap_is_fo
 def _access(connection: Connection, viewer: Viewer, patient: int, now: datetime) -> None:
     """One look, as `records.reading` leaves it: a line of a visit and an entry, in one transaction."""
 
-    keep_visit(connection, viewer, patient, now, read="0" * 8)
+    keep_visit(connection, viewer, patient, now, latest(connection, viewer, patient), read="0" * 8)
     entry = Entry(
         act="body_revealed" if viewer.kind == "operator" else "document_read",
         at=now, actor_kind=viewer.kind, actor=viewer.id, subject="d", patient=patient,
