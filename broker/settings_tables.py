@@ -347,6 +347,7 @@ class Web(Table, frozen=True, kw_only=True):
         request_timeout: a request that is not answered by then is told to come back
         page_size: entries of a page when the client does not say; 200 is the most
         search_ttl: how long the links of a page can be followed
+        written_mb: memory of each process for resources as they were last written (for 15 minutes at most), so that the next page is quicker; 0 keeps none
         pace: answers about a record leave at multiples of this after the request, so that their time tells nothing; 0 is at once
         issuer: whose access tokens are taken, as [[web.issuer]]
     """
@@ -366,6 +367,7 @@ class Web(Table, frozen=True, kw_only=True):
     request_timeout: timedelta = timedelta(seconds=30)
     page_size: int = 50
     search_ttl: timedelta = timedelta(minutes=15)
+    written_mb: int = 64
     pace: timedelta = timedelta(milliseconds=20)
     issuer: tuple[Issuer, ...] = ()
 
@@ -375,6 +377,8 @@ class Web(Table, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not 1 <= self.page_size <= 200:
             raise ValueError("page_size must lie between 1 and 200")
+        if not 0 <= self.written_mb <= 65_536:
+            raise ValueError("written_mb must lie between 0 and 65536")
         if not 1 <= self.processes <= 256 or not 0 <= self.port <= 65_535:
             raise ValueError("processes must lie between 1 and 256, port between 0 and 65535")
         if self.processes > 1 and not self.port:

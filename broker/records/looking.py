@@ -7,7 +7,7 @@ of what was shown, and the statements are the same whether it is there or not (V
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -104,13 +104,16 @@ def look(
     looker: Looker,
     patient_id: int,
     want: Want,
-    make: Callable[[DocumentRow, Document, Person], Sequence[Shown]],
+    make: Callable[[DocumentRow, Document | None, Person], Sequence[Shown]],
     *,
     limit: int,
     after: Place | None = None,
+    at_hand: Callable[[Sequence[DocumentRow], Person], Collection[str]] = lambda *_: (),
 ) -> Page[Shown]:
     """A page of what `make` finds in the documents of a patient that the viewer may see.
 
+    `at_hand` names those of some documents that `make` needs no content of: it gets None for them. Where content is
+    shown ("read"), it always is opened.
     A patient that does not exist, and one whose record is closed to the viewer, are the same empty page.
     """
     with writing_together(looker.engine) as connection:
@@ -119,7 +122,7 @@ def look(
         if admitted is None:
             return Page()
         looker, found, person, whole = admitted
-        walk = _Walk(connection, looker, found, want, after)
+        walk = _Walk(connection, looker, found, want, after, lambda rows: at_hand(rows, person))
         items: list[Shown] = []
         place: Place | None = after
         more = False
@@ -253,10 +256,11 @@ class _Walk:
         found: Known,
         want: Want,
         after: Place | None,
+        at_hand: Callable[[Sequence[DocumentRow]], Collection[str]] = lambda _: (),
     ) -> None:
         self._connection, self._looker, self._around = connection, looker, found.around
         self._first = found.documents
-        self._want, self._after = want, after
+        self._want, self._after, self._at_hand = want, after, at_hand
         self._pending: list[Judged] = []
         self._made: dict[str, Decision] = {}
         self.refused: list[Judged] = []
@@ -264,7 +268,7 @@ class _Walk:
         self.read: list[Judged] = []
         self.told: dict[str, str | None] = {}
 
-    def allowed(self, at_once: int) -> Iterator[tuple[DocumentRow, Document]]:
+    def allowed(self, at_once: int) -> Iterator[tuple[DocumentRow, Document | None]]:
         """Documents that the viewer may see, with their content; content is fetched for `at_once` of them."""
         chunk: list[DocumentRow] = []
         before: dict[str, list[Judged]] = {}
@@ -287,12 +291,16 @@ class _Walk:
 
     def _open(
         self, chunk: list[DocumentRow], before: dict[str, list[Judged]]
-    ) -> Iterator[tuple[DocumentRow, Document]]:
-        contents = payloads.read(self._connection, [row.id for row in chunk])
+    ) -> Iterator[tuple[DocumentRow, Document | None]]:
+        is_read = self._want.action == "read"
+        at_hand = () if is_read else self._at_hand(chunk)
+        contents = payloads.read(
+            self._connection, [row.id for row in chunk if row.id not in at_hand]
+        )
         for row in chunk:
             self._pending += before[row.id]
-            document = decode(contents[row.id])
-            if self._want.action == "read":
+            document = decode(contents[row.id]) if row.id in contents else None
+            if is_read:
                 self.told[row.id] = document_rows.told_of(self._made[row.id], row, document)
             yield row, document
 

@@ -26,6 +26,7 @@ from broker.web.endpoint import PREFIX, Endpoint
 from broker.web.keys import Keys
 from broker.web.sealed import Seals
 from broker.web.service import Service
+from broker.web.written import Shelf
 
 KEYS_TIMEOUT = 5.0
 DRAIN_SECONDS = 20
@@ -50,6 +51,7 @@ def run(
         settings.site.zone,
         clock,  # type: ignore[arg-type]  # the clock of `app`
         settings.web.page_size,
+        Shelf(settings.web.written_mb * 1_000_000),
     )
     asyncio.run(_serve(settings.web, service, telemetry, stop, ready))
 

@@ -28,7 +28,7 @@ _URN = "urn:uuid:"
 _REFERENCE = re.compile(rb'"(reference|url)":"(urn:uuid:[^"\\]*)"')
 """Inside a JSON text these quotes cannot stand: what matches is a member, never part of a text."""
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
-_DECODER = msgspec.json.Decoder(Json, float_hook=Decimal)
+DECODER = msgspec.json.Decoder(Json, float_hook=Decimal)
 """Numbers keep the digits they came with."""
 _ID = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.([0-9a-f]{16}))?", re.ASCII)
 _NOT_LISTED = ("Binary", "Patient")
@@ -168,4 +168,4 @@ def _referring(value: Json, refer: Callable[[str], str], base: str) -> Json:
 
     said = _ENCODER.encode(value)
     named = _REFERENCE.sub(name, said)
-    return value if named == said else _DECODER.decode(named)
+    return value if named == said else DECODER.decode(named)

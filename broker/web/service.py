@@ -5,7 +5,7 @@ Source: FHIR R4 §3.1.1 (searchset), Patient/$everything; IHE MHD ITI-66, ITI-67
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
@@ -20,7 +20,7 @@ from broker.records.accesses import Access
 from broker.records.consent_words import Word
 from broker.records.document_rows import DocumentRow
 from broker.records.known import Person
-from broker.records.looking import Looker, Place
+from broker.records.looking import Looker, Page, Place
 from broker.records.reading import Trail
 from broker.web import query
 from broker.web.audit_events import audit_event
@@ -33,10 +33,13 @@ from broker.web.refusing import RefusedError, not_found
 from broker.web.rendered import Json, binaries_of, document_of, person_resource, resources_of
 from broker.web.resources import OF_DOCUMENTS, RESOURCES, Resource
 from broker.web.sealed import Seals, Stored
+from broker.web.written import Shelf, Written, written
 
 EVERYTHING = "$everything"
 MARK = "urn:carnet:mark"
 """System of the tags that tell a professional of what a document must be known (`deciding.MARKS`)."""
+Found = tuple[Json | Written, list[Json]]
+"""A resource that was found, and those that go with it."""
 _EVERYTHING = Resource("Patient", "everything a record holds", action="read")
 
 
@@ -60,6 +63,7 @@ class Service:
     zone: tzinfo
     clock: Callable[[], datetime]
     page_size: int
+    shelf: Shelf
 
     def read(self, caller: Caller, resource: str, resource_id: str, base: str) -> Json:
         """One resource. Raises: RefusedError(404), the same for what is hidden and for what is not there."""
@@ -184,7 +188,7 @@ class Service:
         *,
         everything: bool = False,
     ) -> Json:
-        found: list[tuple[Json, list[Json]]] = []
+        found: list[Found] = []
         person: Person | None = None
         following: Place | None = None
         if asked.resource.name == "Patient" and not everything:
@@ -202,22 +206,7 @@ class Service:
                 )
                 found += more
         else:
-            kinds = OF_DOCUMENTS if everything else {asked.resource.name, *asked.includes}
-
-            def make(
-                row: DocumentRow, document: Document, whom: Person
-            ) -> Sequence[tuple[Json, list[Json]]]:
-                everyone = self._rendered(looker, row, document, whom, base, kinds)
-                return [
-                    (one, [other for other in everyone if _is_asked(asked, one, other)])
-                    for one in everyone
-                    if (everything or one["resourceType"] == asked.resource.name)
-                    and holds(one, asked.filters, self.zone)
-                ]
-
-            page = looking.look(
-                looker, patient, asked.want(self.zone), make, limit=asked.count, after=place
-            )
+            page = self._documents(looker, asked, patient, place, base, everything=everything)
             found, person, following = list(page.items), page.person, page.next
             if everything and person is not None and following is None:
                 for further in (self._consents, self._accesses):
@@ -233,6 +222,71 @@ class Service:
             person if with_person and (found or everything) else None, is_match=everything,
         )  # fmt: skip
 
+    def _documents(
+        self,
+        looker: Looker,
+        asked: Question,
+        patient: int,
+        place: Place | None,
+        base: str,
+        *,
+        everything: bool,
+    ) -> Page[Found]:
+        """A page of what documents hold."""
+        if not everything and not asked.includes:
+            return self._written(looker, asked, patient, place, base)
+        kinds = OF_DOCUMENTS if everything else {asked.resource.name, *asked.includes}
+
+        def make(row: DocumentRow, document: Document | None, whom: Person) -> Sequence[Found]:
+            if document is None:
+                return ()
+            everyone = self._rendered(looker, row, document, whom, base, kinds)
+            return [
+                (one, [other for other in everyone if _is_asked(asked, one, other)])
+                for one in everyone
+                if (everything or one["resourceType"] == asked.resource.name)
+                and holds(one, asked.filters, self.zone)
+            ]
+
+        want = asked.want(self.zone)
+        return looking.look(looker, patient, want, make, limit=asked.count, after=place)
+
+    def _written(
+        self, looker: Looker, asked: Question, patient: int, place: Place | None, base: str
+    ) -> Page[Found]:
+        """A page of resources of one type: those that were written before are taken as they are."""
+        kinds = frozenset((asked.resource.name,))
+        known: dict[str, tuple[Written, ...]] = {}
+        news: list[tuple[Hashable, tuple[Written, ...]]] = []
+
+        def key(row: DocumentRow, whom: Person) -> Hashable:
+            marks = self._marks(looker, row, whom)
+            return row.id, row.availability, whom.id, marks, base, asked.resource.name
+
+        def at_hand(rows: Sequence[DocumentRow], whom: Person) -> Collection[str]:
+            keys = {key(row, whom): row.id for row in rows}
+            found = self.shelf.find(tuple(keys))
+            known.update((keys[one], resources) for one, resources in found.items())
+            return known
+
+        def make(row: DocumentRow, document: Document | None, whom: Person) -> Sequence[Found]:
+            if document is not None:
+                everyone = self._rendered(looker, row, document, whom, base, kinds)
+                known[row.id] = tuple(map(written, everyone))
+                news.append((key(row, whom), known[row.id]))
+            return [
+                (one, [])
+                for one in known.pop(row.id)
+                if not asked.filters or holds(one.again(), asked.filters, self.zone)
+            ]
+
+        want = asked.want(self.zone)
+        page = looking.look(
+            looker, patient, want, make, limit=asked.count, after=place, at_hand=at_hand
+        )
+        self.shelf.keep(news)
+        return page
+
     def _access(self, looker: Looker, resource_id: str) -> Json:
         """One AuditEvent. Raises: RefusedError(404)."""
         opened = accesses.open_access(
@@ -245,12 +299,12 @@ class Service:
 
     def _accesses(
         self, looker: Looker, asked: Question, patient: int, count: int, place: Place | None
-    ) -> tuple[list[tuple[Json, list[Json]]], Person | None, Place | None]:
+    ) -> tuple[list[Found], Person | None, Place | None]:
         """A page of AuditEvents; with no room for one it begins on the next page."""
         if count < 1:
             return [], None, accesses.START
 
-        def make(access: Access, whom: Person) -> tuple[Json, list[Json]] | None:
+        def make(access: Access, whom: Person) -> Found | None:
             number = self.seals.id_of_access(access.visit, access.n)
             made = audit_event(access, number, f"Patient/{self.seals.id_of(whom.id)}")
             return (made, []) if holds(made, asked.filters, self.zone) else None
@@ -273,12 +327,12 @@ class Service:
 
     def _consents(
         self, looker: Looker, asked: Question, patient: int, count: int, place: Place | None
-    ) -> tuple[list[tuple[Json, list[Json]]], Person | None, Place | None]:
+    ) -> tuple[list[Found], Person | None, Place | None]:
         """A page of Consents; with no room for one it begins on the next page."""
         if count < 1:
             return [], None, consent_words.START
 
-        def make(word: Word, whom: Person) -> tuple[Json, list[Json]] | None:
+        def make(word: Word, whom: Person) -> Found | None:
             number = self.seals.id_of_consent(word.person, word.first)
             made = consent(word, number, f"Patient/{self.seals.id_of(whom.id)}")
             return (made, []) if holds(made, asked.filters, self.zone) else None
@@ -297,7 +351,7 @@ class Service:
         pairs: tuple[tuple[str, str], ...],
         place: Place | None,
         following: Place | None,
-        found: Sequence[tuple[Json, list[Json]]],
+        found: Sequence[Found],
         base: str,
         person: Person | None,
         *,
@@ -315,10 +369,15 @@ class Service:
 
         entries: dict[str, Json] = {}
 
-        def add(resource: Json, mode: str) -> None:
-            name = f"{base}/{resource['resourceType']}/{resource['id']}"
+        def add(resource: Json | Written, mode: str) -> None:
+            content: Json | msgspec.Raw
+            if isinstance(resource, Written):
+                kind, number, content = resource.kind, resource.id, resource.body
+            else:
+                kind, number, content = resource["resourceType"], resource["id"], resource
+            name = f"{base}/{kind}/{number}"
             entries.setdefault(
-                name, {"fullUrl": name, "resource": resource, "search": {"mode": mode}}
+                name, {"fullUrl": name, "resource": content, "search": {"mode": mode}}
             )
 
         if is_match and person is not None:
@@ -345,12 +404,16 @@ class Service:
     ) -> list[dict[str, Any]]:
         """The resources of a document; to a professional with the marks they must be told (VIS-06, VIS-07, VIS-10)."""
         made = resources_of(row, document, f"Patient/{self.seals.id_of(whom.id)}", base, kinds)
-        if looker.viewer.kind == "professional":
-            marks = self.deciding.marks(row, whom.traits, looker.now)
-            tags = [{"system": MARK, "code": one, "display": MARKS[one]} for one in marks]
-            for one in made if tags else ():
-                one["meta"]["tag"] = tags
+        marks = self._marks(looker, row, whom)
+        tags = [{"system": MARK, "code": one, "display": MARKS[one]} for one in marks]
+        for one in made if tags else ():
+            one["meta"]["tag"] = tags
         return made
+
+    def _marks(self, looker: Looker, row: DocumentRow, whom: Person) -> tuple[str, ...]:
+        if looker.viewer.kind != "professional":
+            return ()
+        return self.deciding.marks(row, whom.traits, looker.now)
 
 
 def _is_of(mark: str, place: Place | None) -> bool:

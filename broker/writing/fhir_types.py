@@ -57,8 +57,7 @@ def filled(**fields: Any) -> Json:
 
 def each(write: Callable[[T], Json | None], items: Iterable[T | None]) -> list[Json]:
     """What `write` makes of each item that is there."""
-    written = (write(item) for item in items if item is not None)
-    return [item for item in written if item]
+    return [made for item in items if item is not None and (made := write(item))]
 
 
 def identifier(item: Identifier | None) -> Json | None:

@@ -61,6 +61,7 @@ def test_whole_answers_and_statements_are_the_same_with_and_without(site: Site, 
         answers.append([re.sub(r'"lastUpdated":"[^"]+"', "", x) for x in told])
         statements.append(made)
 
+    assert any("audit_entry" in one for one in statements[0]), "the trail is seen being written"
     assert [len(x) for x in answers[0]] == [len(x) for x in answers[1]]
     # Ids of resources inside a document are digests of its id: the two records have the same shape, not the same ids.
     blank = r"[0-9a-f]{8}-[0-9a-f-]{27}(\.[0-9a-f]{16})?|urn:uuid:[0-9a-f-]+"

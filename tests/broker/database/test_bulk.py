@@ -17,10 +17,12 @@ from sqlalchemy.util import greenlet_spawn
 from broker.database import bulk, sequences, together
 from broker.database.engine import reading, writing
 from broker.database.schema import (
+    access_line,
     audit_entry,
     content,
     counter,
     message_body,
+    notice,
     tally_day,
 )
 from broker.errors import TransientError
@@ -118,6 +120,74 @@ def test_counters_add_up_whoever_adds(engine: Engine, write: Writing) -> None:
 
     with reading(engine) as connection:
         assert connection.execute(text("SELECT n FROM tally_day")).scalars().all() == [2]
+
+
+def test_lines_are_numbered_behind_those_of_their_owner(engine: Engine, write: Writing) -> None:
+    columns = ("n", "visit", "at", "act")
+    for visit, acts in ((1, ["list", "read"]), (2, ["read"]), (1, ["list"]), (2, [])):
+        with write(engine) as connection:
+            rows = [(visit, 0, act) for act in acts]
+            bulk.insert_behind(connection, access_line, columns, rows, owner=("visit", visit))
+
+    with reading(engine) as connection:
+        found = connection.execute(text("SELECT visit, n, act FROM access_line ORDER BY visit, n"))
+        assert [tuple(row) for row in found] == [
+            (1, 1, "list"), (1, 2, "read"), (1, 3, "list"), (2, 1, "read"),
+        ]  # fmt: skip
+
+
+def test_a_counter_names_the_entry_that_follows_in_its_transaction(
+    engine: Engine, write: Writing
+) -> None:
+    base = sequences.base(NOW)
+    columns = (
+        "id", "patient", "kind", "cause", "day", "created_at", "due_at", "secret", "audit_n", "state", "lines",
+    )  # fmt: skip
+    for number in (1, 2, 1):
+        with write(engine) as connection:
+            bulk.add_counts(
+                connection,
+                notice,
+                columns,
+                [(number, 7, "access", "c", 1, 2, 3, False, None, "due", 1)],
+                count="lines",
+                latest=("state",),
+                first=columns[1:9],
+                following=("audit_n", "audit", base),
+            )
+            entries = [(0, "act", "machine", "lab", str(number), None, None)]
+            bulk.append_rows(connection, audit_entry, ENTRY, entries, counter="audit", base=base)
+
+    with reading(engine) as connection:
+        named = connection.execute(text("SELECT id, audit_n, lines FROM notice ORDER BY id")).all()
+        there = connection.execute(
+            text("SELECT subject, min(n), count(*) FROM audit_entry GROUP BY subject ORDER BY 1")
+        ).all()
+    assert [(str(one[0]), *one[1:]) for one in named] == [tuple(row) for row in there]
+    assert len(named) == 2
+
+
+def test_questions_are_answered_with_values_whatever_their_number(
+    engine: Engine, write: Writing
+) -> None:
+    numbers = [("many", n) for n in range(300)]
+    with write(engine) as connection:
+        bulk.insert_rows(
+            connection, counter, ("name", "value"), [(f"{name}{n}", n) for name, n in numbers]
+        )
+        one, many, none = together.ask_rows(
+            connection,
+            [
+                ("SELECT name, value, value > %s, NULL FROM counter WHERE name = %s", (1, "many7")),
+                ("SELECT value FROM counter WHERE name LIKE %s ORDER BY value", ("many%",)),
+                ("SELECT value FROM counter WHERE name = %s", ("nobody",)),
+            ],
+        )
+    assert [tuple(row) for row in one] == [("many7", 7, True, None)]
+    assert [value for (value,) in many] == list(range(300))
+    assert (len(many), many[299][0], [row[0] for row in many[70:72]]) == (300, 299, [70, 71])
+    assert not none
+    assert list(none) == []
 
 
 def test_what_is_there_stays_or_is_replaced_as_asked(engine: Engine, write: Writing) -> None:
