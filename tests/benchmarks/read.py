@@ -1,6 +1,7 @@
 """A page of 50 out of a record of 500 documents: searched, decided, audited, over HTTP: `scripts/bench read`.
 
     python -m tests.benchmarks.read [--patients 1000 1000000] [--clients 16] [--requests 1600] [--set-up postgres]
+                                  [--written-mb 64]
 
 Clients keep their connection and check every answer (50 entries, a link to go on); they are a process of their own.
 The API is the role itself, in another one, with a signed token for each client: the patient is there and agrees. The
@@ -56,12 +57,19 @@ _FIRST_OTHER = 1_000_000_000
 SECRET = bytes(32)
 
 
-def serve(url: str, folder: str, issuer: str, port: int, processes: int, said: Connection) -> None:
+def serve(
+    url: str, folder: str, issuer: str, port: int, given: argparse.Namespace, said: Connection
+) -> None:
     """One process of the role, until the parent ends it."""
     settings = msgspec.structs.replace(
         Settings.default(Path(folder)),
         database=Database(url=url),
-        web=Web(port=port, processes=processes, issuer=(Issuer(url=issuer, audience=AUDIENCE),)),
+        web=Web(
+            port=port,
+            processes=given.processes,
+            written_mb=given.written_mb,
+            issuer=(Issuer(url=issuer, audience=AUDIENCE),),
+        ),
     )
     telemetry = Telemetry("web", level="error")
     app.settle_memory()
@@ -86,7 +94,7 @@ def measure(address: str, tokens: list[str], patient: str, requests: int) -> lis
                 )
                 if turn:  # the first one opens connection and visit
                     taken.append(time.perf_counter() - began)
-                if answer.status_code != 200 or len(answer.json().get("entry", ())) != PAGE:
+                if answer.status_code != 200 or _entries(answer.content) != PAGE:
                     wrong.append(f"status {answer.status_code}")
 
     threads = [threading.Thread(target=client, args=(token,)) for token in tokens]
@@ -96,6 +104,14 @@ def measure(address: str, tokens: list[str], patient: str, requests: int) -> lis
         one.join()
     assert not wrong, wrong[:3]
     return taken
+
+
+def _entries(body: bytes) -> int:
+    return len(msgspec.json.decode(body, type=_Bundle).entry)
+
+
+class _Bundle(msgspec.Struct):
+    entry: list[msgspec.Raw]
 
 
 def ask(*load: Any, said: Connection) -> None:
@@ -170,6 +186,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=1_600, help="in each store")
     parser.add_argument("--documents", type=int, default=500, help="in the record that is read")
+    parser.add_argument("--written-mb", type=int, default=Web().written_mb, help="as web.written_mb; 0 opens and writes each document for each page")  # fmt: skip
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     try:
@@ -185,7 +202,7 @@ def main() -> int:
     growth = rows[-1]["p99_ms"] / rows[0]["p99_ms"]
     is_met = all(row["p99_ms"] <= GOAL_MS for row in rows) and growth <= GROWTH
     told = {
-        "set_up": given.set_up, "processes": given.processes, "clients": given.clients, "documents": given.documents, "goal_p99_ms": GOAL_MS,
+        "set_up": given.set_up, "processes": given.processes, "clients": given.clients, "written_mb": given.written_mb, "documents": given.documents, "goal_p99_ms": GOAL_MS,
         "stores": rows, "growth": round(growth, 2), "goal_growth": GROWTH, "is_met": is_met,
     }  # fmt: skip
     print(json.dumps(told))
@@ -206,7 +223,7 @@ def _run(given: argparse.Namespace, folder: str, url: str) -> list[dict[str, Any
     roles = [
         multiprocessing.get_context("spawn").Process(
             target=serve,
-            args=(url, folder, signer.url, port, given.processes, says),
+            args=(url, folder, signer.url, port, given, says),
             daemon=True,
         )
         for _ in range(given.processes)
