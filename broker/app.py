@@ -6,7 +6,6 @@ Long because it is the one place where everything meets.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import sys
 import threading
@@ -27,6 +26,7 @@ from broker import (
     fault_points,
     installation,
     mapping_sets,
+    memory,
     plugins,
     rendering,
 )
@@ -108,10 +108,10 @@ def run_role(
     telemetry.emit("role_started", role=role)
 
     def up(addresses: dict[str, str]) -> None:
+        memory.settled()
         telemetry.ready(role, True)
         ready(addresses)
 
-    settle_memory()
     try:
         _ROLES[role](settings, index, stop, engine, telemetry, up, clock)
     finally:
@@ -119,13 +119,6 @@ def run_role(
         telemetry.ready(role, False)
         snapshots.stop()
         engine.dispose()
-
-
-def settle_memory() -> None:
-    """Start-up objects live for ever: the collector need not walk them. What a message leaves behind is short-lived."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 def _has_database(

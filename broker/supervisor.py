@@ -131,7 +131,7 @@ def _start(
     is_patient: bool = False,
 ) -> _Child:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(["broker.preloaded"])
     said, saying = context.Pipe(duplex=False)
     process: BaseProcess = context.Process(
         target=child_main,

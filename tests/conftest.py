@@ -21,6 +21,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
+from broker import memory
 from broker.database import migrate
 from broker.database.engine import open_engine
 from broker.mapping import catalogue
@@ -59,6 +60,7 @@ def sets_compiled_once() -> Iterator[None]:
         key = (Path.cwd(), *roots, *((path, path.read_bytes()) for path in files))
         if key not in kept:
             kept[key] = compile_set(roots)
+            memory.settled()
         kept.move_to_end(key)
         if len(kept) > 8:
             kept.popitem(last=False)

@@ -17,6 +17,7 @@ from typing import Any
 
 import typer
 
+from broker import memory
 from broker.cli import output
 from broker.errors import CarnetError
 
@@ -27,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
     try:
         given = sys.argv[1:] if arguments is None else list(arguments)
-        assembled(given[0] if given else "")(args=given, prog_name="carnet")
+        memory.starting()
+        command = assembled(given[0] if given else "")
+        memory.settled()
+        command(args=given, prog_name="carnet")
     except CarnetError as error:
         output.failure(error)
         sys.exit(output.SETUP)

@@ -32,7 +32,7 @@ import httpx
 import msgspec
 from sqlalchemy import Engine, text
 
-from broker import app
+from broker import memory
 from broker.database.engine import is_sqlite, open_engine
 from broker.database.schema import metadata
 from broker.settings import Settings
@@ -72,7 +72,7 @@ def serve(
         ),
     )
     telemetry = Telemetry("web", level="error")
-    app.settle_memory()
+    memory.settled()
     listener.run(
         settings, open_engine(url), telemetry, SECRET, lambda: datetime.now(UTC), threading.Event(), said.send,
     )  # fmt: skip
@@ -116,7 +116,7 @@ class _Bundle(msgspec.Struct):
 
 def ask(*load: Any, said: Connection) -> None:
     """The clients, in their own process: what they cost is not the API's."""
-    app.settle_memory()
+    memory.settled()
     said.send(measure(*load))
 
 

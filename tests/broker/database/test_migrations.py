@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect
 
 from broker.database import migrate, partitions, sequences
@@ -84,3 +86,15 @@ def _is_partition(change: Any) -> bool:
         for n in range(3)
     }
     return name in months
+
+
+def test_revisions_are_known_by_the_names_of_their_files() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrate.SCRIPTS))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+
+    assert migrate.head() == script.get_current_head()
+    assert all(
+        Path(one.path).name.startswith(f"{one.revision}_") for one in script.walk_revisions()
+    )
