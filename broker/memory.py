@@ -1,7 +1,7 @@
 """The garbage collector in processes that live long: it never walks what they were made of.
 
-A worker's mapping set alone is a million objects (closures and their cells), which stay. A message leaves hardly a
-cycle behind. `starting` comes first, `settled` once everything is loaded, `renewed` after part of that was exchanged.
+Modules, rules and mapping sets are a million objects and more, which stay; a message leaves hardly a cycle behind.
+`starting` comes first, `settled` once everything is loaded. A set that is loaded later sets itself aside (`catalogue`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,3 @@ def settled() -> None:
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
     gc.enable()
-
-
-def renewed() -> None:
-    """Let go of what was exchanged, and settle again: one walk over everything."""
-    gc.unfreeze()
-    gc.collect()
-    settled()

@@ -17,7 +17,7 @@ from time import perf_counter, perf_counter_ns
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from broker import fault_points, header, memory, replayed, search_keys
+from broker import fault_points, header, replayed, search_keys
 from broker.answers import Answers
 from broker.audit import trail
 from broker.batch import InHand
@@ -134,7 +134,6 @@ class Pipeline:
             return False
         if mapper is not None:
             self._mapper, self._routing = mapper, routing
-            memory.renewed()
             self._telemetry.emit("mapping_set_used", set=mapper.set_hash[:12])
         return mapper is not None
 

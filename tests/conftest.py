@@ -51,6 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def sets_compiled_once() -> Iterator[None]:
     """Compile a mapping set once for the whole run: it never changes, and a process of Carnet loads it once too."""
+    memory.settled()  # nor does the collector walk thousands of tests behind each of them
     compile_set = catalogue.examine
     kept: OrderedDict[tuple[object, ...], catalogue.Examined] = OrderedDict()
 
@@ -60,7 +61,6 @@ def sets_compiled_once() -> Iterator[None]:
         key = (Path.cwd(), *roots, *((path, path.read_bytes()) for path in files))
         if key not in kept:
             kept[key] = compile_set(roots)
-            memory.settled()
         kept.move_to_end(key)
         if len(kept) > 8:
             kept.popitem(last=False)
