@@ -18,7 +18,8 @@ from typing import Any, overload
 
 import psycopg
 from psycopg import errors, pq
-from psycopg.adapt import Transformer
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.types.string import TextLoader
 from sqlalchemy import Connection, Engine
 from sqlalchemy.util import await_only
 
@@ -80,11 +81,24 @@ class Asked:
     rows: Sequence[tuple[Any, ...]] = ()
 
 
-class Typed(Sequence[tuple[Any, ...]]):
-    """The rows of one statement as Python's values: numbers, booleans, texts, bytes, UUIDs. Made as they are taken."""
+class _AsTexts:
+    """How values are made: as psycopg does it, but for UUIDs, which are texts everywhere else."""
 
-    def __init__(self, driver: psycopg.Connection[Any], result: pq.abc.PGresult) -> None:
-        self._loading = Transformer(driver)
+    connection = None
+
+    def __init__(self) -> None:
+        self.adapters = AdaptersMap(psycopg.adapters)
+        self.adapters.register_loader("uuid", TextLoader)
+
+
+_AS_TEXTS = _AsTexts()
+
+
+class Typed(Sequence[tuple[Any, ...]]):
+    """The rows of one statement as Python's values: numbers, booleans, texts, bytes, UUIDs as texts. Made as they are taken."""
+
+    def __init__(self, result: pq.abc.PGresult) -> None:
+        self._loading = Transformer(_AS_TEXTS)
         self._loading.set_pgresult(result)
         self._count = result.ntuples
 
@@ -112,7 +126,6 @@ class Together:
 
     def __init__(self, connection: Connection, wait: Wait) -> None:
         driver: Any = connection.connection.driver_connection
-        self._driver: psycopg.Connection[Any] = driver
         self._libpq: pq.abc.PGconn = driver.pgconn
         self._prepared = prepared_on(connection)
         self._wait = wait
@@ -187,7 +200,7 @@ class Together:
             if result.status in _GOOD:
                 if step is not None:
                     typed = step.is_typed
-                    step.rows = Typed(self._driver, result) if typed else _rows(result)
+                    step.rows = Typed(result) if typed else _rows(result)
             elif failure is None:
                 failure = _error(result)
                 if step and step.expects_none and isinstance(failure, errors.DivisionByZero):

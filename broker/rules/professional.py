@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from broker.access import Viewer, viewer_keys
@@ -161,6 +162,7 @@ def today(facts: Facts) -> date:
     return day_of(facts.now)
 
 
+@lru_cache(maxsize=256)
 def day_of(now: datetime) -> date:
     """The day of an instant as texts count days: from midnight to midnight in Paris."""
     return now.astimezone(_PARIS).date()

@@ -197,8 +197,8 @@ class Endpoint:
             raise RefusedError(400, "search.form", "The parameters are not UTF-8.") from error
 
 
-POOL = 5
-"""Readings at once in one process: as many as it holds connections."""
+POOL = 2
+"""Readings at once in one process: one that computes, one that waits. More only take the interpreter from each other."""
 
 
 def _asked(request: Request) -> Asked:

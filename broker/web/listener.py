@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 import httpx
 import uvicorn
+import uvloop
 from sqlalchemy import Engine
 
 from broker.audit import trail
@@ -53,7 +54,7 @@ def run(
         settings.web.page_size,
         Shelf(settings.web.written_mb * 1_000_000),
     )
-    asyncio.run(_serve(settings.web, service, telemetry, stop, ready))
+    uvloop.run(_serve(settings.web, service, telemetry, stop, ready))
 
 
 async def _serve(

@@ -22,13 +22,15 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
-import httpx
 import msgspec
 from sqlalchemy import Engine, text
 
@@ -39,6 +41,7 @@ from broker.settings import Settings
 from broker.settings_tables import Database, Issuer, Web
 from broker.telemetry import Telemetry
 from broker.web import listener
+from broker.web.endpoint import FORM
 from broker.web.sealed import Seals
 from tests.benchmarks import report
 from tests.benchmarks.deployment import BenchError, database, free_port, set_ups
@@ -84,18 +87,18 @@ def measure(address: str, tokens: list[str], patient: str, requests: int) -> lis
     wrong: list[str] = []
 
     def client(token: str) -> None:
-        headers = {"Authorization": f"Bearer {token}", **CONSENTED}
-        with httpx.Client(headers=headers, timeout=120) as http:
+        headers = {"Authorization": f"Bearer {token}", **CONSENTED, "Content-Type": FORM}
+        form = urlencode({"patient": patient, "_count": str(PAGE)})
+        with closing(HTTPConnection(urlsplit(address).netloc, timeout=120)) as http:
             for turn in range(requests // len(tokens) + 1):
                 began = time.perf_counter()
-                answer = http.post(
-                    f"{address}/fhir/DocumentReference/_search",
-                    data={"patient": patient, "_count": str(PAGE)},
-                )
+                http.request("POST", "/fhir/DocumentReference/_search", form, headers)
+                answer = http.getresponse()
+                body = answer.read()
                 if turn:  # the first one opens connection and visit
                     taken.append(time.perf_counter() - began)
-                if answer.status_code != 200 or _entries(answer.content) != PAGE:
-                    wrong.append(f"status {answer.status_code}")
+                if answer.status != 200 or _entries(body) != PAGE:
+                    wrong.append(f"status {answer.status}")
 
     threads = [threading.Thread(target=client, args=(token,)) for token in tokens]
     for one in threads:
