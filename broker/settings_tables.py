@@ -368,7 +368,7 @@ class Web(Table, frozen=True, kw_only=True):
     page_size: int = 50
     search_ttl: timedelta = timedelta(minutes=15)
     written_mb: int = 64
-    pace: timedelta = timedelta(milliseconds=20)
+    pace: timedelta = timedelta(milliseconds=10)
     issuer: tuple[Issuer, ...] = ()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Who calls: the access token checked, its claims read, its scopes held against what is asked. Before any body.
+"""Who calls: the claims of an access token read, its scopes held against what is asked. Before any body.
 
 Claims are those of Pro Santé Connect: SubjectNameID (national id, `8` + RPPS), SubjectRefPro.exercices (profession and
 savoir-faire), SubjectRole (`code^OID`), SubjectOrganizationID and SubjectOrganization (the name), given_name,
@@ -16,18 +16,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 from urllib.parse import unquote
 
-import jwt
 from starlette.datastructures import Headers
 
 from broker.access import Mode, Viewer
 from broker.settings_tables import Issuer
-from broker.web.keys import Keys
 from broker.web.refusing import RefusedError
 
 MODE_HEADER, REASON_HEADER = "x-carnet-mode", "x-carnet-reason"
 CONSENT_HEADER = "x-carnet-consent"
-LEEWAY_SECONDS = 30
-MAX_TOKEN = 8_192
 MAX_REASON = 500
 
 Right = Literal["r", "s"]
@@ -65,41 +61,6 @@ class Caller:
             viewer.consent, self.software,
         )  # fmt: skip
         return "\x1f".join(parts).encode()
-
-
-async def authenticate(headers: Headers, keys: Mapping[str, tuple[Issuer, Keys]]) -> Caller:
-    """The caller of a request. Raises: RefusedError(401, 403 or 503)."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise _unauthorized("token.missing", "A bearer token is needed.", "")
-    if len(token) > MAX_TOKEN:
-        raise _bad_token()
-    try:
-        claimed = jwt.decode(token, options={"verify_signature": False})
-        header = jwt.get_unverified_header(token)
-    except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise _bad_token() from error
-    issuer, source = keys.get(str(claimed.get("iss")), (None, None))
-    if issuer is None or source is None or header.get("alg") not in issuer.algorithms:
-        raise _bad_token()
-    if str(header.get("typ", "JWT")).lower() not in ("jwt", "at+jwt", "application/at+jwt"):
-        raise _bad_token()
-    key = await source.find(str(header.get("kid", "")))
-    if key is None:
-        raise _bad_token()
-    try:
-        claims = jwt.decode(
-            token,
-            key,
-            algorithms=list(issuer.algorithms),
-            audience=issuer.audience,
-            issuer=issuer.url,
-            leeway=LEEWAY_SECONDS,
-            options={"require": ["iss", "aud", "exp", "sub"]},
-        )
-    except (jwt.PyJWTError, ValueError, TypeError) as error:
-        raise _bad_token() from error
-    return caller_of(claims, issuer, headers)
 
 
 def caller_of(claims: Mapping[str, Any], issuer: Issuer, headers: Headers) -> Caller:
@@ -212,14 +173,3 @@ def _profession(claims: Mapping[str, Any], claim: str) -> str:
 
 def _text(value: Any) -> str:
     return value[:200] if isinstance(value, str) and value.isprintable() else ""
-
-
-def _bad_token() -> RefusedError:
-    return _unauthorized(
-        "token.invalid", "The token is not one that is taken here.", "invalid_token"
-    )
-
-
-def _unauthorized(code: str, text: str, error: str) -> RefusedError:
-    challenge = 'Bearer realm="carnet"' + (f', error="{error}"' if error else "")
-    return RefusedError(401, code, text, WWW_Authenticate=challenge)

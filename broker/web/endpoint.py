@@ -10,7 +10,7 @@ import base64
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,14 +21,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from broker.errors import CarnetError, TransientError
-from broker.settings_tables import Issuer, Web
+from broker.settings_tables import Web
 from broker.telemetry import Emitter
 from broker.web import conformance
-from broker.web.caller import Caller, Right, authenticate
-from broker.web.keys import Keys
+from broker.web.caller import Caller, Right, caller_of
 from broker.web.refusing import FHIR_JSON, HEADERS, RefusedError, answer, not_found, outcome
 from broker.web.resources import RESOURCES
 from broker.web.service import Bytes, Service
+from broker.web.tokens import Tokens
 
 PREFIX = "/fhir"
 FORM = "application/x-www-form-urlencoded"
@@ -59,12 +59,12 @@ class Endpoint:
         self,
         service: Service,
         settings: Web,
-        keys: Mapping[str, tuple[Issuer, Keys]],
+        tokens: Tokens,
         emitter: Emitter,
         version: str,
         base: Callable[[], str],
     ) -> None:
-        self._service, self._settings, self._keys = service, settings, keys
+        self._service, self._settings, self._tokens = service, settings, tokens
         self._emitter, self._version, self._base = emitter, version, base
         self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="carnet-web")
 
@@ -119,7 +119,8 @@ class Endpoint:
             return answer(conformance.capability(base, self._version, self._settings.issuer))
         if asked.kind == "openapi":
             return answer(conformance.openapi(base, self._version))
-        caller = await authenticate(request.headers, self._keys)
+        issuer, claims = await self._tokens.right(request.headers)
+        caller = caller_of(claims, issuer, request.headers)
         everything = asked.kind == "everything"
         if not caller.may("*" if everything else asked.resource, asked.right):
             raise RefusedError(

@@ -27,6 +27,7 @@ from broker.web.endpoint import PREFIX, Endpoint
 from broker.web.keys import Keys
 from broker.web.sealed import Seals
 from broker.web.service import Service
+from broker.web.tokens import Tokens
 from broker.web.written import Shelf
 
 KEYS_TIMEOUT = 5.0
@@ -70,8 +71,8 @@ async def _serve(
     address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
     base = web.url.rstrip("/") or f"{address}{PREFIX}"
     async with httpx.AsyncClient(timeout=KEYS_TIMEOUT, follow_redirects=False) as client:
-        keys = {one.url: (one, Keys(one, client)) for one in web.issuer}
-        endpoint = Endpoint(service, web, keys, telemetry, version("carnet"), lambda: base)
+        tokens = Tokens({one.url: (one, Keys(one, client)) for one in web.issuer})
+        endpoint = Endpoint(service, web, tokens, telemetry, version("carnet"), lambda: base)
         server = _Server(_config(web, endpoint), lambda: ready({"web": address}))
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="web")
         stopped = asyncio.create_task(asyncio.to_thread(stop.wait), name="stop")

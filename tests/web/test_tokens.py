@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -16,8 +17,11 @@ from starlette.datastructures import Headers
 
 from broker.settings_tables import Issuer as IssuerSettings
 from broker.web.caller import caller_of, scopes_of
+from broker.web.keys import Keys
+from broker.web.refusing import RefusedError
+from broker.web.tokens import LEEWAY_SECONDS, Tokens
 from tests.web import papers
-from tests.web.issuer import AUDIENCE
+from tests.web.issuer import AUDIENCE, Issuer
 from tests.web.site import INS, PHYSICIAN, Site, bearer
 
 
@@ -72,6 +76,46 @@ def test_a_token_with_anything_wrong_is_refused_before_the_body_is_read(sqlite_s
         assert answer.headers["www-authenticate"].startswith("Bearer"), name
         assert answer.json()["resourceType"] == "OperationOutcome", name
         assert made == [], name
+
+
+def test_a_token_that_was_right_is_over_when_it_runs_out_or_its_key_is_withdrawn() -> None:
+    """It is believed without a look at its signature for a minute, not past its end and not past its key."""
+    issuer = Issuer()
+    later = [0.0]
+    named = IssuerSettings(url=issuer.url, audience=AUDIENCE)
+    ending = issuer.sign(
+        {"SubjectNameID": PHYSICIAN[0], "exp": int(time.time()) - LEEWAY_SECONDS + 2}
+    )
+    lasting = issuer.sign({"SubjectNameID": PHYSICIAN[0]})
+
+    async def is_taken(tokens: Tokens, one: str) -> bool:
+        try:
+            _, claims = await tokens.right(Headers({"Authorization": f"Bearer {one}"}))
+        except RefusedError as error:
+            assert error.status == 401
+            return False
+        assert claims["SubjectNameID"] == PHYSICIAN[0]
+        return True
+
+    async def look() -> None:
+        async with httpx.AsyncClient() as client:
+            keys = Keys(named, client, lambda: time.monotonic() + later[0])
+            tokens = Tokens({issuer.url: (named, keys)})
+            assert await is_taken(tokens, ending)
+            assert await is_taken(tokens, lasting)
+            assert not await is_taken(tokens, f"{lasting[:-4]}AAAA")
+            until = time.monotonic() + 30
+            while await is_taken(tokens, ending):
+                assert time.monotonic() < until, "it has run out"
+            assert await is_taken(tokens, lasting)
+            issuer.keys["k2"] = issuer.keys.pop("k1")
+            later[0] = 601.0
+            assert not await is_taken(tokens, lasting), "its key is not the issuer's any more"
+
+    try:
+        asyncio.run(look())
+    finally:
+        issuer.stop()
 
 
 def test_a_good_token_in_another_scheme_is_none(sqlite_site: Site) -> None:
