@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hl7.client
+import pytest
 
 from tests.story.site import SAMPLES, Site
 
@@ -40,6 +41,7 @@ def send_everything(site: Site) -> int:
     return 4 + 1 + 1 + 3
 
 
+@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
 def test_every_format_lands_in_one_record_and_each_reader_sees_their_part(site: Site) -> None:
     with site.serving():
         sent = send_everything(site)
