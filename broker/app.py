@@ -467,7 +467,7 @@ def _trail_receiver(settings: Settings, engine: Engine, clock: Clock) -> Callabl
 
 def _web(
     settings: Settings,
-    _index: int,
+    index: int,
     stop: threading.Event,
     engine: Engine,
     telemetry: Telemetry,
@@ -475,7 +475,7 @@ def _web(
     clock: Clock,
 ) -> None:
     secret = installation.digest_key(settings)
-    listener.run(settings, engine, telemetry, secret, clock, stop, ready)
+    listener.run(settings, engine, telemetry, secret, clock, stop, ready, index)
 
 
 _ROLES: dict[str, Callable[..., None]] = {

@@ -66,6 +66,8 @@ class Endpoint:
     ) -> None:
         self._service, self._settings, self._tokens = service, settings, tokens
         self._emitter, self._version, self._base = emitter, version, base
+        self.is_crowded: Callable[[], bool] = lambda: False
+        """Whether this process should let go of a connection (`balance`)."""
         self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="carnet-web")
 
     def close(self) -> None:
@@ -98,6 +100,8 @@ class Endpoint:
         kind = asked.resource if asked is not None and asked.resource else "other"
         self._emitter.emit("web_answered", kind=kind, code=str(response.status_code))
         await self._pace(asked, began)
+        if self.is_crowded():
+            response.headers["Connection"] = "close"
         await response(scope, receive, send)
 
     def _failed(self, error: str) -> Response:

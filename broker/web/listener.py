@@ -23,6 +23,7 @@ from broker.settings import Settings
 from broker.settings_tables import Web
 from broker.telemetry import Telemetry
 from broker.web import deciding
+from broker.web.balance import Balance
 from broker.web.endpoint import PREFIX, Endpoint
 from broker.web.keys import Keys
 from broker.web.sealed import Seals
@@ -42,8 +43,9 @@ def run(
     clock: Callable[..., object],
     stop: threading.Event,
     ready: Callable[[dict[str, str]], None],
+    index: int = 0,
 ) -> None:
-    """Serve until `stop`, then answer what is in hand. Raises: SetupError when the port or TLS cannot be had."""
+    """Serve until `stop`, as the process `index` of those that share the port, then answer what is in hand. Raises: SetupError when the port or TLS cannot be had."""
     check(settings.web)
     service = Service(
         engine,
@@ -55,12 +57,18 @@ def run(
         settings.web.page_size,
         Shelf(settings.web.written_mb * 1_000_000),
     )
-    uvloop.run(_serve(settings.web, service, telemetry, stop, ready))
+    shared = settings.site.data_folder / "web" / "connections"
+    balance = Balance(shared, index, settings.web.processes)
+    try:
+        uvloop.run(_serve(settings.web, service, balance, telemetry, stop, ready))
+    finally:
+        balance.close()
 
 
 async def _serve(
     web: Web,
     service: Service,
+    balance: Balance,
     telemetry: Telemetry,
     stop: threading.Event,
     ready: Callable[[dict[str, str]], None],
@@ -74,6 +82,8 @@ async def _serve(
         tokens = Tokens({one.url: (one, Keys(one, client)) for one in web.issuer})
         endpoint = Endpoint(service, web, tokens, telemetry, version("carnet"), lambda: base)
         server = _Server(_config(web, endpoint), lambda: ready({"web": address}))
+        connections = server.server_state.connections
+        endpoint.is_crowded = lambda: balance.is_crowded(len(connections))
         serving = asyncio.create_task(server.serve(sockets=[listening]), name="web")
         stopped = asyncio.create_task(asyncio.to_thread(stop.wait), name="stop")
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)

@@ -61,7 +61,13 @@ SECRET = bytes(32)
 
 
 def serve(
-    url: str, folder: str, issuer: str, port: int, given: argparse.Namespace, said: Connection
+    url: str,
+    folder: str,
+    issuer: str,
+    port: int,
+    index: int,
+    given: argparse.Namespace,
+    said: Connection,
 ) -> None:
     """One process of the role, until the parent ends it."""
     settings = msgspec.structs.replace(
@@ -77,7 +83,7 @@ def serve(
     telemetry = Telemetry("web", level="error")
     memory.settled()
     listener.run(
-        settings, open_engine(url), telemetry, SECRET, lambda: datetime.now(UTC), threading.Event(), said.send,
+        settings, open_engine(url), telemetry, SECRET, lambda: datetime.now(UTC), threading.Event(), said.send, index,
     )  # fmt: skip
 
 
@@ -230,10 +236,10 @@ def _run(given: argparse.Namespace, folder: str, url: str) -> list[dict[str, Any
     roles = [
         multiprocessing.get_context("spawn").Process(
             target=serve,
-            args=(url, folder, signer.url, port, given, says),
+            args=(url, folder, signer.url, port, index, given, says),
             daemon=True,
         )
-        for _ in range(given.processes)
+        for index in range(given.processes)
     ]
     for one in roles:
         one.start()

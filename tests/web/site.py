@@ -47,7 +47,7 @@ CONSENTED = {"X-Carnet-Consent": "explicit"}
 class Site:
     """One installation: `engine` under it, `url` where it listens."""
 
-    def __init__(self, engine: Engine, folder: Path, **web: Any) -> None:
+    def __init__(self, engine: Engine, folder: Path, index: int = 0, **web: Any) -> None:
         self.engine, self.issuer, self.patients = engine, Issuer(), Issuer()
         self.later = timedelta(0)
         self.log = StringIO()
@@ -73,7 +73,7 @@ class Site:
         self._statements = Statements(self.served)
         self._thread = threading.Thread(
             target=listener.run,
-            args=(settings, self.served, self.telemetry, SECRET, self.clock, self._stop, self._ready),
+            args=(settings, self.served, self.telemetry, SECRET, self.clock, self._stop, self._ready, index),
         )  # fmt: skip
         self._thread.start()
         assert self._is_up.wait(30)
