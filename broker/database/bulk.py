@@ -99,11 +99,7 @@ def append_rows(
         return
     parameters = (counter, base + len(rows) - 1, len(rows))
     if is_sqlite(connection):
-        cursor = connection.connection.cursor()
-        cursor.execute(f"{RESERVE_SQLITE} RETURNING value", parameters)
-        (last,) = cursor.fetchone() or (0,)
-        first = int(last) - len(rows) + 1
-        cursor.close()
+        first = _reserved(connection, parameters) - len(rows) + 1
         numbered = [(first + i, *row) for i, row in enumerate(rows)]
         _insert(connection, table, (columns[0], *columns[1:]), numbered, "")
         return
@@ -153,6 +149,15 @@ def insert_behind(
     execute(connection, statement, (value, *shape.encode(numbered)))
 
 
+def _reserved(connection: Connection, parameters: Row) -> int:
+    """The last number of a reservation on SQLite."""
+    cursor = connection.connection.cursor()
+    cursor.execute(f"{RESERVE_SQLITE} RETURNING value", parameters)
+    (last,) = cursor.fetchone() or (0,)
+    cursor.close()
+    return int(last)
+
+
 RESERVE_SQLITE = (
     "INSERT INTO counter (name, value) VALUES (?, ?) "
     "ON CONFLICT (name) DO UPDATE SET value = max(value + ?, excluded.value)"
@@ -199,10 +204,7 @@ def _insert_following(
     parameters = (counter, base - 1, 0)
     place = columns.index(column)
     if is_sqlite(connection):
-        cursor = connection.connection.cursor()
-        cursor.execute(f"{RESERVE_SQLITE} RETURNING value", parameters)
-        (last,) = cursor.fetchone() or (0,)
-        cursor.close()
+        last = _reserved(connection, parameters)
         given = [(*row[:place], last + 1, *row[place + 1 :]) for row in rows]
         _insert(connection, table, columns, given, action)
         return
