@@ -39,8 +39,30 @@ RECORD = (
 """Tests of the record, its spaces and its API: a suite of its own, so that the usual one stays short."""
 
 
+LONG = (
+    "faults/",
+    "story/",
+    "test_tutorial",
+    "test_canary",
+    "broker/cli/test_demo",
+    "broker/drill/",
+)
+"""Where the tests that run a whole broker are."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that may stop the shared RabbitMQ runs when no other test needs it."""
+    """A test that may stop the shared RabbitMQ runs when no other test needs it; long ones begin, on each process."""
+    places = [str(item.path.relative_to(PROJECT / "tests")) for item in items]
+    long = [one for one, place in zip(items, places, strict=True) if place.startswith(LONG)]
+    short = [one for one, place in zip(items, places, strict=True) if not place.startswith(LONG)]
+    # Each process of xdist takes an equal run of them at first, then the end of what others have left.
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    size = -(-len(short) // processes)
+    items[:] = [
+        one
+        for n in range(processes)
+        for one in (*long[n::processes], *short[n * size : (n + 1) * size])
+    ]
     for item in items:
         if str(item.path.relative_to(PROJECT / "tests")).startswith(RECORD):
             item.add_marker(pytest.mark.record)

@@ -154,7 +154,7 @@ to = ["partner"]
         _prove(site, partner, sending.finish())
 
 
-@pytest.mark.parametrize("site", ["services", pytest.param("embedded", marks=pytest.mark.drill)], indirect=True)  # fmt: skip
+@pytest.mark.drill
 @pytest.mark.timeout(900)
 def test_f11_roles_are_upgraded_and_downgraded_one_by_one_with_work_in_flight(
     gateways: list[Site], partner: Partner
