@@ -132,7 +132,8 @@ def _has_database(
 ) -> bool:
     """Bring the database up to date; False when `stop` was set while it was away.
 
-    SQLite refuses at once who opens a new file while another switches it to WAL: that is waited for in any case.
+    SQLite refuses at once who opens a new file while another switches it to WAL: that is waited for in any case. So is
+    a table to migrate that something else uses: between two tries all others go on with their work.
     """
     is_told = False
     patient_until = time.monotonic() + (_TOGETHER_SECONDS if engine.dialect.name == "sqlite" else 0)
@@ -141,9 +142,10 @@ def _has_database(
             migrate.upgrade(engine, clock())
             at_rest.attach(engine, settings, clock())
         except TransientError as error:
-            if not is_patient and time.monotonic() > patient_until:
+            is_in_use = error.reason == migrate.IN_USE
+            if not (is_patient or is_in_use) and time.monotonic() > patient_until:
                 raise
-            if is_patient and not is_told:
+            if (is_patient or is_in_use) and not is_told:
                 telemetry.emit("database_awaited", code=error.code, where=error.where)
                 is_told = True
             stop.wait(_DATABASE_PAUSE)

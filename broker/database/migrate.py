@@ -20,12 +20,18 @@ SCRIPTS = Path(__file__).parent / "migrations"
 VERSIONS = (SCRIPTS / "versions",)
 """Folders of migrations."""
 
+LOCK_SECONDS = 3
+"""So long a migration waits for a table that is in use (PostgreSQL)."""
+
+IN_USE = "LockNotAvailable"
+
 
 def upgrade(engine: Engine, now: datetime) -> str:
     """Apply missing migrations and create the partitions around `now`; returns the revision reached.
 
-    Several processes may call it at once: the first does the work, the others wait.
-    Raises: SetupError("database.newer") when a newer version migrated it and this one cannot work on it.
+    Several processes may call it at once: the first does the work, the others wait. Raises: TransientError whose reason
+    is `IN_USE` when a table to change is in use by something that takes long: nothing was changed, try again.
+    SetupError("database.newer") when a newer version migrated it and this one cannot work on it.
     """
     with writing(engine) as connection:
         if not is_sqlite(connection):
@@ -42,6 +48,9 @@ def upgrade(engine: Engine, now: datetime) -> str:
 
 
 def _migrate(connection: Connection) -> None:
+    if not is_sqlite(connection):
+        # Whoever waits to change a table has everybody else wait behind: older roles at work, and their senders.
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
     # Here, because hardly a start migrates, and each would wait half a second for it.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415

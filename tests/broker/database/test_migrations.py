@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -11,13 +12,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect
+from sqlalchemy import Engine, inspect, text
 
 from broker.database import migrate, partitions, sequences
 from broker.database.engine import open_engine, reading, writing
 from broker.database.schema import PARTITIONED, metadata
+from broker.errors import TransientError
 from broker.values import month_of
 
+NEWER = Path(__file__).parents[2] / "faults" / "newer_versions"
 NOVEMBER = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
@@ -50,6 +53,26 @@ def test_upgrading_twice_changes_nothing(engine: Engine) -> None:
     migrate.upgrade(engine, NOVEMBER)
 
     assert migrate.upgrade(engine, NOVEMBER) == migrate.head()
+    engine.dispose()
+
+
+def test_a_migration_does_not_have_others_wait_for_who_reads_long(
+    empty_postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = open_engine(empty_postgres_url)
+    migrate.upgrade(engine, NOVEMBER)
+    monkeypatch.setattr(migrate, "VERSIONS", (*migrate.VERSIONS, NEWER))
+    with engine.connect() as long, long.begin():
+        long.execute(text("SELECT count(*) FROM message"))
+        began = monotonic()
+        with pytest.raises(TransientError) as refused:
+            migrate.upgrade(engine, NOVEMBER)
+        assert refused.value.reason == migrate.IN_USE
+        assert monotonic() - began < 10 * migrate.LOCK_SECONDS
+        with writing(engine) as other:
+            other.execute(text("UPDATE message SET source = source"))
+
+    assert migrate.upgrade(engine, NOVEMBER) == "9999"
     engine.dispose()
 
 
