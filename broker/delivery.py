@@ -49,6 +49,8 @@ _AWAY = timedelta(seconds=2)
 _BEHIND = timedelta(seconds=1)
 _TELL_EVERY = 0.25
 """Seconds after which the database is told what was sent meanwhile."""
+_AHEAD = 1_000
+"""Deliveries found at once that those of a lease wait for."""
 _LONGEST = 5.0
 """Seconds of sending after which what is left of a batch is put down: a lease is not kept for ever."""
 _GONE = timedelta(minutes=1)
@@ -162,8 +164,12 @@ class Courier:
     # --- one lease ------------------------------------------------------------------------------------------------
 
     def serve(self, lease: Lease, stop: threading.Event) -> None:
-        """Send what may go of the leased, lane by lane; what has to wait comes back later."""
-        remaining = {work.id for work in lease.work}
+        """Send what may go of the leased, lane by lane; what has to wait comes back later.
+
+        Where nothing may go for what stands before it, that is sent first, leased or not.
+        """
+        leased = {work.id for work in lease.work}
+        remaining = set(leased)
         waits: dict[int, timedelta] = {}
         goes_on = True
         while goes_on and remaining and not stop.is_set():
@@ -179,8 +185,18 @@ class Courier:
                 )
                 refused = self._refused(connection, claimed)
                 bodies = outbox.bodies_of(connection, claimed)
-            if not claimed:
+                ahead = (
+                    []
+                    if claimed
+                    else outbox.ahead(
+                        connection, self._name, sorted(remaining), self._clock(), _AHEAD
+                    )
+                )
+            if not claimed and remaining.issuperset(ahead):
                 break
+            if not claimed:
+                remaining.update(ahead)
+                continue
             fault_points.reach("delivery.claimed")
             self._telemetry.emit_many("attempt_started", len(claimed), destination=self._name)
             ended, goes_on = self._send_all(claimed, bodies, refused, stop)
@@ -188,7 +204,8 @@ class Courier:
                 remaining.discard(one.delivery_id)
                 if one.next_try_at is not None:
                     waits[one.delivery_id] = max(one.next_try_at - self._clock(), _BEHIND)
-        self._settle(lease, remaining, waits)
+        mine = {number: wait for number, wait in waits.items() if number in leased}
+        self._settle(lease, remaining & leased, mine)
 
     def _settle(self, lease: Lease, remaining: set[int], waits: dict[int, timedelta]) -> None:
         """Give the lease back: what waits or is still open comes again, the rest is done."""

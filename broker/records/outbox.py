@@ -273,6 +273,29 @@ def _flowing(rows: Iterable[Any], now: int, furthest: int, limit: int) -> list[A
     return taken
 
 
+def ahead(
+    connection: Connection, destination: str, ids: Collection[int], now: datetime, limit: int
+) -> list[int]:
+    """Deliveries that `ids` wait for: earlier ones of the same lanes, where the first of the lane may go now; oldest first.
+
+    What the queue has lost is among them. As long as it has those behind it is never empty, so nothing is swept.
+    """
+    within, given = any_of(connection, "d.id", ids)
+    rows = connection.execute(text(_AHEAD % within), {"destination": destination, "now": to_micros(now), "limit": limit, **given})  # fmt: skip
+    return [int(row.id) for row in rows]
+
+
+_AHEAD = (
+    "SELECT e.id FROM (SELECT d.lane, d.recipient, max(d.id) AS last FROM delivery d "
+    "WHERE d.destination = :destination AND d.lane <> 0 AND %s GROUP BY d.lane, d.recipient) AS l "
+    "JOIN delivery h ON h.id = (SELECT f.id FROM delivery f WHERE f.destination = :destination AND f.lane = l.lane "
+    "AND f.recipient = l.recipient AND f.settled_at IS NULL ORDER BY f.id LIMIT 1) "
+    "JOIN delivery e ON e.destination = :destination AND e.lane = l.lane AND e.recipient = l.recipient "
+    "WHERE h.state = 'owed' AND h.claimed_by IS NULL AND (h.next_try_at IS NULL OR h.next_try_at <= :now) "
+    "AND e.settled_at IS NULL AND e.id < l.last ORDER BY e.id LIMIT :limit"
+)
+
+
 def withdraw(connection: Connection, ids: Collection[int], by: str) -> None:
     """Put down deliveries that `by` took in hand and did not begin: they are owed as before."""
     if not ids:

@@ -83,6 +83,26 @@ def test_the_answer_is_kept_with_the_attempt_and_everything_is_in_the_trail(
     assert flows == {"delivered": 1, "refused": 1}
 
 
+def test_what_the_queue_lost_does_not_hold_up_what_it_has(post: Post, partner: Partner) -> None:
+    """Those behind come up again and again, so the queue is never empty and nothing is swept: a lane's first is found
+    by whoever waits for it.
+    """
+    ids = [f"M{n}" for n in range(300)]
+    lanes = [n % 3 + 1 for n in range(300)]
+    post.owe(ids, lanes)
+    topic = f"outbound.{post.name}"
+    post.queue.purge(topic)
+    post.queue.put(topic, [Work(post.numbers[c], Lane(lanes[ids.index(c)])) for c in ids[240:]])
+
+    with post.running(post.courier(mllp(partner.port))):
+        post.until_settled()
+
+    assert set(post.states().values()) == {"sent"}
+    for lane in (1, 2, 3):
+        mine = [c for c in partner.control_ids if lanes[ids.index(c)] == lane]
+        assert mine == [c for c, one in zip(ids, lanes, strict=True) if one == lane]
+
+
 def test_f13_one_patient_that_fails_for_ever_stops_no_other(post: Post, partner: Partner) -> None:
     partner.answer = lambda control_id, _: None if control_id == "stuck" else "AA"
     others = [f"M{n}" for n in range(100)]
