@@ -24,6 +24,7 @@ LOCK_SECONDS = 3
 """So long a migration waits for a table that is in use (PostgreSQL)."""
 
 IN_USE = "LockNotAvailable"
+"""The reason a `TransientError` gives then: PostgreSQL's 55P03, as the driver names it."""
 
 
 def upgrade(engine: Engine, now: datetime) -> str:

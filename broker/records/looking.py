@@ -122,7 +122,7 @@ def look(
         if admitted is None:
             return Page()
         looker, found, person, whole = admitted
-        walk = _Walk(connection, looker, found, want, after, lambda rows: at_hand(rows, person))
+        walk = _Walk(connection, looker, found, want, lambda rows: at_hand(rows, person))
         items: list[Shown] = []
         place: Place | None = after
         more = False
@@ -184,7 +184,7 @@ def open_person(looker: Looker, patient_id: int) -> Person | None:
         if admitted is None:
             return None
         looker, found, person, whole = admitted
-        walk = _Walk(connection, looker, found, Want(), None)
+        walk = _Walk(connection, looker, found, Want())
         _leave_traces(connection, looker, found, whole, walk)
     return person
 
@@ -255,12 +255,11 @@ class _Walk:
         looker: Looker,
         found: Known,
         want: Want,
-        after: Place | None,
         at_hand: Callable[[Sequence[DocumentRow]], Collection[str]] = lambda _: (),
     ) -> None:
         self._connection, self._looker, self._around = connection, looker, found.around
         self._first = found.documents
-        self._want, self._after, self._at_hand = want, after, at_hand
+        self._want, self._at_hand = want, at_hand
         self._pending: list[Judged] = []
         self._made: dict[str, Decision] = {}
         self.refused: list[Judged] = []

@@ -29,7 +29,7 @@ def test_a_shelf_answers_what_was_kept_and_holds_no_more_than_it_may(
     kept: dict[int, tuple[float, str]] = {}
     for act, key, size in given_steps:
         if act == "wait":
-            now[0] += size / 20
+            now[0] += size // 20  # whole seconds: differences are exact
             continue
         one = written({"resourceType": "List", "id": f"{key}.{now[0]}", "note": "x" * size})
         is_news = not shelf.find([key])
