@@ -62,7 +62,7 @@ from broker.rules import decide
 from broker.schedule import Job, Schedule
 from broker.settings import Destination as DestinationSettings
 from broker.settings import Settings, host_port
-from broker.telemetry import Telemetry
+from broker.telemetry import Telemetry, hearing_libraries
 from broker.telemetry_pages import Snapshots
 from broker.web import listener
 from broker.worker import Worker
@@ -101,8 +101,21 @@ def run_role(
     fault_points.arm(os.environ, f"{role}-{index}", production=settings.site.production)
     engine = open_engine(settings.database.url)
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
-    if not _has_database(settings, engine, telemetry, stop, clock, is_patient=is_patient):
-        return
+    with hearing_libraries(telemetry):
+        if _has_database(settings, engine, telemetry, stop, clock, is_patient=is_patient):
+            _run(settings, role, index, stop, engine, telemetry, ready, clock)
+
+
+def _run(
+    settings: Settings,
+    role: str,
+    index: int,
+    stop: threading.Event,
+    engine: Engine,
+    telemetry: Telemetry,
+    ready: Ready,
+    clock: Clock,
+) -> None:
     snapshots = Snapshots(telemetry, snapshot_folder(settings))
     snapshots.start()
     telemetry.emit("role_started", role=role)

@@ -231,6 +231,12 @@ EVENTS: dict[str, Event] = _catalogue(
         "a role that was started again waits for the database, and starts when it is back",
         (),
     ),
+    Event(
+        "library_warned",
+        "warning",
+        "a library had something to say; where is told, its text is not kept",
+        ("library",),
+    ),
     Event("role_started", "info", "a role is running", ("role",)),
     Event("role_stopped", "info", "a role has drained and stopped", ("role",)),
     Event("set_activated", "info", "a mapping set is in use", ()),

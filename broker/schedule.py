@@ -5,6 +5,7 @@ APScheduler runs the jobs in one process; a lock in the database makes further s
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -198,6 +199,8 @@ class Schedule:
                 executor="archive",
                 next_run_time=datetime.now(UTC) + _KEEP_AFTER,
             )
+        # A job that is not over is simply not started once more; APScheduler would warn of it each time.
+        logging.getLogger("apscheduler.scheduler").setLevel(logging.ERROR)
         jobs.start()
         try:
             while not stop.wait(_STAND_BY):

@@ -9,9 +9,11 @@ Cost: an event below the log level is one dictionary look-up and one addition; `
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -312,6 +314,38 @@ class Bound:
     def emit_many(self, name: str, n: int, /, **fields: Value) -> None:
         """Say that `name` happened `n` times alike, with the bound fields."""
         self._telemetry.emit_many(name, n, **{**self._fields, **fields})
+
+
+class Libraries(logging.Handler):
+    """Makes events of what libraries log: whose word it was and where, never its text, which may hold a value.
+
+    Without it Python would write their warnings beside our lines, as they are.
+    """
+
+    def __init__(self, emitter: Emitter) -> None:
+        super().__init__(logging.WARNING)
+        self._emitter = emitter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One event a record."""
+        more = (
+            {"error": record.exc_info[0].__name__} if record.exc_info and record.exc_info[0] else {}
+        )
+        library = record.name.partition(".")[0]
+        self._emitter.emit(
+            "library_warned", library=library, at=f"{record.filename}:{record.lineno}", **more
+        )
+
+
+@contextmanager
+def hearing_libraries(emitter: Emitter) -> Iterator[None]:
+    """What libraries log in this process meanwhile becomes events."""
+    handler = Libraries(emitter)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def place_of(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import urllib.error
 import urllib.request
@@ -20,7 +21,14 @@ from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
 from broker.events import EVENTS
-from broker.telemetry import MEASURES, MOST_LABEL_SETS, Telemetry, TelemetryError, place_of
+from broker.telemetry import (
+    MEASURES,
+    MOST_LABEL_SETS,
+    Telemetry,
+    TelemetryError,
+    hearing_libraries,
+    place_of,
+)
 from broker.telemetry_pages import Pages, Snapshots, clear, merged, read, snapshot
 
 MESSAGE_ID = "0192f1c0-5b7a-7cc3-8f00-0123456789ab"
@@ -220,7 +228,7 @@ def test_timings_and_levels_are_kept_by_name() -> None:
 def test_events_and_measures_do_not_share_a_name_and_labels_are_bounded_words() -> None:
     assert not set(EVENTS) & set(MEASURES)
     allowed = {"source", "destination", "reason", "code", "role", "topic", "result", "kind", "policy", "name",
-               "outcome", "stage", "transition", "channel"}  # fmt: skip
+               "outcome", "stage", "transition", "channel", "library"}  # fmt: skip
     for event in EVENTS.values():
         assert set(event.labels) <= allowed, event.name
 
@@ -352,3 +360,33 @@ def test_a_new_run_begins_without_the_snapshots_of_the_last(tmp_path: Path) -> N
     clear(tmp_path)
 
     assert read(tmp_path) == []
+
+
+def test_what_a_library_logs_becomes_an_event_without_its_text() -> None:
+    telemetry, stream = made()
+    with hearing_libraries(telemetry):
+        logging.getLogger("somebody.else").warning("patient %s is odd", "CANARI")
+        try:
+            int("CANARI")
+        except ValueError:
+            logging.getLogger("another").exception("job of CANARI failed")
+        logging.getLogger("somebody.else").info("of no interest")
+
+    first, second = lines(stream)
+    assert (first["event"], first["level"], first["library"]) == (
+        "library_warned",
+        "warning",
+        "somebody",
+    )
+    assert first["at"].startswith("test_telemetry.py:")
+    assert (second["library"], second["error"]) == ("another", "ValueError")
+    assert "CANARI" not in stream.getvalue()
+
+
+def test_libraries_are_heard_only_while_a_role_runs() -> None:
+    telemetry, stream = made()
+    before = list(logging.getLogger().handlers)
+    with hearing_libraries(telemetry):
+        pass
+    assert logging.getLogger().handlers == before
+    assert stream.getvalue() == ""
