@@ -650,7 +650,7 @@ document = Table(
     Column("pages", Integer),
     Column("content_sha256", LargeBinary),
     Column("message_seq", Big, nullable=False),
-    Index("ix_document_sort", "patient", text("sort_at DESC"), text("id DESC")),
+    Index("ix_document_order", "patient", text("sort_at DESC"), text("id DESC")),
     Index("ix_document_visible", "patient", text("visible_from DESC")),
     Index("ix_document_class", "patient", "class_code", text("sort_at DESC")),
     Index(

@@ -28,7 +28,7 @@ def test_a_record_is_read_in_its_order(
         question = document_rows.wanted(connection, [7], want, position, 50, is_inclusive=True)
         plan = plan_of(connection, *question)
 
-    assert "ix_document_sort" in plan
+    assert "ix_document_order" in plan
     assert "Sort Key" not in plan
     assert "TEMP B-TREE" not in plan
 

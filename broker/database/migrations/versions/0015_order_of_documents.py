@@ -1,4 +1,7 @@
-"""The index of a record's documents holds their whole order, so that a page is read and not sorted."""
+"""An index of a record's documents that holds their whole order, so that a page is read and not sorted.
+
+Older versions work on it. Readers go on while it is built; what files documents waits.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,13 @@ down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-_NAME = "ix_document_sort"
-
 
 def upgrade() -> None:
-    _index("sort_at DESC", "id DESC")
+    columns = ["patient", text("sort_at DESC"), text("id DESC")]
+    op.create_index("ix_document_order", "document", columns)
+    op.drop_index("ix_document_sort", "document")
 
 
 def downgrade() -> None:
-    _index("sort_at DESC")
-
-
-def _index(*order: str) -> None:
-    op.drop_index(_NAME, "document")
-    op.create_index(_NAME, "document", ["patient", *map(text, order)])
+    op.create_index("ix_document_sort", "document", ["patient", text("sort_at DESC")])
+    op.drop_index("ix_document_order", "document")
