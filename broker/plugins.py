@@ -1,12 +1,14 @@
 """Finds adapters and queues by their entry points; built-ins come in by the same door as strangers.
 
-Read once at start by `app` and the command, and passed on: nothing here is remembered.
+Looked up by `app` and the command, and passed on. One is loaded when it is first asked for: a site without SFTP does
+not load its library.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from broker.contracts import Adapter, Queue, QueueOptions, QueuePlugin
 from broker.errors import SetupError
@@ -18,17 +20,44 @@ QUEUES = "carnet.queues"
 _Plugin = TypeVar("_Plugin", Adapter, QueuePlugin)
 
 
-def adapters() -> dict[str, Adapter]:
-    """Every installed adapter by the name of its entry point. Raises SetupError naming the one that failed."""
-    return _found(ADAPTERS, Adapter)
+class Installed(Mapping[str, _Plugin], Generic[_Plugin]):
+    """Installed plug-ins by the names of their entry points.
+
+    Raises: SetupError("plugin.twice") when made; ("plugin.broken"), ("plugin.wrong_kind") when that one is asked for.
+    """
+
+    def __init__(self, group: str, kind: type[_Plugin]) -> None:
+        self._group = group
+        self._kind: type[_Plugin] = kind
+        self._points = _points(group)
+        self._loaded: dict[str, _Plugin] = {}
+
+    def __getitem__(self, name: str) -> _Plugin:
+        if name not in self._loaded:
+            self._loaded[name] = _load(self._points[name], self._group, self._kind)
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._points
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
 
 
-def queues() -> dict[str, QueuePlugin]:
-    """Every installed queue by the name of its entry point. Raises SetupError naming the one that failed."""
-    return _found(QUEUES, QueuePlugin)
+def adapters() -> Installed[Adapter]:
+    """Every installed adapter."""
+    return Installed(ADAPTERS, Adapter)
 
 
-def queue_for(url: str, installed: dict[str, QueuePlugin]) -> QueuePlugin:
+def queues() -> Installed[QueuePlugin]:
+    """Every installed queue."""
+    return Installed(QUEUES, QueuePlugin)
+
+
+def queue_for(url: str, installed: Mapping[str, QueuePlugin]) -> QueuePlugin:
     """The queue that speaks the scheme of `url` (`embedded`, `amqp`, `amqps`). Raises SetupError when none does."""
     scheme = url.partition(":")[0]
     for plugin in installed.values():
@@ -57,8 +86,9 @@ def open_queue(settings: Settings, *, consumer: int = 0, consumers: int = 1) -> 
     return plugin.open(url, options)
 
 
-def _found(group: str, kind: type[_Plugin]) -> dict[str, _Plugin]:
-    found: dict[str, _Plugin] = {}
+def _points(group: str) -> dict[str, EntryPoint]:
+    """The entry points of a group by name, sorted."""
+    found: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
         if point.name in found:
             raise SetupError(
@@ -67,7 +97,7 @@ def _found(group: str, kind: type[_Plugin]) -> dict[str, _Plugin]:
                 reason="two installed packages register this name",
                 hint=f"uninstall one of them ({_package(point)} is one)",
             )
-        found[point.name] = _load(point, group, kind)
+        found[point.name] = point
     return found
 
 

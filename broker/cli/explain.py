@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -81,7 +82,7 @@ def fields_of(settings: type[Any]) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _list(adapters: dict[str, Any], as_json: bool) -> None:
+def _list(adapters: Mapping[str, Any], as_json: bool) -> None:
     for name, adapter in adapters.items():
         if as_json:
             output.tell({"adapter": name, "summary": adapter.summary})

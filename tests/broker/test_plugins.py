@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,11 +55,24 @@ def test_a_broken_entry_point_is_named_with_its_package(
     monkeypatch.syspath_prepend(tmp_path)
 
     with pytest.raises(SetupError) as caught:
-        plugins.adapters()
+        plugins.adapters()["pigeon"]
 
     assert caught.value.code == code
     assert caught.value.where == f"carnet.adapters: {points.partition(' ')[0]}"
     assert "pigeon" in caught.value.hint or "carnet" in caught.value.hint
+
+
+def test_what_is_not_asked_for_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "pigeon_unused", "pigeon = pigeon_unused:ABSENT")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    found = plugins.adapters()
+
+    assert "pigeon" in found
+    assert found["mllp"].name == "mllp"
+    assert "pigeon_unused" not in sys.modules
 
 
 def _open(url: str, options: QueueOptions) -> object:

@@ -22,9 +22,14 @@ from typing import Any
 
 import hl7.client
 
+from broker.database.engine import open_engine, reading
+from broker.records import messages_reading
+
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLES = PROJECT / "samples"
 START_SECONDS = 180.0
+GLANCE_SECONDS = 0.05
+"""Between two looks at the ledger."""
 
 
 def free_port() -> int:
@@ -199,13 +204,23 @@ scan_interval = "300ms"
     def await_balance(
         self, holds: Callable[[Mapping[str, int]], bool], seconds: float
     ) -> dict[str, int]:
-        """Wait until the balance is as asked. Raises AssertionError with the last one after `seconds`."""
+        """Wait until the balance is as asked, and told so by the command; the ledger is looked at meanwhile.
+
+        Raises AssertionError with the last one after `seconds`.
+        """
         deadline = time.monotonic() + seconds
-        while True:
-            balance = self.balance()
-            if holds(balance):
-                return balance
-            assert time.monotonic() < deadline, f"still not settled: {balance}"
+        engine = open_engine(self.database_url)
+        try:
+            while True:
+                with reading(engine) as connection:
+                    found = messages_reading.balance(connection)
+                balance = {"received": found.received, **found.fates}
+                if holds(balance) and holds(balance := self.balance()):
+                    return balance
+                assert time.monotonic() < deadline, f"still not settled: {balance}"
+                time.sleep(GLANCE_SECONDS)
+        finally:
+            engine.dispose()
 
     def send_mllp(self, *bodies: bytes) -> list[str]:
         """Send through python-hl7's client; the MSA-1 of each answer."""
