@@ -12,8 +12,8 @@ import struct
 from pathlib import Path
 
 _SLOT = struct.Struct("<I")
-_SLACK = 1
-"""Connections above the average that are nobody's trouble."""
+_SLACK = 20
+"""A twentieth of its part is no process's trouble: where many clients come and go, chance moves that much."""
 
 
 class Balance:
@@ -39,12 +39,13 @@ class Balance:
             _SLOT.pack_into(self._counts, self._index * _SLOT.size, own)
 
     def is_crowded(self, own: int) -> bool:
-        """Whether this process has more than its part, told that it has `own`."""
+        """Whether this process has more than its part, rounded up, told that it has `own`."""
         if self._counts is None:
             return False
         self.note(own)
         total: int = sum(count for (count,) in _SLOT.iter_unpack(self._counts))
-        return own > total / self._processes + _SLACK
+        part = -(-total // self._processes)
+        return own > part + part // _SLACK
 
     def close(self) -> None:
         """This process has none any more."""

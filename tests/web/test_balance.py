@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import tempfile
 from contextlib import ExitStack
@@ -26,10 +27,10 @@ def test_only_who_has_more_than_its_part_is_crowded(counts: list[int]) -> None:
             all_of.append(one)
         for one, count in zip(all_of, counts, strict=True):
             one.note(count)
-        part = sum(counts) / len(counts)
+        part = math.ceil(sum(counts) / len(counts))
         crowded = [one.is_crowded(count) for one, count in zip(all_of, counts, strict=True)]
 
-        assert crowded == [count > part + 1 for count in counts]
+        assert crowded == [count > part + part // 20 for count in counts]
         assert not all(crowded), "there is always one that may take what another lets go"
 
 
@@ -44,7 +45,8 @@ def test_a_count_is_over_with_its_process(tmp_path: Path) -> None:
     file = tmp_path / "web" / "connections"
     one, other = Balance(file, 0, 2), Balance(file, 1, 2)
     other.note(20)
-    assert not one.is_crowded(8)
+    assert not one.is_crowded(20)
+    assert one.is_crowded(22)
     other.close()
     assert one.is_crowded(8)
     one.close()
@@ -74,4 +76,4 @@ def test_connections_of_one_port_even_out(tmp_path: Path) -> None:
     engine.dispose()
     counts = [int.from_bytes(told[at : at + 4], "little") for at in (0, 4)]
     assert sum(counts) in (24, 25)
-    assert max(counts) <= 14, counts
+    assert max(counts) <= 13, counts
