@@ -25,7 +25,7 @@ from broker.records.lookups import among
 
 Rows = Sequence[tuple[Any, ...]]
 
-WINDOW = 250
+WINDOW = 125
 """Rows of documents asked for at a time: a record of fewer is walked by the same statements, whatever is hidden in it."""
 
 
