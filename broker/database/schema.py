@@ -28,6 +28,10 @@ from broker.database.types import Big, Instant, UuidText
 metadata = MetaData()
 
 UNSETTLED = text("state < 10")
+IN_A_STATE = text("state < 10 AND state >= 0")
+"""What a state that is named implies, and `state < 10` alone does not: where nothing was open when PostgreSQL counted,
+it takes one index of open messages for another, and reads all that wait for each lane it looks at.
+"""
 
 # Hands out numbers in blocks (see sequences.reserve).
 counter = Table(
@@ -92,7 +96,7 @@ message = Table(
         "state",
         "source",
         "seq",
-        postgresql_where=UNSETTLED,
+        postgresql_where=IN_A_STATE,
         sqlite_where=UNSETTLED,
     ),
     Index("ix_message_lane", "lane", "seq", postgresql_where=UNSETTLED, sqlite_where=UNSETTLED),

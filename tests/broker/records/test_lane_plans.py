@@ -1,0 +1,63 @@
+"""What is asked of lanes for each batch reads what is open, however much is settled and whatever was counted when."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, event, text
+
+from broker.database.engine import is_sqlite
+from broker.records import lanes
+from broker.values import State
+from tests.broker import ledger
+
+MESSAGES = 3_000
+LANES = (1, 2, 3)
+
+
+@pytest.fixture
+def settled(empty_ledger: Engine) -> Engine:
+    """A ledger counted at an hour when nothing was open, as autovacuum does; since then every second message is."""
+    ledger.fill(empty_ledger, MESSAGES)
+    for state, where in (
+        (State.RECEIVED, ""),
+        (State.FILED, ""),
+        (State.WAITING, " WHERE seq % 2 = 0"),
+    ):
+        if where:
+            with empty_ledger.begin() as connection:
+                connection.execute(text("ANALYZE"))
+        with empty_ledger.begin() as connection:
+            connection.execute(text(f"UPDATE message SET state = {int(state)}{where}"))
+    return empty_ledger
+
+
+ASKED = {
+    "heads": lambda connection: lanes.unsettled_heads(connection, dict.fromkeys(LANES, 2)),
+    "oldest": lanes.unsettled,
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_only_the_index_of_what_is_asked_for_is_read(settled: Engine, name: str) -> None:
+    sent = []
+    with settled.connect() as connection:
+        event.listen(
+            settled, "before_cursor_execute", lambda _c, _k, said, given, *_: sent.append((said, given))
+        )  # fmt: skip
+        ASKED[name](connection)
+        explain = "EXPLAIN QUERY PLAN " if is_sqlite(connection) else "EXPLAIN "
+        plans = [
+            "\n".join(str(row[-1]) for row in connection.exec_driver_sql(explain + said, given))
+            for said, given in list(sent)
+            if "FROM message" in said and "state < 10" in said
+        ]
+
+    assert len(plans) == 1
+    (plan,) = plans
+    assert "message_lane" in plan or "_lane_seq_idx on" in plan or "ix_message_open" in plan, plan
+    for walk in (
+        "state_source_seq_idx on message_202611",
+        "_pkey on message_202611",
+        "PRIMARY KEY",
+    ):
+        assert walk not in plan, plan
