@@ -254,12 +254,15 @@ def update_rows(
     else:
         shape = shape_of(connection.dialect, (table,), (key, *columns))
         sets = ", ".join(f'"{name}" = d."{name}"' for name in columns)
+        kind = table.c[key].type.compile(dialect=connection.dialect)
+        # The keys once more as an array: each is an index probe, whatever the table held when the plan was made. A join
+        # alone may read the whole table for it.
         statement = (
             f'UPDATE "{table.name}" AS t SET {sets} FROM (SELECT {shape.values} '  # noqa: S608
             f"FROM {shape.source}) AS d({shape.names}) "
-            f'WHERE t."{key}" = d."{key}"{extra}'
+            f'WHERE t."{key}" = d."{key}" AND t."{key}" = ANY(%s::{kind}[]){extra}'
         )
-        cursor.execute(statement, shape.encode(rows))
+        cursor.execute(statement, (*shape.encode(rows), [row[0] for row in rows]))
     changed = int(cursor.rowcount)
     cursor.close()
     return changed

@@ -328,3 +328,34 @@ def test_it_is_told_while_the_server_still_works(postgres_url: str) -> None:
 
     assert done - told[0] > 0.2
     engine.dispose()
+
+
+def test_an_update_probes_for_its_rows_however_the_table_has_grown(postgres_url: str) -> None:
+    engine = ledger.new(postgres_url)
+    grow = text(
+        "INSERT INTO counter SELECT 'n' || g, 0 FROM generate_series(CAST(:first AS int), CAST(:last AS int)) g"
+    )
+    with writing(engine) as connection:
+        connection.execute(grow, {"first": 1, "last": 20})
+        connection.execute(text("ANALYZE counter"))
+    with engine.connect() as connection:
+        # Often enough that the driver prepares it, and PostgreSQL keeps its plan: of a table of one page.
+        for value in range(12):
+            bulk.update_rows(
+                connection, counter, "name", ("value",), [("n3", value), ("n7", value)]
+            )
+        connection.commit()
+        with writing(engine) as other:
+            other.execute(grow, {"first": 21, "last": 20_000})
+
+        changed = bulk.update_rows(
+            connection, counter, "name", ("value",), [("n3", 3), ("n19999", 4)]
+        )
+
+        read = connection.execute(
+            text("SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'counter'")
+        ).scalar_one()  # fmt: skip
+        connection.rollback()
+    assert changed == 2
+    assert read < 100
+    engine.dispose()

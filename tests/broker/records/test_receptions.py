@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from broker.database import sequences, together
 from broker.database.engine import open_engine, reading, writing
+from broker.encryption import sealed
 from broker.errors import TransientError
 from broker.records import messages, receptions, tallies
 from broker.unpacking import Unpacker, unpack
@@ -109,7 +110,7 @@ def found(engine: Engine, after: int) -> list[tuple[object, ...]]:
             row.type,
             row.version,
             row.charset_declared,
-            bytes(row.body),
+            sealed.unsealed(b"message_body", bytes(row.body)),
             bytes(row.sha256),
             row.size,
             row.digest,
