@@ -102,36 +102,24 @@ def run_role(
     engine = open_engine(settings.database.url)
     telemetry = Telemetry(role, writer=str(index), level=settings.telemetry.log_level)
     with hearing_libraries(telemetry):
-        if _has_database(settings, engine, telemetry, stop, clock, is_patient=is_patient):
-            _run(settings, role, index, stop, engine, telemetry, ready, clock)
+        if not _has_database(settings, engine, telemetry, stop, clock, is_patient=is_patient):
+            return
+        snapshots = Snapshots(telemetry, snapshot_folder(settings))
+        snapshots.start()
+        telemetry.emit("role_started", role=role)
 
+        def up(addresses: dict[str, str]) -> None:
+            memory.settled()
+            telemetry.ready(role, True)
+            ready(addresses)
 
-def _run(
-    settings: Settings,
-    role: str,
-    index: int,
-    stop: threading.Event,
-    engine: Engine,
-    telemetry: Telemetry,
-    ready: Ready,
-    clock: Clock,
-) -> None:
-    snapshots = Snapshots(telemetry, snapshot_folder(settings))
-    snapshots.start()
-    telemetry.emit("role_started", role=role)
-
-    def up(addresses: dict[str, str]) -> None:
-        memory.settled()
-        telemetry.ready(role, True)
-        ready(addresses)
-
-    try:
-        _ROLES[role](settings, index, stop, engine, telemetry, up, clock)
-    finally:
-        telemetry.emit("role_stopped", role=role)
-        telemetry.ready(role, False)
-        snapshots.stop()
-        engine.dispose()
+        try:
+            _ROLES[role](settings, index, stop, engine, telemetry, up, clock)
+        finally:
+            telemetry.emit("role_stopped", role=role)
+            telemetry.ready(role, False)
+            snapshots.stop()
+            engine.dispose()
 
 
 def _has_database(
