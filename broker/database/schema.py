@@ -92,7 +92,7 @@ message = Table(
     Index("ix_message_id", "id"),
     Index("ix_message_source", "source", "seq"),
     Index(
-        "ix_message_open",
+        "ix_message_state",
         "state",
         "source",
         "seq",
