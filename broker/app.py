@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from random import Random
 
 import msgspec
@@ -63,11 +62,10 @@ from broker.schedule import Job, Schedule
 from broker.settings import Destination as DestinationSettings
 from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry, hearing_libraries
-from broker.telemetry_pages import Snapshots
+from broker.telemetry_pages import Snapshots, snapshot_folder
 from broker.web import listener
 from broker.worker import Worker
 
-ROLES = ("gateway", "worker", "courier", "scheduler", "web")
 _DATABASE_PAUSE = 1.0
 _TOGETHER_SECONDS = 10.0
 """So long may roles that start together on a new SQLite file be in each other's way."""
@@ -153,11 +151,6 @@ def _has_database(
         else:
             return True
     return False
-
-
-def snapshot_folder(settings: Settings) -> Path:
-    """Where the roles of this machine leave their counts for the page that adds them up."""
-    return settings.site.data_folder / "telemetry"
 
 
 def _gateway(

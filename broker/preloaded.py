@@ -6,6 +6,6 @@ from broker import memory
 
 memory.starting()
 
-from broker import supervisor as supervisor  # noqa: E402, PLC0414 - behind the line above
+from broker import role_process as role_process  # noqa: E402, PLC0414 - behind the line above
 
 memory.settled()

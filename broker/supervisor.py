@@ -15,20 +15,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from broker import app, fault_points
-from broker.errors import CarnetError, SetupError, TransientError
+from broker import fault_points, stopping
+from broker.errors import SetupError
 from broker.settings import Settings, host_port
 from broker.telemetry import Telemetry
-from broker.telemetry_pages import Pages
+from broker.telemetry_pages import Pages, snapshot_folder
 
 DRAIN = timedelta(seconds=30)
 _RESTART_PAUSE = 1.0
 _CRASH_LOOP = 5
-_AWAY = 3
-"""The exit code of a role that ended because something it needs is away."""
 
 
 @dataclass(slots=True)
@@ -60,7 +59,7 @@ def serve(
     stop = stop or threading.Event()
     if threading.current_thread() is threading.main_thread():
         for wanted_signal in (signal.SIGTERM, signal.SIGINT):
-            _set_at(wanted_signal, stop)
+            stopping.set_at(wanted_signal, stop)
     chosen = wanted(settings, roles)
     pages = _open_pages(settings, chosen, failed=failed)
     if pages is None and roles is None and settings.telemetry.listen:
@@ -99,7 +98,7 @@ def _open_pages(
         pages = Pages(
             Telemetry("supervisor", level="error"),
             host_port(settings.telemetry.listen),
-            folder=app.snapshot_folder(settings),
+            folder=snapshot_folder(settings),
             expects=sorted({role for role, _ in chosen}),
         )
     except SetupError as error:
@@ -118,7 +117,7 @@ def wanted(settings: Settings, roles: Sequence[str] | None) -> list[tuple[str, i
         "scheduler": 1,
         "web": settings.web.processes if settings.web.issuer else 0,
     }
-    chosen = roles if roles is not None else app.ROLES
+    chosen = roles if roles is not None else counts
     return [(role, index) for role in chosen for index in range(counts[role])]
 
 
@@ -134,7 +133,7 @@ def _start(
     context.set_forkserver_preload(["broker.preloaded"])
     said, saying = context.Pipe(duplex=False)
     process: BaseProcess = context.Process(
-        target=child_main,
+        target=_run,
         args=(settings, role, index, saying, is_patient),
         name=f"carnet-{role}-{index}",
     )
@@ -172,7 +171,7 @@ def _again(
         child.said.close()
         return 0, _start(settings, child.role, child.index, is_patient=True)
     recent = [start for start in child.starts if time.monotonic() - start < 60]
-    if child.process.exitcode == _AWAY:
+    if child.process.exitcode == stopping.AWAY:
         recent = recent[:-1]
     if len(recent) >= _CRASH_LOOP:
         failed(child.role, f"ended {len(recent)} times within a minute")
@@ -195,42 +194,6 @@ def _drain(children: Sequence[_Child]) -> None:
             child.process.join()
 
 
-def child_main(
-    settings: Settings, role: str, index: int, saying: Connection, is_patient: bool = False
-) -> None:
-    """A role's process: signals, a watch on the parent, then `app.run_role`.
-
-    is_patient: it ran before, so what is away now will come back, and is waited for.
-    """
-    stop = threading.Event()
-    _set_at(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
-    try:
-        app.run_role(
-            settings,
-            role,
-            index,
-            stop,
-            lambda addresses: saying.send(("ready", addresses)),
-            is_patient=is_patient,
-        )
-    except CarnetError as error:
-        is_away = isinstance(error, TransientError)
-        saying.send(("away" if is_away else "failed", str(error)))
-        os._exit(_AWAY if is_away else 2)
-
-
-def _end_with_parent(stop: threading.Event) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        stop.set()
-
-
-def _set_at(number: signal.Signals, stop: threading.Event) -> None:
-    """Set `stop` at a signal, from a thread of its own.
-
-    The handler runs in the main thread, which may be inside `stop.wait` and hold the lock that `stop.set` needs.
-    """
-    signal.signal(number, lambda *_: threading.Thread(target=stop.set, daemon=True).start())
+def _run(settings: Settings, role: str, index: int, saying: Connection, is_patient: bool) -> None:
+    """What a child runs: in the process that `preloaded` made ready. The supervisor itself never loads what roles need."""
+    import_module("broker.role_process").main(settings, role, index, saying, is_patient)

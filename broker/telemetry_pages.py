@@ -23,10 +23,16 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from broker.errors import SetupError
+from broker.settings import Settings
 from broker.telemetry import MEASURES, Telemetry
 
 FRESH_SECONDS = 10.0
 FORGOTTEN_SECONDS = 86_400.0
+
+
+def snapshot_folder(settings: Settings) -> Path:
+    """Where the roles of this machine leave their counts for the page that adds them up."""
+    return settings.site.data_folder / "telemetry"
 
 
 class Family(msgspec.Struct, frozen=True):

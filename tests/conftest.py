@@ -78,12 +78,12 @@ def sets_compiled_once() -> Iterator[None]:
     compile_set = catalogue.examine
     kept: OrderedDict[tuple[object, ...], catalogue.Examined] = OrderedDict()
 
-    def examine(folder: Path | Iterable[Path]) -> catalogue.Examined:
+    def examine(folder: Path | Iterable[Path], *, whole: bool = True) -> catalogue.Examined:
         roots = [folder] if isinstance(folder, Path) else list(folder)
         files = sorted(path for root in roots for path in root.rglob("*") if path.is_file())
-        key = (Path.cwd(), *roots, *((path, path.read_bytes()) for path in files))
+        key = (Path.cwd(), whole, *roots, *((path, path.read_bytes()) for path in files))
         if key not in kept:
-            kept[key] = compile_set(roots)
+            kept[key] = compile_set(roots, whole=whole)
         kept.move_to_end(key)
         if len(kept) > 8:
             kept.popitem(last=False)

@@ -23,7 +23,7 @@ from broker.account_jobs import AccountJobs
 from broker.account_migration import AT_ONCE, Migration, examine
 from broker.acts import Done
 from broker.audit import trail
-from broker.cli import account_showing, acting, output, people, setup
+from broker.cli import account_showing, acting, opened, output, people, setup
 from broker.cli.people import By
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
@@ -78,7 +78,7 @@ def show(
 
     Exit codes: 0 shown, 1 no such patient, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     account_showing.show(ledger, number, json=json, language=language)
 
@@ -105,8 +105,8 @@ def list_(
 
     Exit codes: 0 shown, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
-    number = setup.parse_day(due, ledger.today())
+    ledger = opened.open_ledger(config)
+    number = opened.parse_day(due, ledger.today())
     last = datetime(
         number // 10_000, number // 100 % 100, number % 100, 23, 59, 59, 999_999,
         tzinfo=ledger.settings.site.zone,
@@ -294,7 +294,7 @@ def activate(
     Exit codes: 0 activated, 1 refused, 2 usage or set-up.
     """
     acting.expect(identified or None, ("france_connect",), "--identified-by")
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     code = serial = ""
     if not identified:
@@ -325,7 +325,7 @@ def code(
 
     Exit codes: 0 done, 1 the space needs no code, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     done = _accounts(ledger).renew_code(number, Who(by, channel=channel), _now())
     _tell(ledger, [number], done, json)
@@ -355,13 +355,13 @@ def attach(
 
     Exit codes: 0 done, 1 not possible, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     who, now = Who(by, channel=channel, reason=reason), _now()
     if end:
         done = _accounts(ledger).detach(number, parent, who, now)
     else:
-        day = setup.parse_day(born or "missing", 0)
+        day = opened.parse_day(born or "missing", 0)
         birthday = date(day // 10_000, day // 100 % 100, day % 100)
         done = _accounts(ledger).attach(number, parent, birthday, who, now)
     _tell(ledger, [number], done, json)
@@ -380,7 +380,7 @@ def run_due(
 
     Exit codes: 0 done, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     telemetry = Telemetry("command", level="error", stream=io.StringIO())
     queue = plugins.open_queue(ledger.settings)
     try:
@@ -423,7 +423,7 @@ def migrate(
 
     Exit codes: 0 all taken, 1 some lines were left out or it was stopped, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     given = examine(manifest, documents or manifest.parent)
     stop, left = threading.Event(), []
     columns = (
@@ -534,7 +534,7 @@ def _change(
     say: _Say,
 ) -> None:
     """Make one change and its audit entry in one transaction, then show how it stands."""
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     now = _now()
     entry = trail.Entry(
@@ -562,14 +562,14 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _accounts(ledger: setup.Ledger) -> Accounts:
+def _accounts(ledger: opened.Ledger) -> Accounts:
     return app.accounts_of(ledger.settings, ledger.engine)
 
 
 def _chosen(
     config: setup.Config, patient: str | None, file: Path | None, system: str
-) -> tuple[setup.Ledger, list[int]]:
-    ledger = setup.open_ledger(config)
+) -> tuple[opened.Ledger, list[int]]:
+    ledger = opened.open_ledger(config)
     if (patient is None) == (file is None):
         raise SetupError(
             "usage.patient", where="--patient", reason="one patient, or a file of many", hint="--file numbers.txt"
@@ -583,14 +583,14 @@ def _chosen(
     return ledger, list(dict.fromkeys(int(word) for word in words))
 
 
-def _would(ledger: setup.Ledger, numbers: list[int], event: str, json: bool) -> None:
+def _would(ledger: opened.Ledger, numbers: list[int], event: str, json: bool) -> None:
     """What an event would do, in a transaction that is taken back; ends the command."""
     done = _accounts(ledger).would(numbers, event, _now())
     _say_done(numbers, done, json, verb="would")
     raise typer.Exit(output.FOUND if done.left else output.GOOD)
 
 
-def _tell(ledger: setup.Ledger, numbers: list[int], done: Result, json: bool) -> None:
+def _tell(ledger: opened.Ledger, numbers: list[int], done: Result, json: bool) -> None:
     """Hand over what is received again, say what was done, and end the command: 1 where something was left."""
     acting.hand_over(ledger, Done(inbound=done.work))
     _say_done(numbers, done, json, verb="")

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from broker.accounts import days, machine
 from broker.accounts.words import transition_words
-from broker.cli import output, setup
+from broker.cli import opened, output
 from broker.database.engine import reading
 from broker.records import account_holders, account_rows, account_waits, accounts, notices, patients
 from broker.records.account_rows import Space, Step
@@ -39,7 +39,7 @@ _LATEST = ("at the latest on", "au plus tard le")
 Language = Literal["en", "fr"]
 
 
-def show(ledger: setup.Ledger, number: int, *, json: bool, language: Language = "en") -> None:
+def show(ledger: opened.Ledger, number: int, *, json: bool, language: Language = "en") -> None:
     """One space. Exit code 1 where there is no such patient."""
     now = datetime.now(UTC)
     with reading(ledger.engine) as connection:

@@ -14,7 +14,7 @@ import typer
 
 from broker import plugins
 from broker.acts import Act, Done
-from broker.cli import output, setup
+from broker.cli import opened, output
 from broker.contracts import INBOUND, Work
 from broker.errors import SetupError, TransientError
 
@@ -89,7 +89,7 @@ def confirm(what: str, many: int, yes: bool) -> None:
         raise typer.Exit(output.FOUND)
 
 
-def hand_over(ledger: setup.Ledger, done: Done) -> None:
+def hand_over(ledger: opened.Ledger, done: Done) -> None:
     """Tell the queue what goes on, after the commit. Where it is away the sweep does, a little later."""
     topics: dict[str, Sequence[Work]] = {INBOUND: done.inbound} if done.inbound else {}
     topics |= {f"outbound.{name}": work for name, work in done.outbound.items() if work}

@@ -14,7 +14,7 @@ from rich.markup import escape
 from broker import app, archive_reading, archiving
 from broker.archive_reading import Place
 from broker.audit import trail
-from broker.cli import output, setup
+from broker.cli import fates, opened, output, setup
 from broker.database import space
 from broker.database.engine import reading, writing
 from broker.errors import CarnetError, SetupError
@@ -57,7 +57,7 @@ def run(
 
     Exit codes: 0 done, or nothing was due; 1 an archive is away or altered, so nothing of it was pruned; 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     if ledger.settings.retention.archives_after is None:
         output.aside().print("nothing is ever pruned: [retention] sets no bound", markup=False)
     with output.aside().status("archiving") as status:
@@ -102,7 +102,7 @@ def list_(config: setup.Config = None, json: setup.AsJson = False) -> None:
 
     Exit codes: 0 listed, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = archive_reading.all_of(connection)
     shelf = ledger.indexes()
@@ -136,7 +136,7 @@ def verify(archives: Names = None, config: setup.Config = None, json: setup.AsJs
 
     Exit codes: 0 all are as they were written, 1 one is not, or is away, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         known = archive_reading.all_of(connection)
     chosen = [one for one in known if archives is None or one.name in archives]
@@ -188,7 +188,7 @@ def read(
         raise SetupError(
             "usage.motive", where="--reveal", reason="needs a reason", hint='add --motive "…"'
         )
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         _expect_known([archive], archive_reading.all_of(connection))
         places = archive_reading.where(connection, ledger.indexes(), message)
@@ -236,12 +236,12 @@ def find(
     """
     if (message is None) == (day is None):
         raise SetupError("usage.find", where="ID", reason="name a message, or a day with --day")
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     shelf, is_any = ledger.indexes(), False
     with reading(ledger.engine) as connection:
         places: Iterator[Place]
         if day is not None:
-            wanted = setup.parse_day(day, ledger.today())
+            wanted = opened.parse_day(day, ledger.today())
             places = archive_reading.of_day(connection, shelf, wanted, source)
         else:
             exact = archive_reading.where(connection, shelf, message or "")
@@ -252,7 +252,7 @@ def find(
             _say(
                 json,
                 {"archive": place.archive, "id": e.id, "seq": e.seq, "day": e.day, "source": e.source, "fate": e.fate},
-                f"{place.archive}  {e.id}  {e.day}  {escape(e.source)}  {output.FATE_WORDS.get(e.fate, e.fate)}",
+                f"{place.archive}  {e.id}  {e.day}  {escape(e.source)}  {fates.WORDS.get(e.fate, e.fate)}",
             )  # fmt: skip
     if not is_any:
         output.aside().print("no archive holds such a message")
@@ -289,7 +289,7 @@ def _expect_known(names: list[str], known: list[Shelved]) -> None:
         )
 
 
-def _note(ledger: setup.Ledger, place: Place, operator: str, motive: str) -> None:
+def _note(ledger: opened.Ledger, place: Place, operator: str, motive: str) -> None:
     """The trace of a reading, committed before anything is shown."""
     now = datetime.now(UTC)
     entry = trail.Entry(
@@ -323,7 +323,7 @@ def _detail(place: Place, shown: dict[str, Any]) -> None:
         ("received", at.isoformat(timespec="seconds")),
         ("what", f"{row['format']} {row['type'] or ''}, {row['size']} bytes"),
         ("control id", row["control_id"] or "none"),
-        ("fate", output.FATE_WORDS.get(place.entry.fate, place.entry.fate)),
+        ("fate", fates.WORDS.get(place.entry.fate, place.entry.fate)),
         ("because", output.because(row["reason"])),
     ]
     output.table("", ("", ""), [one for one in rows if one[1] != ""])

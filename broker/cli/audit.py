@@ -18,7 +18,7 @@ from broker.audit import forms, keys, seal, trail, verify_standalone
 from broker.audit import reading as trail_reading
 from broker.audit import verify as verifying
 from broker.audit.keys import KeyFolder, PublicKey
-from broker.cli import output, setup
+from broker.cli import opened, output, setup
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
 
@@ -46,7 +46,7 @@ def tail(
 
     Exit codes: 0 shown, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     _note(ledger, "audit_read", operator)
     with reading(ledger.engine) as connection:
         newest = trail_reading.newest(connection, limit)
@@ -92,7 +92,7 @@ def export(
 
     Exit codes: 0 written, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     start, end = _instant(ledger, since), _instant(ledger, until)
     signer = KeyFolder(installation.audit_keys(ledger.settings)).existing()
     _note(ledger, "exported", operator)
@@ -157,7 +157,7 @@ def verify(
                 raise SetupError("audit.no_file", where=str(file), reason="there is no such file")
             result = verifying.verify_export(file, expect, tuple(given), progress)
         else:
-            ledger = setup.open_ledger(config)
+            ledger = opened.open_ledger(config)
             trusted = KeyFolder(installation.audit_keys(ledger.settings)).public()
             trusted += [
                 PublicKey(id=verify_standalone.key_id(one), public=one.hex(), made_at=_NEVER)
@@ -193,7 +193,7 @@ def head(config: setup.Config = None, json: setup.AsJson = False) -> None:
 
     Exit codes: 0 printed, 1 nothing is sealed yet, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         last = seal.last_seal(connection)
     if last is None:
@@ -234,7 +234,7 @@ def list_keys(
 
     Exit codes: 0 shown, 1 there is none yet, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     folder = KeyFolder(installation.audit_keys(ledger.settings))
     current = folder.existing()
     known = {key.id: key for key in folder.public()}
@@ -280,7 +280,7 @@ def rotate(
 
     Exit codes: 0 done, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     folder = KeyFolder(installation.audit_keys(ledger.settings))
     now = datetime.now(UTC)
     before = folder.signer(now)
@@ -332,11 +332,11 @@ def _counting(what: str, json: bool) -> Iterator[Callable[[int], None]]:
         yield lambda entries: status.update(f"{entries} entries {what}")
 
 
-def _instant(ledger: setup.Ledger, day: str | None) -> datetime | None:
+def _instant(ledger: opened.Ledger, day: str | None) -> datetime | None:
     """The first moment of a day at the site."""
     if day is None:
         return None
-    found = setup.parse_day(day, ledger.today())
+    found = opened.parse_day(day, ledger.today())
     zone = ledger.settings.site.zone
     return datetime(found // 10_000, found // 100 % 100, found % 100, tzinfo=zone)
 
@@ -355,7 +355,7 @@ def _public(path: Path) -> bytes:
         raise SetupError("audit.key_invalid", where=str(path), reason=escape(str(error))) from error
 
 
-def _note(ledger: setup.Ledger, act: str, operator: str) -> None:
+def _note(ledger: opened.Ledger, act: str, operator: str) -> None:
     now = datetime.now(UTC)
     entry = trail.Entry(
         act=act, at=now, actor_kind="operator", actor=operator, subject="audit", software="carnet"

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from broker import mapping_sets
-from broker.cli import held_codes, output, setup
+from broker.cli import held_codes, opened, output, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.errors import MappingError, SetupError
@@ -46,7 +46,7 @@ def list_(
 
     Exit codes: 0 none, 1 there are some, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = coverage.codes(connection, table=table)
         waiting = holds.waiting(connection, CODE_HELD)
@@ -92,7 +92,7 @@ def map_(
 
     Exit codes: 0 translated, 2 usage, set-up, or a set that does not hold.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     path = held_codes.file_of(ledger, table)
     row = code_tables.Translation(code, target, system, to_system, display, comment=comment)
     before = path.read_bytes()

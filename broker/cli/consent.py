@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from broker.access import parse_viewer, particulars, snapshot
 from broker.audit import trail
-from broker.cli import output, people, setup
+from broker.cli import opened, output, people, setup
 from broker.cli.people import By
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
@@ -415,7 +415,7 @@ def document(
             reason="no such change",
             hint=", ".join(sight.CHANGES),
         )
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     rules = decide.load(ledger.settings.rules.folder, ledger.settings.rules.switched)
     viewer, now = parse_viewer(who), datetime.now(UTC)
     with writing(ledger.engine) as connection:
@@ -478,7 +478,7 @@ def show(
 
     Exit codes: 0 shown, 1 no such patient, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     _show(ledger, people.patient_of(ledger, patient, system), json)
 
 
@@ -526,14 +526,14 @@ def _set(
     about: str = "",
 ) -> None:
     """Make one change, then show how it stands."""
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     note(ledger, number, what, Said(by, channel, datetime.now(UTC), on_behalf_of), do, about)
     _show(ledger, number, as_json)
 
 
 def note(
-    ledger: setup.Ledger, number: int, what: str, said: Said, do: _Do, about: str = ""
+    ledger: opened.Ledger, number: int, what: str, said: Said, do: _Do, about: str = ""
 ) -> None:
     """Make one change and its audit entry in one transaction; nothing where there is no such patient.
 
@@ -558,7 +558,7 @@ def note(
             trail.write(connection, [entry], said.now)
 
 
-def _show(ledger: setup.Ledger, number: int, as_json: bool) -> None:
+def _show(ledger: opened.Ledger, number: int, as_json: bool) -> None:
     with reading(ledger.engine) as connection:
         row = patients.load(connection, [number]).get(number)
     if row is None:

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from broker.access import ALIASES, Decision, Viewer
-from broker.cli import decide_routing, output, people, setup, supposing
+from broker.cli import decide_routing, opened, output, people, setup, supposing
 from broker.errors import SetupError
 from broker.records import reading
 from broker.rules import decide as rules_of
@@ -119,9 +119,9 @@ def decide(
         facts = hypothetical(rules, profession, type_code or "", account, now, masked=masked)
         _show(*supposing.suppose(rules, facts, supposed or ()), json)
     elif reference is not None:
-        _kept(rules, setup.Ledger(settings), reference, json)
+        _kept(rules, opened.Ledger(settings), reference, json)
     else:
-        facts = _real(rules, setup.Ledger(settings), document or "", who, motive, now)
+        facts = _real(rules, opened.Ledger(settings), document or "", who, motive, now)
         _show(*supposing.suppose(rules, facts, supposed or ()), json)
 
 
@@ -154,7 +154,7 @@ def hypothetical(
 
 def _real(
     rules: rules_of.Rules,
-    ledger: setup.Ledger,
+    ledger: opened.Ledger,
     document: str,
     who: str | None,
     motive: str,
@@ -177,7 +177,7 @@ def _real(
     return msgspec.convert(made.inputs, rules_of.Facts)
 
 
-def _kept(rules: rules_of.Rules, ledger: setup.Ledger, reference: str, as_json: bool) -> None:
+def _kept(rules: rules_of.Rules, ledger: opened.Ledger, reference: str, as_json: bool) -> None:
     row = reading.decision_of(ledger.engine, reference.upper())
     if row is None:
         output.aside().print("no such decision")

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from broker.cli import map as map_command
-from broker.cli import output, setup
+from broker.cli import opened, output, setup
 from broker.cli.mapping_diff import in_use
 from broker.database.engine import reading
 from broker.document import Document
@@ -68,7 +68,7 @@ def of_files(
 
 def of_message(given: Settings, name: str, *, then: bool, as_json: bool) -> None:
     """Route a stored message as it would be now; with `then` by the set that read it when it came."""
-    ledger = setup.Ledger(given)
+    ledger = opened.Ledger(given)
     with reading(ledger.engine) as connection:
         lines = message_detail.find(connection, name)
         if len(lines) != 1:

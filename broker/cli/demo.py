@@ -22,7 +22,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from broker import reconcile
 from broker.access import Viewer, parse_viewer
 from broker.audit import trail, verify
-from broker.cli import demo_site, output, setup
+from broker.cli import demo_site, fates, opened, output, setup
 from broker.cli import story as tale
 from broker.cli.audit import said
 from broker.database.engine import reading as reading_of
@@ -39,7 +39,7 @@ _WAIT = 0.05
 class Tour:
     """What was seen, for the tour and for the proof. `faults` is empty when everything was as promised."""
 
-    ledger: setup.Ledger
+    ledger: opened.Ledger
     rules: decide.Rules
     patient: int
     balance: messages_reading.Balance
@@ -144,8 +144,8 @@ def _drive(site: demo_site.Site, progress: Progress, bar: object) -> Tour:
     """Send everything, wait until it is settled, and look at it from every side."""
     samples = demo_site.samples()
     fates, beside = demo_site.expected(samples)
-    before = _balance(setup.Ledger(site.settings))
-    ledger = setup.Ledger(site.settings)
+    before = _balance(opened.Ledger(site.settings))
+    ledger = opened.Ledger(site.settings)
     answers: list[tuple[demo_site.Sample, list[str]]] = []
     senders = demo_site.Senders(site)
     deadline = time.monotonic() + SETTLE_SECONDS
@@ -181,17 +181,17 @@ def _received_so_far(samples: list[demo_site.Sample], last: demo_site.Sample) ->
     return demo_site.expected(upto)[0].total()
 
 
-def _await(site: demo_site.Site, ledger: setup.Ledger, received: int, deadline: float) -> None:
+def _await(site: demo_site.Site, ledger: opened.Ledger, received: int, deadline: float) -> None:
     while _balance(ledger).received < received and time.monotonic() < deadline:
         site.stop.wait(_WAIT)
 
 
-def _balance(ledger: setup.Ledger) -> messages_reading.Balance:
+def _balance(ledger: opened.Ledger) -> messages_reading.Balance:
     with reading_of(ledger.engine) as connection:
         return messages_reading.balance(connection)
 
 
-def _main_patient(ledger: setup.Ledger, samples: list[demo_site.Sample]) -> int:
+def _main_patient(ledger: opened.Ledger, samples: list[demo_site.Sample]) -> int:
     """The patient of the first sample, found by what the message names; 0 when there is none."""
     for authority, value in hl7v2.patient_keys(samples[0].path.read_bytes()):
         for system in (authority, "ins"):
@@ -318,7 +318,7 @@ def show(tour: Tour, site: demo_site.Site, folder: Path, seconds: float) -> None
     files = len(tour.answers)
     say()
     say(f"[bold]1. Accounted for[/]  {files} files by MLLP, HTTP and file drop in {seconds:.1f} s")
-    say(f"   {output.balance_line(tour.balance)}")
+    say(f"   {fates.balance_line(tour.balance)}")
     for sample, _ in tour.answers:
         if sample.expected != "filed":
             say(f"   [dim]{sample.expected:9} {escape(sample.path.name)}: {escape(sample.why)}[/]")

@@ -23,7 +23,7 @@ from typing import TextIO
 from urllib.parse import urlsplit
 
 from broker import plugins, settings, supervisor
-from broker.cli import sending, setup
+from broker.cli import opened, sending
 from broker.database.engine import reading
 from broker.errors import SetupError
 from broker.records import messages_reading, outbox
@@ -215,7 +215,7 @@ class Senders:
         )
 
 
-def settled(site: Site, ledger: setup.Ledger, wanted: int, deadline: float) -> Iterator[int]:
+def settled(site: Site, ledger: opened.Ledger, wanted: int, deadline: float) -> Iterator[int]:
     """Yield how many messages are settled, until `wanted` were received and nothing moves any more, or the deadline."""
     while True:
         ledger.catch_up()

@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from broker import at_rest, encrypting
-from broker.cli import acting, output, setup
+from broker.cli import acting, opened, output, setup
 from broker.database.engine import reading
 from broker.encryption import key_rows, keyring
 from broker.records import sealing_older
@@ -44,7 +44,7 @@ def init(
 
     Exit codes: 0 good, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     act = acting.act_of(operator, because)
     master, begun = encrypting.begin(ledger.engine, ledger.settings, act)
     place = at_rest.place(ledger.settings)
@@ -72,7 +72,7 @@ def status(config: setup.Config = None, json: setup.AsJson = False) -> None:
 
     Exit codes: 0 all is sealed, 1 something is plain, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with output.aside().status("counting"), reading(ledger.engine) as connection:
         master, needed = key_rows.current_master(connection), key_rows.needed(connection)
         rows, keys = sealing_older.counts(connection), key_rows.counts(connection)
@@ -122,7 +122,7 @@ def seal(
 
     Exit codes: 0 done, 1 stopped before the end, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     stop = threading.Event()
     with acting.stopping(stop), _counting() as progress:
         passed = encrypting.seal(
@@ -163,7 +163,7 @@ def rotate(
 
     Exit codes: 0 done, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     if not rewrap_only:
         encrypting.add_key(ledger.settings)
     with _counting() as progress:

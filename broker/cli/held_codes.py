@@ -9,7 +9,7 @@ from pathlib import Path
 
 from broker.acts import Done
 from broker.audit import trail
-from broker.cli import acting, setup
+from broker.cli import acting, opened
 from broker.contracts import Work
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
@@ -18,7 +18,7 @@ from broker.pipeline import CODE_HELD
 from broker.records import coverage, holds
 
 
-def file_of(ledger: setup.Ledger, table: str) -> Path:
+def file_of(ledger: opened.Ledger, table: str) -> Path:
     """The file a table's name stands for: the folder's name, and the path in it. Raises: SetupError."""
     folder, _, rest = table.partition("/")
     for root in ledger.settings.mappings.folders:
@@ -33,7 +33,7 @@ def file_of(ledger: setup.Ledger, table: str) -> Path:
     )
 
 
-def translated(ledger: setup.Ledger) -> Mapping[str, Collection[str]]:
+def translated(ledger: opened.Ledger) -> Mapping[str, Collection[str]]:
     """The codes of the work-list that their table has by now, by table; a table that is gone wants none of its codes."""
     with reading(ledger.engine) as connection:
         wanted = coverage.codes(connection)
@@ -49,7 +49,7 @@ def translated(ledger: setup.Ledger) -> Mapping[str, Collection[str]]:
 
 
 def release(
-    ledger: setup.Ledger, translated: Mapping[str, Collection[str]], by: str, now: datetime
+    ledger: opened.Ledger, translated: Mapping[str, Collection[str]], by: str, now: datetime
 ) -> int:
     """Take codes off the work-list and let every message go on that waits for one, in the order they came.
 
@@ -80,7 +80,7 @@ def release(
     return len(found)
 
 
-def _rows_of(ledger: setup.Ledger, table: str) -> set[tuple[str, str]] | None:
+def _rows_of(ledger: opened.Ledger, table: str) -> set[tuple[str, str]] | None:
     """System and code of each row; None for a table that is not there any more."""
     try:
         path = file_of(ledger, table)

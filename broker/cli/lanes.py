@@ -11,7 +11,7 @@ import typer
 
 from broker import operating
 from broker.acts import Act, Done
-from broker.cli import acting, orphaned, output, setup
+from broker.cli import acting, opened, orphaned, output, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.errors import SetupError
@@ -70,7 +70,7 @@ def list_(
     acting.expect(kind, ("filing", "outbound"), "--kind")
     acting.expect(state, lane_reading.STATES, "--state")
     begin = None if after is None else lane_names.parse(after)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     lines, more = _gather(ledger, kind, destination, state, code, begin, limit)
     if json:
         for line in lines:
@@ -114,7 +114,7 @@ def show(lane: One, config: setup.Config = None, json: setup.AsJson = False) -> 
     Exit codes: 0 shown, 1 there is nothing in this lane, 2 usage or set-up.
     """
     name = lane_names.parse(lane)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = lane_reading.one(connection, name)
         behind = lane_reading.behind(connection, name)
@@ -162,7 +162,7 @@ def hold(
     """
     acting.expect_reason(reason)
     names = [str(_lane(name)) for name in _named(lanes)]
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     acting.confirm(f"{len(names)} lanes are to be held", len(names), yes)
     act = acting.act_of(by, reason)
     _each(ledger, names, lambda name: operating.hold(ledger.engine, _lane(name), act), "held", json)
@@ -200,7 +200,7 @@ def release(
     if bool(lanes) == every or (lanes and (kind or destination or code)):
         raise _nothing_named()
     named = _named(lanes) if lanes else []
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     found = _all_held(ledger, kind, destination, code) if every else named
     acting.confirm(f"{len(found)} lanes are to go on", len(found), yes)
     act = acting.act_of(by, reason)
@@ -237,7 +237,7 @@ def skip(
     """
     acting.expect_reason(reason)
     names = _named(lanes)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     acting.confirm(f"the heads of {len(names)} lanes are to be skipped", len(names), yes)
     act = acting.act_of(by, reason)
 
@@ -255,7 +255,7 @@ def skip(
 
 
 def _each(
-    ledger: setup.Ledger,
+    ledger: opened.Ledger,
     names: list[str],
     what: Callable[[str], Done],
     verb: str,
@@ -272,7 +272,7 @@ def _each(
     acting.tell(total, verb, json=json)
 
 
-def _of_message(ledger: setup.Ledger, message_id: str, act: Act, verb: str) -> Done:
+def _of_message(ledger: opened.Ledger, message_id: str, act: Act, verb: str) -> Done:
     """A held message named by its id: alone where it has no lane, else as the head of its lane."""
     with reading(ledger.engine) as connection:
         found = message_detail.detail(connection, message_id)
@@ -291,7 +291,7 @@ def _of_message(ledger: setup.Ledger, message_id: str, act: Act, verb: str) -> D
 
 
 def _gather(
-    ledger: setup.Ledger,
+    ledger: opened.Ledger,
     kind: str | None,
     destination: str | None,
     state: str | None,
@@ -319,7 +319,7 @@ def _gather(
 
 
 def _all_held(
-    ledger: setup.Ledger, kind: str | None, destination: str | None, code: str | None
+    ledger: opened.Ledger, kind: str | None, destination: str | None, code: str | None
 ) -> list[str]:
     lines, after = [], None
     while True:

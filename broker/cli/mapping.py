@@ -214,7 +214,8 @@ def show(
         for one in sorted([*found.mappings, *found.outbound]):
             output.tell({"mapping": one}) if json else output.say(escape(one))
         return
-    compiled = found.mappings.get(name) or found.outbound.get(name)
+    chosen = found.mappings.get(name)
+    compiled = found.outbound.get(name) if chosen is None else chosen.compiled()
     if compiled is None:
         raise SetupError(
             "mapping.unknown",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from broker.cli import output, setup
+from broker.cli import opened, output, setup
 from broker.database.engine import reading
 from broker.records import coverage as seen
 
@@ -31,7 +31,7 @@ def coverage(
 
     Exit codes: 0 everything is read or ignored, 1 something is not, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = seen.unread(connection, source=source, mapping=mapping)
         looked_at = seen.looked_at(connection, source=source, mapping=mapping)

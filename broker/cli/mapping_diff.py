@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from broker.cli import map as map_command
-from broker.cli import output, send, setup
+from broker.cli import opened, output, send, setup
 from broker.database.engine import reading
 from broker.errors import ParseError, SetupError
 from broker.mapper import Mapper
@@ -94,7 +94,7 @@ def diff(
             hint="leave --values out, or compare files",
         )
     given = setup.read_settings(config)
-    if old is None and new is None and not setup.has_ledger(given):
+    if old is None and new is None and not opened.has_ledger(given):
         raise SetupError(
             "usage.diff",
             where="carnet mapping diff",
@@ -107,7 +107,7 @@ def diff(
     before, after = (Mapper(one) for one in sets)
     bodies = _of_files(files or [], before)
     if ledger:
-        bodies = chain(bodies, _of_ledger(setup.Ledger(given), ledger, source))
+        bodies = chain(bodies, _of_ledger(opened.Ledger(given), ledger, source))
     groups: Counter[tuple[Kind, str]] = Counter()
     messages: Counter[tuple[Kind, str]] = Counter()
     first: dict[tuple[Kind, str], str] = {}
@@ -136,8 +136,8 @@ def diff(
 
 def in_use(given: Settings) -> Sequence[Path]:
     """The folders of the set that is active; those of the settings where none ever was."""
-    if setup.has_ledger(given):
-        ledger = setup.Ledger(given)
+    if opened.has_ledger(given):
+        ledger = opened.Ledger(given)
         with reading(ledger.engine) as connection:
             active = mapping_sets.active(connection)
             if active is not None:
@@ -165,7 +165,9 @@ def _of_files(paths: Iterable[Path], mapper: Mapper) -> Iterator[tuple[str, byte
             yield (f"{path}[{number}]" if len(bodies) > 1 else str(path)), one
 
 
-def _of_ledger(ledger: setup.Ledger, count: int, source: str | None) -> Iterator[tuple[str, bytes]]:
+def _of_ledger(
+    ledger: opened.Ledger, count: int, source: str | None
+) -> Iterator[tuple[str, bytes]]:
     """The newest messages by id, a page at a time."""
     before = None
     left = count

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from broker import mapping_sets as in_use
-from broker.cli import held_codes, output, setup
+from broker.cli import held_codes, opened, output, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.mapping import catalogue
@@ -34,7 +34,7 @@ def activate(config: setup.Config = None, by: By = "operator", json: setup.AsJso
 
     Exit codes: 0 active, 2 usage, set-up, or a set that does not hold.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     now = datetime.now(UTC)
     with output.aside().status("proving the set"):
         given = ledger.settings
@@ -65,7 +65,7 @@ def sets(
 
     Exit codes: 0 shown, 1 the folders hold another set than the active one, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     here = catalogue.examine(ledger.settings.mappings.folders).hash
     with reading(ledger.engine) as connection:
         found = mapping_sets.used(connection, limit)

@@ -11,7 +11,7 @@ import typer
 
 from broker import archive_reading, installation, search_keys
 from broker.audit import trail
-from broker.cli import output, replay, setup
+from broker.cli import opened, output, replay, setup
 from broker.cli.rule_words import FILTERED, Sentences
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
@@ -57,7 +57,7 @@ def list_(
 
     Exit codes: 0 shown, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         page = messages_reading.listing(
             connection,
@@ -96,7 +96,7 @@ def show(
 
     Exit codes: 0 shown, 1 no such message (or several of that control id), 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     if reveal and not motive:
         raise SetupError(
             "usage.motive", where="--reveal", reason="needs a reason", hint='add --motive "…"'
@@ -128,7 +128,7 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
 
     Exit codes: 0 shown, 1 no such message, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     found = _one(ledger, message, json)
     with reading(ledger.engine) as connection:
         owed = message_detail.owed(connection, found.line.seq)
@@ -213,7 +213,7 @@ def find(
                 reason="no such kind of key",
                 hint=", ".join(search_keys.GROUPS),
             )
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     secret = installation.digest_key(ledger.settings)
     wanted = []
     for kind in kinds:
@@ -240,7 +240,7 @@ def _state(name: str | None) -> State | None:
         ) from error
 
 
-def _one(ledger: setup.Ledger, name: str, as_json: bool) -> message_detail.Detail:
+def _one(ledger: opened.Ledger, name: str, as_json: bool) -> message_detail.Detail:
     """The message that is meant. One that left for an archive: where it is, and the command ends."""
     with reading(ledger.engine) as connection:
         lines = message_detail.find(connection, name)
@@ -362,7 +362,7 @@ def _detail(found: message_detail.Detail, rules: Sentences, archive: str | None)
 
 
 def _reveal(
-    ledger: setup.Ledger,
+    ledger: opened.Ledger,
     found: message_detail.Detail,
     operator: str,
     motive: str,

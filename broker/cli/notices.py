@@ -10,7 +10,7 @@ import typer
 
 from broker import app
 from broker.accounts.notices import SUPPRESSED_WORDS
-from broker.cli import output, people, setup
+from broker.cli import opened, output, people, setup
 from broker.database.engine import reading
 from broker.records import notices
 from broker.telemetry import Telemetry
@@ -45,7 +45,7 @@ def list_(
 
     Exit codes: 0 shown, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = None if patient is None else people.patient_of(ledger, patient, system)
     with reading(ledger.engine) as connection:
         found = notices.listing(connection, patient=number, limit=limit)
@@ -75,7 +75,7 @@ def show(
 
     Exit codes: 0 shown, 1 no such notice, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         one = notices.one(connection, notice)
     if one is None:
@@ -113,7 +113,7 @@ def send(
 
     Exit codes: 0 good, 1 some failed, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     now = datetime.now(UTC)
     if dry_run:
         with reading(ledger.engine) as connection:

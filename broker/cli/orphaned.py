@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from broker.cli import output, setup
+from broker.cli import opened, output
 from broker.database.engine import reading
 from broker.errors import SetupError
 from broker.records import orphans
 from broker.records.orphans import Orphan
 
 
-def remark(ledger: setup.Ledger, as_json: bool) -> bool:
+def remark(ledger: opened.Ledger, as_json: bool) -> bool:
     """Say what is left, after what a command shows; whether there is any."""
     found = find(ledger)
     if found and as_json:
@@ -21,7 +21,7 @@ def remark(ledger: setup.Ledger, as_json: bool) -> bool:
     return bool(found)
 
 
-def find(ledger: setup.Ledger) -> list[Orphan]:
+def find(ledger: opened.Ledger) -> list[Orphan]:
     """What is left, by the ledger's own settings."""
     given = ledger.settings
     with reading(ledger.engine) as connection:
@@ -48,7 +48,7 @@ def sentence(one: Orphan) -> str:
     )
 
 
-def deliveries(ledger: setup.Ledger, destination: str) -> list[int]:
+def deliveries(ledger: opened.Ledger, destination: str) -> list[int]:
     """All that is unsettled to a destination. Raises: SetupError("usage.orphaned") for one that is configured."""
     if destination in ledger.settings.destinations:
         raise SetupError(

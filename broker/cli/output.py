@@ -17,27 +17,12 @@ from rich.table import Table
 
 from broker.errors import CarnetError, SetupError
 from broker.events import REASONS, words
-from broker.records.messages_reading import Balance
 
 GOOD, FOUND, SETUP = 0, 1, 2
 """Exit codes: good, something found, usage or set-up."""
 
 WIDE = 400
 """Columns of a table that goes to a file or another program: nothing is folded there."""
-
-FATE_WORDS = {
-    "filed": "filed",
-    "delivered_only": "delivered only",
-    "filtered": "filtered",
-    "held": "held",
-    "parked": "parked",
-    "skipped": "skipped",
-    "discarded": "discarded",
-    "answer_matched": "answers matched",
-    "in_flight": "in flight",
-    "waiting": "waiting",
-    "retrying": "retrying",
-}
 
 
 def screen() -> Console:
@@ -88,19 +73,6 @@ def failure(error: CarnetError) -> None:
     hint = error.hint or (known.help if known else "")
     if hint:
         aside().print(f"  {escape(hint)}")
-
-
-def balance_line(balance: Balance) -> str:
-    """`received 12 = filed 10 + filtered 1 + held 1 ✓ · duplicates 1 · refused at the door 1`."""
-    fates = (
-        " + ".join(f"{FATE_WORDS.get(fate, fate)} {n}" for fate, n in balance.fates.items()) or "0"
-    )
-    mark = "[green]✓[/]" if balance.closes else "[bold red]✗[/]"
-    beside = balance.beside
-    return (
-        f"received {balance.received} = {fates} {mark} · duplicates {beside.get('duplicate_answered', 0)} "
-        f"· refused at the door {beside.get('refused_at_door', 0)}"
-    )
 
 
 def sentence(code: str | None, language: str = "en") -> str:

@@ -15,7 +15,7 @@ import typer
 
 from broker import editing, installation, operating
 from broker.acts import Act, Done
-from broker.cli import acting, orphaned, output, parked_showing, setup
+from broker.cli import acting, opened, orphaned, output, parked_showing, setup
 from broker.cli.people import By
 from broker.database.engine import reading
 from broker.errors import SetupError
@@ -114,7 +114,7 @@ def list_(
         raise SetupError(
             "usage.before", where="--before", reason="is a position of one kind", hint="add --kind"
         )
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     lines: list[dict[str, object]] = []
     more: list[tuple[str, int]] = []
     with reading(ledger.engine) as connection:
@@ -167,7 +167,7 @@ def show(thing: One, config: setup.Config = None, json: setup.AsJson = False) ->
     Exit codes: 0 shown, 1 there is no such thing, 2 usage or set-up.
     """
     number = _number_of(thing)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     if number is None:
         parked_showing.one_message(ledger, thing, json)
     else:
@@ -212,7 +212,7 @@ def release(
     """
     acting.expect_reason(reason, needed=as_sent)
     filters = Filters(kind, source, destination, state, code, as_sent)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     chosen = _chosen(ledger, ids, every, filters)
     verb = "confirmed" if as_sent else "released"
     acting.confirm(_many(chosen, f"are to be {verb}"), len(chosen), yes)
@@ -261,7 +261,7 @@ def discard(
     """
     acting.expect_reason(reason)
     filters = Filters(kind, source, destination, state, code)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     if orphaned_to is not None and (ids or every or filters.narrow):
         raise SetupError("usage.parked", where="--orphaned", reason="goes with no other choice")
     chosen = (
@@ -308,7 +308,7 @@ def edit(
     if _number_of(message) is not None:
         raise SetupError("usage.edit", where="ID", reason=acting.SENTENCES["not_message"])
     body = setup.bytes_of(file)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = message_detail.detail(connection, message)
         original = originals.original(connection, found.line.seq) if found else None
@@ -354,7 +354,7 @@ def _pages(
 
 
 def _chosen(
-    ledger: setup.Ledger, ids: Sequence[str] | None, every: bool, filters: Filters
+    ledger: opened.Ledger, ids: Sequence[str] | None, every: bool, filters: Filters
 ) -> Chosen:
     """What is named, or with --all what the filters leave. Raises SetupError for what is no name, or nothing."""
     acting.expect(filters.kind, ("message", "delivery"), "--kind")
@@ -397,7 +397,7 @@ def _chosen(
 
 
 def _take(
-    ledger: setup.Ledger,
+    ledger: opened.Ledger,
     chosen: Chosen,
     act: Act,
     messages: Callable[..., Done],

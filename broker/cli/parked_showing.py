@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import typer
 
-from broker.cli import output, setup
+from broker.cli import opened, output
 from broker.database.engine import reading
 from broker.records import expectations, lane_names, message_detail, messages_reading, parked
 from broker.values import State
@@ -58,7 +58,7 @@ def _cell(value: object, now: datetime) -> object:
     return f"{output.ago(value, now)} ago" if isinstance(value, datetime) else value
 
 
-def one_message(ledger: setup.Ledger, message_id: str, json: bool) -> None:
+def one_message(ledger: opened.Ledger, message_id: str, json: bool) -> None:
     """One message as far as parking goes. Ends the command with 1 where there is none."""
     with reading(ledger.engine) as connection:
         found = message_detail.detail(connection, message_id)
@@ -86,7 +86,7 @@ def one_message(ledger: setup.Ledger, message_id: str, json: bool) -> None:
     output.table("", ("", ""), [row for row in rows if row[1]])
 
 
-def one_delivery(ledger: setup.Ledger, number: int, json: bool) -> None:
+def one_delivery(ledger: opened.Ledger, number: int, json: bool) -> None:
     """One delivery with its newest attempts. Ends the command with 1 where there is none."""
     with reading(ledger.engine) as connection:
         found = parked.by_ids(connection, [number])

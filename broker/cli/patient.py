@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 from rich.markup import escape
 
-from broker.cli import output, people, setup
+from broker.cli import opened, output, people, setup
 from broker.cli.patient_identity import register
 from broker.database.engine import reading as reading_of
 from broker.records import accounts, identity_circle, reading
@@ -41,7 +41,7 @@ def show(
 
     Exit codes: 0 shown, 1 no such patient, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, patient, system)
     with reading_of(ledger.engine) as connection:
         around = identity_circle.shown(connection, number)
@@ -113,7 +113,7 @@ def find(
 
     Exit codes: 0 found, 1 no patient has it, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     number = people.patient_of(ledger, "-", system)
     with reading_of(ledger.engine) as connection:
         around = identity_circle.shown(connection, number)

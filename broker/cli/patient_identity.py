@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from broker import identity_acts
 from broker.acts import Act
-from broker.cli import output, people, setup
+from broker.cli import opened, output, people, setup
 from broker.database.engine import reading
 from broker.errors import SetupError
 from broker.events import REASONS
@@ -40,7 +40,7 @@ Into = Annotated[
 With = Annotated[
     int, typer.Option("--with", metavar="NUMBER", help="The other patient.", show_default=False)
 ]
-Take = Callable[[setup.Ledger, Act, bool], Effect]
+Take = Callable[[opened.Ledger, Act, bool], Effect]
 
 
 def register(group: typer.Typer) -> None:
@@ -72,7 +72,7 @@ def merge(
     Exit codes: 0 done (or would be), 1 not done, with the reason, 2 usage or set-up.
     """
 
-    def take(ledger: setup.Ledger, act: Act, dry: bool) -> Effect:
+    def take(ledger: opened.Ledger, act: Act, dry: bool) -> Effect:
         return identity_acts.merge(ledger.engine, patient, into, act, dry_run=dry)
 
     _run(take, config, because, by, dry_run, yes, json)
@@ -100,7 +100,7 @@ def unmerge(
     Exit codes: 0 done (or would be), 1 not done, with the reason, 2 usage or set-up.
     """
 
-    def take(ledger: setup.Ledger, act: Act, dry: bool) -> Effect:
+    def take(ledger: opened.Ledger, act: Act, dry: bool) -> Effect:
         return identity_acts.unmerge(ledger.engine, patient, act, dry_run=dry)
 
     _run(take, config, because, by, dry_run, yes, json)
@@ -131,7 +131,7 @@ def unmove(
     Exit codes: 0 done (or would be), 1 not done, with the reason, 2 usage or set-up.
     """
 
-    def take(ledger: setup.Ledger, act: Act, dry: bool) -> Effect:
+    def take(ledger: opened.Ledger, act: Act, dry: bool) -> Effect:
         return identity_acts.unmove(ledger.engine, event, act, dry_run=dry)
 
     _run(take, config, because, by, dry_run, yes, json)
@@ -154,7 +154,7 @@ def link(
     Exit codes: 0 done (or would be), 1 not done, with the reason, 2 usage or set-up.
     """
 
-    def take(ledger: setup.Ledger, act: Act, dry: bool) -> Effect:
+    def take(ledger: opened.Ledger, act: Act, dry: bool) -> Effect:
         return identity_acts.link(ledger.engine, patient, other, act, dry_run=dry)
 
     _run(take, config, because, by, dry_run, yes, json)
@@ -177,7 +177,7 @@ def unlink(
     Exit codes: 0 done (or would be), 1 not done, with the reason, 2 usage or set-up.
     """
 
-    def take(ledger: setup.Ledger, act: Act, dry: bool) -> Effect:
+    def take(ledger: opened.Ledger, act: Act, dry: bool) -> Effect:
         return identity_acts.link(ledger.engine, patient, other, act, take_back=True, dry_run=dry)
 
     _run(take, config, because, by, dry_run, yes, json)
@@ -200,7 +200,7 @@ def candidates(
 
     Exit codes: 0 none open, 1 some are, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         found = identity_candidates.listing(connection, limit=limit)
     for one in found if json else ():
@@ -226,7 +226,7 @@ def different(
     Exit codes: 0 noted, 1 the pair is not on the list, 2 usage or set-up.
     """
     act = _act(because, by)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     is_noted = identity_acts.different(ledger.engine, patient, other, act)
     if json:
         output.tell({"one": patient, "other": other, "done": is_noted})
@@ -255,7 +255,7 @@ def journal(
 
     Exit codes: 0 shown (it may be empty), 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     with reading(ledger.engine) as connection:
         persons = identity_circle.around(connection, [patient]).members(patient)
         events = identity_journal.history(connection, persons, limit=limit, before=before)
@@ -301,7 +301,7 @@ def _run(
 ) -> None:
     """Show what an act would do, ask, do it, and tell what it did."""
     act = Act(by, because.strip(), datetime.now(UTC)) if dry_run else _act(because, by)
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     would = take(ledger, act, True)
     if dry_run or would.problem:
         _tell(would, done=False, json=json)

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from broker.access import Viewer, parse_viewer
-from broker.cli import output, setup
+from broker.cli import opened, output
 from broker.errors import SetupError
 from broker.records import reading
 
@@ -43,7 +43,7 @@ By = Annotated[str, typer.Option(envvar="CARNET_OPERATOR", help="Who says so, fo
 Motive = Annotated[str, typer.Option(help="Why, where a reason is asked for; it is kept.")]
 
 
-def patient_of(ledger: setup.Ledger, reference: str, system: str) -> int:
+def patient_of(ledger: opened.Ledger, reference: str, system: str) -> int:
     """The patient's internal number. Raises SetupError when there is none."""
     if reference.isdigit():
         return int(reference)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from broker import reconcile as balance
-from broker.cli import orphaned, output, setup
+from broker.cli import fates, opened, orphaned, output, setup
 from broker.database.engine import reading
 from broker.records import messages_reading
 
@@ -38,9 +38,9 @@ def reconcile(
 
     Exit codes: 0 everything agrees, 1 something does not, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     if day is not None:
-        days = [setup.parse_day(day, ledger.today())]
+        days = [opened.parse_day(day, ledger.today())]
     else:
         with reading(ledger.engine) as connection:
             days = messages_reading.days(connection, 31) or [ledger.today()]
@@ -63,9 +63,9 @@ def reconcile(
 
 def show(result: balance.Reconciliation) -> None:
     """One day for a person: the line, then what does not agree."""
-    fates = {fate: n for fate, n in result.counts.items() if fate != "received"}
-    line = messages_reading.Balance(result.received, fates, result.beside)
-    output.say(f"{result.day}  {output.balance_line(line)}")
+    found = {fate: n for fate, n in result.counts.items() if fate != "received"}
+    line = messages_reading.Balance(result.received, found, result.beside)
+    output.say(f"{result.day}  {fates.balance_line(line)}")
     if result.closes:
         output.say(f"  [green]agrees[/]: {', '.join(result.checks)}")
     for finding in result.findings:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from broker.audit import trail
-from broker.cli import output, people, setup
+from broker.cli import opened, output, people, setup
 from broker.document import encode
 from broker.records import reading
 from broker.rules import decide
@@ -48,7 +48,7 @@ def list_(
 
     Exit codes: 0 shown (it may be empty), 1 no such patient, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     rules = decide.load(ledger.settings.rules.folder, ledger.settings.rules.switched)
     page = reading.listing(
         ledger.engine,
@@ -101,7 +101,7 @@ def read(
 
     Exit codes: 0 read, 1 there is no such document for this viewer, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     rules = decide.load(ledger.settings.rules.folder, ledger.settings.rules.switched)
     result = reading.read(
         ledger.engine,

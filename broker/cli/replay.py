@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from broker import plugins
 from broker import replay as runs
 from broker.acts import Act
-from broker.cli import acting, output, replay_showing, setup
+from broker.cli import acting, opened, output, replay_showing, setup
 from broker.cli.mapping_diff import in_use
 from broker.cli.people import By
 from broker.contracts import INBOUND, Queue, Work
@@ -139,7 +139,7 @@ def replay(
     """
     is_shadow = bool(with_ or rules_with)
     acting.expect_reason(because, needed=not (dry_run or is_shadow))
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     selection = _selection(ledger, ids, since, until, day, source, type_, state, mapping_set)
     if dry_run or is_shadow:
         _show(ledger, selection, with_, rules_with, deliver, json)
@@ -153,7 +153,7 @@ def replay(
 
 
 def _selection(
-    ledger: setup.Ledger,
+    ledger: opened.Ledger,
     ids: Sequence[str] | None,
     since: str | None,
     until: str | None,
@@ -175,7 +175,7 @@ def _selection(
     acting.expect(state, [one.name.lower() for one in State], "--state")
     low, high = _instant(ledger, since, "--since"), _instant(ledger, until, "--until")
     if day is not None:
-        number = setup.parse_day(day, ledger.today())
+        number = opened.parse_day(day, ledger.today())
         low = datetime(
             number // 10_000, number // 100 % 100, number % 100, tzinfo=ledger.settings.site.zone
         )
@@ -191,7 +191,7 @@ def _selection(
     )
 
 
-def _instant(ledger: setup.Ledger, text: str | None, where: str) -> datetime | None:
+def _instant(ledger: opened.Ledger, text: str | None, where: str) -> datetime | None:
     if text is None:
         return None
     try:
@@ -216,7 +216,7 @@ def _words(selection: Selection) -> str:
 
 
 def _show(
-    ledger: setup.Ledger,
+    ledger: opened.Ledger,
     selection: Selection,
     with_: list[Path] | None,
     rules_with: Path | None,
@@ -248,7 +248,7 @@ def _show(
     raise typer.Exit(output.FOUND if differs else output.GOOD)
 
 
-def _sets_kept(ledger: setup.Ledger) -> Callable[[str], Mapper | None]:
+def _sets_kept(ledger: opened.Ledger) -> Callable[[str], Mapper | None]:
     """Mappers of sets that were used, by the beginning of their hash; a few are held at a time."""
     folder = sets_folder(ledger.settings.site.data_folder)
     made: dict[str, Mapper | None] = {}
@@ -281,7 +281,7 @@ def _loaded(folders: Sequence[Path] | None) -> Mapper | None:
 
 
 def _run(
-    ledger: setup.Ledger, selection: Selection, act: Act, *, deliver: bool, rate: float, json: bool
+    ledger: opened.Ledger, selection: Selection, act: Act, *, deliver: bool, rate: float, json: bool
 ) -> None:
     run, over, goes_on = runs.begin(ledger.engine, selection, act, delivers=deliver)
     if goes_on and not json:
@@ -308,7 +308,7 @@ def _run(
     raise typer.Exit(output.GOOD if done.is_over and not done.left else output.FOUND)
 
 
-def _gate(ledger: setup.Ledger) -> Callable[[], str]:
+def _gate(ledger: opened.Ledger) -> Callable[[], str]:
     """Why a run waits: no room for what partners send, or enough of it on its way."""
     given = ledger.settings
     pressure = Pressure(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from broker.cli import setup
+from broker.cli import opened
 from broker.mapping_sets import rule_sentences
 
 FILTERED = "routing.filtered"
@@ -14,7 +14,7 @@ _RULE = re.compile(r"rule ([a-z][a-z0-9_-]*): \S+")
 class Sentences:
     """Looks them up, each set once."""
 
-    def __init__(self, ledger: setup.Ledger) -> None:
+    def __init__(self, ledger: opened.Ledger) -> None:
         self._ledger = ledger
         self._sets: dict[str, dict[str, str]] = {}
 

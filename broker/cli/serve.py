@@ -10,7 +10,7 @@ import typer
 
 from broker import supervisor
 from broker.cli import output, setup
-from broker.web import listener
+from broker.web import exposure
 
 
 def serve(config: setup.Config = None, json: setup.AsJson = False) -> None:
@@ -72,7 +72,7 @@ def web(config: setup.Config = None, json: setup.AsJson = False) -> None:
 
     carnet web --config carnet.toml
     """
-    listener.check(setup.read_settings(config).web)
+    exposure.check(setup.read_settings(config).web)
     run(config, ["web"], json)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from broker import plugins
-from broker.cli import orphaned, output, setup
+from broker.cli import fates, opened, orphaned, output, setup
 from broker.contracts import INBOUND
 from broker.database.engine import reading
 from broker.errors import CarnetError
@@ -35,9 +35,9 @@ def status(
 
     Exit codes: 0 shown and the balance closes, 1 it does not, 2 usage or set-up.
     """
-    ledger = setup.open_ledger(config)
+    ledger = opened.open_ledger(config)
     now = datetime.now(UTC)
-    wanted = setup.parse_day(day, ledger.today())
+    wanted = opened.parse_day(day, ledger.today())
     with reading(ledger.engine) as connection:
         balance = messages_reading.balance(connection, wanted)
         total = messages_reading.balance(connection)
@@ -103,10 +103,10 @@ def _show(
     depths: dict[str, int],
     owed: dict[str, outbox.Backlog],
 ) -> None:
-    output.say(f"{day}  {output.balance_line(balance)}")
+    output.say(f"{day}  {fates.balance_line(balance)}")
     for fate, about in unsettled.items():
         output.say(
-            f"{output.FATE_WORDS[fate]}: {about['count']}, the oldest for {about['oldest_seconds']} s "
+            f"{fates.WORDS[fate]}: {about['count']}, the oldest for {about['oldest_seconds']} s "
             f"(carnet messages show {about['oldest_id']})"
         )
     if lanes:
@@ -149,7 +149,7 @@ def _since(instant: datetime, now: datetime) -> int:
     return max(0, int((now - instant).total_seconds()))
 
 
-def _depths(ledger: setup.Ledger, destinations: list[str]) -> dict[str, int]:
+def _depths(ledger: opened.Ledger, destinations: list[str]) -> dict[str, int]:
     """Work ready in the queue by topic; -1 where the queue does not answer (the ledger has the truth)."""
     topics = [INBOUND, *(f"outbound.{name}" for name in destinations)]
     try:

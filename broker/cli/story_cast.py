@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from broker.access import Viewer
-from broker.cli.setup import Ledger
+from broker.cli.opened import Ledger
 from broker.cli.story_issuer import Issuers
 from broker.cli.story_site import Api, Site, resources
 from broker.cli.story_telling import Told

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from broker import app, plugins, settings
-from broker.cli import sending, setup
+from broker.cli import opened, sending
 from broker.cli.story_issuer import Issuers
 from broker.database import partitions
 from broker.database.engine import open_engine, reading, writing
@@ -111,7 +111,7 @@ def prepare(folder: Path, issuers: Issuers, database: str = "") -> Settings:
         named = f'\n[database]\nurl = {{ file = "{address.absolute()}" }}\n'
     file.write_text(_SETTINGS.format(database=named) + issuers.settings(), encoding="utf-8")
     made = settings.load(file, adapters=plugins.adapters(), queues=plugins.queues())
-    if setup.has_ledger(made):
+    if opened.has_ledger(made):
         raise SetupError(
             "demo.start",
             where="--data",
@@ -134,7 +134,7 @@ class Site:
     _threads: list[threading.Thread] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def start(self) -> setup.Ledger:
+    def start(self) -> opened.Ledger:
         """Start every role, and open the ledger they made. Raises: SetupError when they are not up in time."""
         for role in ROLES:
             thread = threading.Thread(target=self._run, args=(role,), name=f"story-{role}")
@@ -142,7 +142,7 @@ class Site:
             thread.start()
             # The first one makes the database; the others find it made.
             self._await(role)
-        return setup.Ledger(self.settings)
+        return opened.Ledger(self.settings)
 
     def end(self) -> None:
         """Drain the roles."""
@@ -169,7 +169,7 @@ class Site:
             waited += _PAUSE_SECONDS
         return True
 
-    def settled(self, ledger: setup.Ledger, received: int) -> bool:
+    def settled(self, ledger: opened.Ledger, received: int) -> bool:
         """Whether so many messages were received and nothing moves any more."""
 
         def is_so() -> bool:

@@ -54,14 +54,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A mapping ready to run. by_kind: whether it applies to all messages of one `Kind` or to none."""
+    """A mapping ready to run."""
 
     name: str
     version: str
     format: str
-    ancestors: frozenset[str]
-    applies: Callable[[Any, Any], bool]
-    selector: SourceFormat
     source: SourceFormat
     tree: TreeFormat | None
     entries: tuple[Entry, ...]
@@ -73,9 +70,25 @@ class Compiled:
     assigning_authority: str = ""
     decimal_comma: bool = False
     midnight_is_unknown: bool = False
+    keep_unread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A mapping to choose from: when it applies, and the mapping itself, which is compiled when it is first asked for.
+
+    by_kind: whether it applies to all messages of one `Kind` or to none.
+    """
+
+    name: str
+    version: str
+    format: str
+    ancestors: frozenset[str]
+    applies: Callable[[Any, Any], bool]
+    selector: SourceFormat
+    compiled: Callable[[], Compiled] = field(repr=False)
     types: Types = ANY_TYPE
     by_kind: bool = False
-    keep_unread: bool = False
 
 
 @dataclass(slots=True)
@@ -89,13 +102,13 @@ class _Made:
 class Mapper:
     """Applies the mappings of one set."""
 
-    def __init__(self, mappings: Mapping[str, Compiled], systems: Systems, set_hash: str) -> None:
+    def __init__(self, mappings: Mapping[str, Choice], systems: Systems, set_hash: str) -> None:
         self._systems = systems
         self._hash = set_hash
-        self._by_format: dict[str, list[Compiled]] = {}
-        for compiled in mappings.values():
-            self._by_format.setdefault(compiled.format, []).append(compiled)
-        self._by_type: dict[str, list[Compiled]] = {}
+        self._by_format: dict[str, list[Choice]] = {}
+        for choice in mappings.values():
+            self._by_format.setdefault(choice.format, []).append(choice)
+        self._by_type: dict[str, list[Choice]] = {}
         self._by_kind: dict[Kind, Compiled] = {}
         self._refs = {
             c.name: MappingRef(name=c.name, version=c.version, set=set_hash, engine=ENGINE)
@@ -150,27 +163,27 @@ class Mapper:
         """The mapping that applies; of several, the one that extends the others."""
         kind = kind_of(run, parsed) if parsed.format_name == "hl7v2" else None
         if kind is None:
-            return self._selected(run, parsed, self._candidates(run, parsed))
+            return self._selected(run, parsed, self._candidates(run, parsed)).compiled()
         known = self._by_kind.get(kind)
         if known is not None:
             return known
         candidates = self._candidates(run, parsed)
-        found = self._selected(run, parsed, candidates)
+        found = self._selected(run, parsed, candidates).compiled()
         if all(c.by_kind for c in candidates) and not run.issues and len(kind[0]) < LONGEST_KIND:
             if len(self._by_kind) >= MAX_KINDS:
                 self._by_kind.clear()
             self._by_kind[kind] = found
         return found
 
-    def _selected(self, run: Run, parsed: Any, candidates: list[Compiled]) -> Compiled:
+    def _selected(self, run: Run, parsed: Any, candidates: list[Choice]) -> Choice:
         roots: dict[type, Any] = {}
         chosen = []
-        for compiled in candidates:
-            kind = type(compiled.selector)
+        for choice in candidates:
+            kind = type(choice.selector)
             if kind not in roots:
-                roots[kind] = compiled.selector.start(run, parsed)
-            if compiled.applies(run, roots[kind]):
-                chosen.append(compiled)
+                roots[kind] = choice.selector.start(run, parsed)
+            if choice.applies(run, roots[kind]):
+                chosen.append(choice)
         if len(chosen) > 1:
             covered = frozenset().union(*(c.ancestors for c in chosen))
             chosen = [c for c in chosen if c.name not in covered]
@@ -186,7 +199,7 @@ class Mapper:
             )
         return chosen[0]
 
-    def _candidates(self, run: Run, parsed: Any) -> list[Compiled]:
+    def _candidates(self, run: Run, parsed: Any) -> list[Choice]:
         """The mappings of the format; of HL7v2, those whose condition can hold for the message type."""
         all_of_them = self._by_format.get(parsed.format_name, [])
         if parsed.format_name != "hl7v2":
@@ -194,7 +207,7 @@ class Mapper:
         kind = message_type(run, parsed)
         found = self._by_type.get(kind)
         if found is None:
-            found = [compiled for compiled in all_of_them if compiled.types.can_be(kind)]
+            found = [choice for choice in all_of_them if choice.types.can_be(kind)]
             if len(self._by_type) < MAX_TYPES:
                 self._by_type[kind] = found
         return found

@@ -1,6 +1,7 @@
 """A set of mappings: loaded from a folder, checked as a whole, then immutable; and applied to messages.
 
-A reload makes a new set. Loading reads files; applying reads nothing but its arguments.
+A reload makes a new set. Loading reads files; applying reads nothing but its arguments. Of a set that was proved before
+(`proved`), a mapping is compiled when a message first needs it.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
 from broker.errors import SetupError
-from broker.mapping import outbound, outbound_fhir
+from broker.mapping import outbound, outbound_fhir, proved
 from broker.mapping import systems as systems_csv
 from broker.mapping import tables as csv_tables
-from broker.mapping.apply import ANY_TYPE, Compiled, Mapper
+from broker.mapping.apply import ANY_TYPE, Choice, Compiled, Mapper
 from broker.mapping.closures import RuleInfo
 from broker.mapping.compile import Compiler
 from broker.mapping.coverage import Reads, Suspects, reads_of
@@ -58,7 +60,7 @@ class MappingSet:
     """Mappings ready to run. `hash` is the SHA-256 (hex) of the set's files, recorded in every document."""
 
     hash: str
-    mappings: MappingProxyType[str, Compiled] = field(repr=False)
+    mappings: MappingProxyType[str, Choice] = field(repr=False)
     mapper: Mapper = field(repr=False)
     warnings: tuple[str, ...] = ()
     writers: Writers = field(default_factory=Writers, repr=False)
@@ -80,7 +82,7 @@ class MappingSet:
 
     def explain(self, mapped: Mapped, document: int, target: str) -> list[Trace]:
         """The rules that gave `target` (a model path without indexes) of the nth document of `mapped`."""
-        rules = self.mappings[mapped.documents[document].mapping.name].rules
+        rules = self.mappings[mapped.documents[document].mapping.name].compiled().rules
         return [
             _trace(rules[number], at)
             for number, at in mapped.provenance[document]
@@ -101,7 +103,7 @@ def load(folder: Path | Iterable[Path]) -> MappingSet:
 
     Raises: SetupError with every problem of every file: `file:line:column`, the line, a caret and a hint.
     """
-    found = examine(folder)
+    found = examine(folder, whole=False)
     found.problems.raise_errors()
     problems = found.problems
     warnings = tuple(problems.render(p) for p in problems.found if p.severity == "warning")
@@ -115,7 +117,7 @@ class Examined:
     """A set and everything found wrong in it: for lint, which shows warnings too."""
 
     hash: str
-    mappings: MappingProxyType[str, Compiled]
+    mappings: MappingProxyType[str, Choice]
     mapper: Mapper
     problems: Problems
     writers: Writers
@@ -127,8 +129,11 @@ class Examined:
         return self.writers.mappings
 
 
-def examine(folder: Path | Iterable[Path]) -> Examined:
-    """Load without raising for what is wrong inside files. Raises SetupError when a folder is missing."""
+def examine(folder: Path | Iterable[Path], *, whole: bool = True) -> Examined:
+    """Load without raising for what is wrong inside files. Raises SetupError when a folder is missing.
+
+    whole: compile every mapping now, also of a set that was proved before.
+    """
     roots = [folder] if isinstance(folder, Path) else list(folder)
     for root in roots:
         if not root.is_dir():
@@ -139,7 +144,7 @@ def examine(folder: Path | Iterable[Path]) -> Examined:
                 hint="`[mappings] folders` of carnet.toml, or the command, names it",
             )
     with _uncollected():
-        return _Loader([root.resolve() for root in roots]).examine()
+        return _Loader([root.resolve() for root in roots]).examine(whole=whole)
 
 
 @contextmanager
@@ -161,12 +166,15 @@ def _uncollected() -> Iterator[None]:
 class _Loader:
     def __init__(self, roots: list[Path]) -> None:
         self.roots = roots
+        self.hash = self._hash()
         self.problems = Problems()
         self.files: dict[Path, MappingFile] = {}
         self.tables: dict[Path, Table] = {}
         self.systems = self._systems()
+        self.is_examined = False
+        """Whether the problems of all files were given to who asked; what is wrong from now on has to be raised."""
 
-    def examine(self) -> Examined:
+    def examine(self, *, whole: bool) -> Examined:
         for root in self.roots:
             for path in _mapping_files(root):
                 file = read(path, self._shown(path), self.problems)
@@ -174,7 +182,7 @@ class _Loader:
                     file.root = root
                     self.files[path] = file
         self._check_names()
-        compiled: dict[str, Compiled] = {}
+        choices: dict[str, Choice] = {}
         extended = {
             extended_file(f, t.value, self.files) for f in self.files.values() for t in f.extends
         }
@@ -191,19 +199,21 @@ class _Loader:
                 continue
             if file.applies_when is None and path in extended:
                 continue  # a fragment, examined with the files that extend it
-            one = self._compile(flatten(file, self.files, self.problems))
+            one = self._choice(flatten(file, self.files, self.problems))
             if one is not None:
-                compiled[one.name] = one
-        mappings = MappingProxyType(compiled)
-        set_hash = self._hash()
-        mapper = Mapper(mappings, self.systems, set_hash)
+                choices[one.name] = one
+                if whole or self.hash != proved.SHIPPED:
+                    one.compiled()
+        self.is_examined = True
+        mappings = MappingProxyType(choices)
+        mapper = Mapper(mappings, self.systems, self.hash)
         writers = Writers(MappingProxyType(written), self.systems)
         rules = tuple(
             RuleFile(self._shown(path), path.read_bytes())
             for root in self.roots
             for path in rule_files(root)
         )
-        return Examined(set_hash, mappings, mapper, self.problems, writers, rules)
+        return Examined(self.hash, mappings, mapper, self.problems, writers, rules)
 
     def _shown(self, path: Path) -> str:
         for root in self.roots:
@@ -297,15 +307,46 @@ class _Loader:
             return outbound_fhir.compile_fhir(file, compiler, file.applies_when, self.problems)
         return outbound.compile_outbound(file, compiler, file.applies_when, self.problems)
 
-    def _compile(self, file: MappingFile) -> Compiled | None:
+    def _choice(self, file: MappingFile) -> Choice | None:
+        """What is looked at to choose the mapping; the mapping itself is compiled once, from what was read here."""
         tables = self._tables(file)
         if file.applies_when is None:
             return None  # a fragment, compiled where it is extended
         source, selector = self._source(file, tables)
+        applies = Compiler(selector, tables, self.problems).condition(
+            file.applies_when, selector.root
+        )
+        is_hl7v2 = file.source == "hl7v2"
+
+        @cache
+        def compiled() -> Compiled:
+            with _uncollected():
+                made = self._compile(file, tables, source, selector)
+            if self.is_examined:
+                self.problems.raise_errors()
+            return made
+
+        return Choice(
+            name=file.name,
+            version=file.version,
+            format=file.source,
+            ancestors=frozenset(file.ancestors),
+            applies=applies,
+            selector=selector,
+            compiled=compiled,
+            types=types_of(file.applies_when.value) if is_hl7v2 else ANY_TYPE,
+            by_kind=is_hl7v2 and looks_at_kind_only(file.applies_when.value),
+        )
+
+    def _compile(
+        self,
+        file: MappingFile,
+        tables: dict[str, Table],
+        source: SourceFormat,
+        selector: SourceFormat,
+    ) -> Compiled:
         unmapped = file.defaults.get("unmapped")
         compiler = Compiler(source, tables, self.problems, unmapped.value if unmapped else "keep")
-        chooser = Compiler(selector, tables, self.problems)
-        applies = chooser.condition(file.applies_when, selector.root)
         entries = compile_entries(file, compiler, self.problems)
         reads = Reads()
         if isinstance(source, Hl7v2Source) and isinstance(selector, Hl7v2Source):
@@ -315,9 +356,6 @@ class _Loader:
             name=file.name,
             version=file.version,
             format=file.source,
-            ancestors=frozenset(file.ancestors),
-            applies=applies,
-            selector=selector,
             source=source,
             tree=source if isinstance(source, TreeFormat) else None,
             entries=entries,
@@ -329,8 +367,6 @@ class _Loader:
             assigning_authority=_default(file, "assigning_authority"),
             decimal_comma=_default(file, "decimal_comma") == "accept",
             midnight_is_unknown=_default(file, "midnight_is_unknown") == "true",
-            types=types_of(file.applies_when.value) if file.source == "hl7v2" else ANY_TYPE,
-            by_kind=file.source == "hl7v2" and looks_at_kind_only(file.applies_when.value),
             keep_unread=_default(file, "keep_unread") == "true",
         )
 

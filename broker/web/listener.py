@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import math
 import socket
 import ssl
@@ -22,7 +21,7 @@ from broker.errors import SetupError
 from broker.settings import Settings
 from broker.settings_tables import Web
 from broker.telemetry import Telemetry
-from broker.web import deciding
+from broker.web import deciding, exposure
 from broker.web.balance import Balance
 from broker.web.endpoint import PREFIX, Endpoint
 from broker.web.keys import Keys
@@ -46,7 +45,7 @@ def run(
     index: int = 0,
 ) -> None:
     """Serve until `stop`, as the process `index` of those that share the port, then answer what is in hand. Raises: SetupError when the port or TLS cannot be had."""
-    check(settings.web)
+    exposure.check(settings.web)
     service = Service(
         engine,
         deciding.load(settings.rules.folder, settings.rules.switched),
@@ -115,32 +114,6 @@ def _config(web: Web, endpoint: Endpoint) -> uvicorn.Config:
     config.load()
     config.ssl = _context(web)
     return config
-
-
-def check(web: Web) -> None:
-    """Raises: SetupError when nobody's tokens are taken, or when health data would leave this machine in clear."""
-    if not web.issuer:
-        raise SetupError(
-            "web.issuer",
-            where="web.issuer",
-            reason="no issuer of access tokens is named, so nobody could read",
-            hint="add [[web.issuer]] with url and audience",
-        )
-    if web.tls_certificate or web.allow_plaintext or _is_loopback(web.host):
-        return
-    raise SetupError(
-        "network.plaintext",
-        where="web.host",
-        reason="this address is beyond loopback and TLS is not set up",
-        hint="set up TLS, or allow_plaintext = true where the network itself is protected",
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _context(web: Web) -> ssl.SSLContext | None:

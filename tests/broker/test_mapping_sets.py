@@ -18,7 +18,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from broker import app, mapping_sets, settings
-from broker.cli import held_codes, setup
+from broker.cli import held_codes, opened
 from broker.contracts import Work
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope
@@ -312,7 +312,7 @@ def test_however_many_messages_wait_for_a_code_all_are_released(
     assert [state for _, state, _ in site.states()] == [4, 4, 4]
     monkeypatch.setattr(holds, "AT_ONCE", 2)
 
-    ledger = setup.Ledger(site.settings)
+    ledger = opened.Ledger(site.settings)
     try:
         assert held_codes.release(ledger, {}, "engineer", NOW) == 3
     finally:

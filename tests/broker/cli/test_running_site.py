@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from broker.cli import demo_site, setup
+from broker.cli import demo_site, opened
 from broker.cli.demo_site import Site, settled
 from tests.broker.cli.command import SAMPLES, carnet
 from tests.broker.cli.conftest import Place
@@ -15,7 +15,7 @@ Running = tuple[Site, Place]
 def rest(running: Running, wanted: int) -> None:
     """Wait until `wanted` messages are received and nothing moves any more."""
     site, place = running
-    ledger = setup.Ledger(site.settings)
+    ledger = opened.Ledger(site.settings)
     for _ in settled(site, ledger, wanted, time.monotonic() + 60):
         pass
     ledger.engine.dispose()
