@@ -7,6 +7,7 @@ Without CARNET_TEST_AMQP_URL or CARNET_TEST_DATABASE_URL a test that needs one i
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -52,7 +53,7 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that may stop the shared RabbitMQ runs when no other test needs it; long ones begin, on each process."""
+    """Long tests begin, on each process."""
     places = [str(item.path.relative_to(PROJECT / "tests")) for item in items]
     long = [one for one, place in zip(items, places, strict=True) if place.startswith(LONG)]
     short = [one for one, place in zip(items, places, strict=True) if not place.startswith(LONG)]
@@ -67,8 +68,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if str(item.path.relative_to(PROJECT / "tests")).startswith(RECORD):
             item.add_marker(pytest.mark.record)
-        if "rabbit_node" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.alone)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -152,32 +151,44 @@ def queue_prefix() -> str:
 
 @dataclass(frozen=True, slots=True)
 class RabbitNode:
-    """The RabbitMQ node of `scripts/services`, to stop and start under use. Tests share it: start it again."""
+    """A RabbitMQ node of `scripts/services`, to stop and start under use."""
 
-    folder: str
+    folder: Path
+    url: str
 
     def stop(self, *, kill: bool = False) -> None:
-        self._say("rabbitmq-stop", *(["--kill"] if kill else []))
+        _services("rabbitmq-stop", self.folder, *(["--kill"] if kill else []))
 
     def start(self) -> None:
-        self._say("rabbitmq-start")
+        _services("rabbitmq-start", self.folder)
 
-    def _say(self, verb: str, *options: str) -> None:
-        command = [str(PROJECT / "scripts" / "services"), verb, self.folder, *options]
-        subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL)
+
+@pytest.fixture(scope="session")
+def own_rabbit_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """A node that only this process of pytest uses, started when a test first wants it."""
+    if not os.environ.get("CARNET_TEST_SERVICES"):
+        pytest.skip("scripts/services did not start the RabbitMQ at hand, so it may not be able to")
+    folder = tmp_path_factory.mktemp("rabbitmq-of-its-own")
+    exports = dict(re.findall(r"export (\w+)='(.*)'", _services("start", folder)))
+    yield RabbitNode(folder, exports["CARNET_TEST_AMQP_URL"])
+    _services("stop", folder)
 
 
 @pytest.fixture
-def rabbit_node(amqp_url: str) -> Iterator[RabbitNode]:
-    """The node itself; running again when the test ends."""
-    folder = os.environ.get("CARNET_TEST_SERVICES")
-    if not folder:
-        pytest.skip(
-            "the RabbitMQ at hand was not started by scripts/services, so a test may not stop it"
-        )
-    node = RabbitNode(folder)
-    yield node
-    node.start()
+def rabbit_node(postgres_server: str, own_rabbit_node: RabbitNode) -> Iterator[RabbitNode]:
+    """A RabbitMQ that the test may stop; running again when it ends."""
+    yield own_rabbit_node
+    own_rabbit_node.start()
+
+
+def _services(verb: str, folder: Path, *options: str) -> str:
+    """Run `scripts/services`, which starts a RabbitMQ where no address of one is given; returns what it printed."""
+    command = [str(PROJECT / "scripts" / "services"), verb, str(folder), *options]
+    around = {name: value for name, value in os.environ.items() if name != "CARNET_TEST_AMQP_URL"}
+    done = subprocess.run(
+        command, check=True, timeout=180, stdout=subprocess.PIPE, text=True, env=around
+    )
+    return done.stdout
 
 
 def _service(variable: str, name: str) -> str:

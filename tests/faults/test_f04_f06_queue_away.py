@@ -21,18 +21,12 @@ MESSAGES = 4_000
 AWAY_SECONDS = float(os.environ.get("CARNET_TEST_AWAY_SECONDS", "8"))
 
 
-@pytest.fixture
-def on_services(tmp_path: Path, postgres_url: str, amqp_url: str, queue_prefix: str) -> Site:
-    site = Site(tmp_path, postgres_url, amqp_url, queue_prefix)
-    site.write()
-    return site
-
-
 @pytest.mark.timeout(420)
 def test_f04_rabbitmq_away_under_load_loses_nothing_and_keeps_each_patients_order(
-    on_services: Site, rabbit_node: RabbitNode, tmp_path: Path
+    tmp_path: Path, postgres_url: str, rabbit_node: RabbitNode, queue_prefix: str
 ) -> None:
-    site = on_services
+    site = Site(tmp_path, postgres_url, rabbit_node.url, queue_prefix)
+    site.write()
     away = threading.Event()
     with site.serving():
         sending = load.start(
@@ -57,9 +51,10 @@ def test_f04_rabbitmq_away_under_load_loses_nothing_and_keeps_each_patients_orde
 
 @pytest.mark.timeout(240)
 def test_f06_purged_queues_are_filled_again_from_the_ledger(
-    on_services: Site, tmp_path: Path
+    tmp_path: Path, postgres_url: str, amqp_url: str, queue_prefix: str
 ) -> None:
-    site = on_services
+    site = Site(tmp_path, postgres_url, amqp_url, queue_prefix)
+    site.write()
     with site.serving("gateway"):
         sending = load.start(site.mllp, tmp_path / "sent", messages=500, connections=8)
         sending.finish()

@@ -42,12 +42,12 @@ def place(amqp_url: str, queue_prefix: str) -> Iterator[Place]:
 
 
 @pytest.fixture
-def surviving_place(amqp_url: str, queue_prefix: str) -> Iterator[Place]:
+def surviving_place(rabbit_node: RabbitNode, queue_prefix: str) -> Iterator[Place]:
     """Its queues are left behind: RabbitMQ 3.10.8 loses its dead-letter supervisor, and with it every later
     declaration, when a queue is deleted in the second in which a restarted node elects its leader."""
     here = Place(
         "rabbitmq",
-        amqp_url,
+        rabbit_node.url,
         "queues.rabbitmq:QUEUE",
         rabbitmq.QUEUE,
         replace(OPTIONS, prefix=queue_prefix),
