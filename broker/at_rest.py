@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Engine, text
 from broker import installation
 from broker.database.engine import is_sqlite, reading, writing
 from broker.encryption import key_rows, keyring
-from broker.encryption.vault import Vault, hang
+from broker.encryption.vault import Vault, begin_finding, hang
 from broker.errors import SetupError
 from broker.settings import Settings
 
-FLOOR = "0014"
+FLOOR = "0017"
 """The oldest revision whose code reads what is sealed."""
 
 
@@ -33,9 +33,11 @@ def attach(engine: Engine, settings: Settings, now: datetime | None = None) -> V
         _begin(engine, settings, now)
     with reading(engine) as connection:
         needed = key_rows.needed(connection)
-    if needed:
-        expect(settings, needed)
-    vault = Vault(partial(installation.master_keys, settings), seals=bool(needed))
+        if needed:
+            expect(settings, needed)
+        vault = Vault(partial(installation.master_keys, settings), seals=bool(needed))
+        if needed:
+            vault.seek(connection)
     hang(engine, vault)
     return vault
 
@@ -73,6 +75,7 @@ def _begin(engine: Engine, settings: Settings, now: datetime) -> None:
         lock(connection)
         if _is_untouched(connection):
             key_rows.register(connection, ring.newest, now, FLOOR)
+            begin_finding(connection, ring, ring.newest, now)
 
 
 def lock(connection: Connection) -> None:

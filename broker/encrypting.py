@@ -18,6 +18,7 @@ from broker.audit import trail
 from broker.database.engine import reading, writing
 from broker.encryption import key_rows, keyring
 from broker.encryption.sealed import KeyNumber
+from broker.encryption.vault import begin_finding, vault_of
 from broker.errors import SetupError
 from broker.records import sealing_older
 from broker.settings import Settings
@@ -52,6 +53,7 @@ def begin(engine: Engine, settings: Settings, act: Act) -> tuple[str, bool]:
     with writing(engine) as connection:
         at_rest.lock(connection)
         has_begun = key_rows.register(connection, ring.newest, act.at, at_rest.FLOOR)
+        begin_finding(connection, ring, ring.newest, act.at)
         trail.write(
             connection, [act.entry("encryption_key", f"key:{ring.newest}", "begun")], act.at
         )
@@ -123,19 +125,14 @@ def seal(
 
     Raises: SetupError where nothing is encrypted yet.
     """
-    with reading(engine) as connection:
-        if key_rows.current_master(connection) is None:
-            raise SetupError(
-                "encryption.keyring",
-                where="encryption",
-                reason="nothing is encrypted yet",
-                hint="carnet encryption init",
-            )
+    _seek_sealed(engine, act.at)
     steps: dict[str, Callable[[Connection], int]] = {
         "document_payload": sealing_older.documents,
         "content": sealing_older.moved,
         **{table: partial(_walked, table, act.at) for table in sealing_older.WALKED},
         "account": lambda connection: sealing_older.mails(connection, act.at),
+        "patient_identifier": sealing_older.identifiers,
+        "identity_event": sealing_older.journal,
     }
     passed = dict.fromkeys(steps, 0)
     for table, step in steps.items():
@@ -150,6 +147,24 @@ def seal(
         outcome = "stopped" if is_stopped() else "done"
         trail.write(connection, [act.entry("content_sealed", "content", outcome, **passed)], act.at)
     return passed
+
+
+def _seek_sealed(engine: Engine, now: datetime) -> None:
+    """Have the key of what rows are found by, which an installation has not that began before there was one."""
+    with writing(engine) as connection:
+        at_rest.lock(connection)
+        master, vault = key_rows.current_master(connection), vault_of(connection)
+        if master is None or vault is None:
+            raise SetupError(
+                "encryption.keyring",
+                where="encryption",
+                reason="nothing is encrypted yet",
+                hint="carnet encryption init",
+            )
+        if begin_finding(connection, vault.ring(master), master, now):
+            key_rows.raise_floor(connection, at_rest.FLOOR)
+    with reading(engine) as connection:
+        vault.seek(connection)
 
 
 def _walked(table: str, now: datetime, connection: Connection) -> int:

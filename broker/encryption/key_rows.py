@@ -13,7 +13,7 @@ from broker.database import bulk, together
 from broker.database.engine import is_sqlite
 from broker.database.schema import data_key
 from broker.database.types import to_micros
-from broker.encryption.sealed import MONTH, PATIENT, KeyNumber
+from broker.encryption.sealed import FIND, MONTH, PATIENT, KeyNumber
 
 
 class Wrapped(NamedTuple):
@@ -147,10 +147,15 @@ def register(connection: Connection, master: str, now: datetime, floor: str) -> 
         ),
         {"id": master, "now": to_micros(now)},
     )
+    raise_floor(connection, floor)
+    return True
+
+
+def raise_floor(connection: Connection, floor: str) -> None:
+    """Let no version older than the revision `floor` start any more."""
     connection.execute(
         text("UPDATE schema_floor SET revision = :floor WHERE revision < :floor"), {"floor": floor}
     )
-    return True
 
 
 def retire(connection: Connection, now: datetime) -> list[str]:
@@ -185,7 +190,7 @@ def counts(connection: Connection) -> list[tuple[str, str, int]]:
             "FROM data_key GROUP BY kind, by_master ORDER BY kind, by_master"
         )
     )
-    names = {PATIENT: "patient", MONTH: "month"}
+    names = {PATIENT: "patient", MONTH: "month", FIND: "find"}
     return [(names[int(row.kind)], str(row.by_master), int(row.n)) for row in rows]
 
 

@@ -9,17 +9,23 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from broker.errors import PermanentError
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
-PATIENT, MONTH = 1, 2
-"""Kinds of data keys: of the content of one patient's record, of what was received in one month."""
+PATIENT, MONTH, FIND = 1, 2, 3
+"""Kinds of data keys: of the content of one patient's record, of what was received in one month, of what rows are found by.
+
+Of the last there is one, for as long as the installation is there: under another one nothing would be found."""
+FIND_OWNER = 0
 
 MAGIC = b"\0CA1"
 SEALED = MAGIC + b"S"
@@ -27,6 +33,9 @@ SEALED = MAGIC + b"S"
 _PLAIN = MAGIC + b"P"
 ERASED = MAGIC + b"E"
 """What stands in the place of content that was erased."""
+
+_BEFORE_VALUE = b"="
+"""Stands before what is found by: OpenSSL does not seal no bytes at all."""
 
 _NUMBER = struct.Struct(">BqH")
 _HEADER = len(SEALED) + _NUMBER.size
@@ -68,6 +77,31 @@ class DataKey:
             )
         except (InvalidTag, ValueError) as error:
             raise altered(place) from error
+
+
+class FindKey:
+    """The key that is open of what rows are found by: the same value in the same place is always sealed the same.
+
+    AES-256-SIV (RFC 5297) under 512 bits that are derived from the key by HKDF (RFC 5869).
+    """
+
+    __slots__ = ("_siv",)
+
+    def __init__(self, secret: bytes) -> None:
+        derived = HKDFExpand(hashes.SHA512(), 64, b"carnet find key 1").derive(secret)
+        self._siv = AESSIV(derived)
+
+    def seal(self, place: Sequence[bytes], plain: bytes) -> bytes:
+        """`plain` for a place: opened in another it fails."""
+        return self._siv.encrypt(_BEFORE_VALUE + plain, list(place))
+
+    def open(self, place: Sequence[bytes], stored: bytes) -> bytes:
+        """What `seal` sealed. Raises: PermanentError("encryption.altered")."""
+        try:
+            plain = self._siv.decrypt(stored, list(place))
+        except (InvalidTag, ValueError) as error:
+            raise altered(place[0]) from error
+        return plain[len(_BEFORE_VALUE) :]
 
 
 def number_of(stored: bytes) -> KeyNumber | None:

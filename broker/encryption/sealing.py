@@ -5,6 +5,7 @@ A place is the table and the identity of the row in it: a value that was put int
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
@@ -15,6 +16,9 @@ from broker.errors import CarnetError, PermanentError
 
 Seal = Callable[[bytes, bytes], bytes]
 """(identity, bytes) -> as it is to be stored."""
+
+SEALED_TEXT = base64.b64encode(sealed.SEALED + bytes([sealed.MONTH])).decode()
+"""How a sealed value of a column of text begins: the mark and the kind of its key."""
 
 
 def seal_of_patients(
@@ -86,6 +90,35 @@ def open_one(connection: Connection, table: bytes, identity: bytes, stored: byte
     if isinstance(found, CarnetError):
         raise found
     return found
+
+
+def seal_text(seal: Seal, identity: bytes, plain: str) -> str:
+    """A value of a column of text as it is to be stored: base64 where it is sealed, else as it is."""
+    kept = seal(identity, plain.encode())
+    return base64.b64encode(kept).decode() if sealed.is_sealed(kept) else plain
+
+
+def open_texts(
+    connection: Connection,
+    table: bytes,
+    rows: Sequence[tuple[bytes, str]],
+    is_plain: Callable[[str], bool],
+) -> list[str]:
+    """Values of a column of text (identity of the row, as stored) as they were; `is_plain` tells those that are not sealed.
+
+    Raises: PermanentError("encryption.altered"), TransientError("encryption.key_missing").
+    """
+    closed = [
+        (identity, base64.b64decode(stored)) for identity, stored in rows if not is_plain(stored)
+    ]
+    values = iter(open_all(connection, table, closed))
+    answers = []
+    for _, stored in rows:
+        found = stored if is_plain(stored) else next(values)
+        if isinstance(found, CarnetError):
+            raise found
+        answers.append(found if isinstance(found, str) else found.decode())
+    return answers
 
 
 _NONE = Vault(lambda: None, seals=False)

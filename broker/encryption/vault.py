@@ -19,7 +19,16 @@ from broker.database.engine import attach, attached
 from broker.encryption import key_rows
 from broker.encryption.key_rows import Wrapped
 from broker.encryption.keyring import Keyring
-from broker.encryption.sealed import KEY_BYTES, MONTH, PATIENT, DataKey, KeyNumber
+from broker.encryption.sealed import (
+    FIND,
+    FIND_OWNER,
+    KEY_BYTES,
+    MONTH,
+    PATIENT,
+    DataKey,
+    FindKey,
+    KeyNumber,
+)
 from broker.errors import TransientError
 
 _KEPT = 20_000
@@ -43,6 +52,8 @@ class Vault:
         self._open: OrderedDict[bytes, DataKey] = OrderedDict()
         self._months: dict[KeyNumber, DataKey] = {}
         self._of_month: dict[int, DataKey] = {}
+        self.find_key: FindKey | None = None
+        """The key of what rows are found by, once it was asked for (`seek`) and there."""
 
     def ring(self, master: str) -> Keyring:
         """The keyring, which has this master key. Raises: TransientError("encryption.key_missing")."""
@@ -69,6 +80,18 @@ class Vault:
     def keep_month(self, month: int, key: DataKey) -> None:
         """Keep a month's key at hand, once the transaction that made it is committed."""
         self._of_month[month] = self._months[key.number] = key
+
+    def seek(self, connection: Connection) -> FindKey | None:
+        """The key of what rows are found by; None where there is none yet, which is asked of the database each time.
+
+        Raises: TransientError("encryption.key_missing"), PermanentError("encryption.altered").
+        """
+        if self.find_key is None:
+            for one in key_rows.of_owners(connection, FIND, [FIND_OWNER])[0]:
+                if one.secret is not None:
+                    secret = self.ring(one.master).unwrap(one.master, one.number, one.secret)
+                    self.find_key = FindKey(secret)
+        return self.find_key
 
     def to_open(
         self, connection: Connection, numbers: Iterable[KeyNumber]
@@ -145,6 +168,19 @@ class Vault:
             one = Wrapped(number, master, ring.wrap(master, number, secret))
             made[number.owner] = (one, DataKey(number, secret))
         return made
+
+
+def begin_finding(connection: Connection, ring: Keyring, master: str, now: datetime) -> bool:
+    """Make the key of what rows are found by, wrapped by the master key that is in use; False where it is there.
+
+    Whoever does that holds `at_rest.lock`.
+    """
+    if key_rows.of_owners(connection, FIND, [FIND_OWNER])[0]:
+        return False
+    number, secret = KeyNumber(FIND, FIND_OWNER, 1), secrets.token_bytes(KEY_BYTES)
+    one = Wrapped(number, master, ring.wrap(master, number, secret))
+    key_rows.add(connection, FIND, [one], now)
+    return True
 
 
 def hang(engine: Engine, vault: Vault) -> None:

@@ -1,6 +1,6 @@
 """The journal of identities, and the pointers it explains: nothing else writes `patient.merged_into`.
 
-Append-only. A merge is a pointer from the absorbed person to the survivor; un-merging clears it, and both records are
+Append-only; what it tells (numbers that changed hands, documents) is sealed under the key of its month. A merge is a pointer from the absorbed person to the survivor; un-merging clears it, and both records are
 what they would have been. What a message of one person did to a document of the other meanwhile is an event of its
 own (`cross`) and is taken back with the merge.
 """
@@ -26,12 +26,16 @@ from broker.database.schema import (
     patient,
 )
 from broker.database.types import from_micros, to_micros
+from broker.encryption import findable, sealing
 from broker.records.lookups import any_of, rows_of_pairs
+from broker.records.patients import IDENTIFIER
+from broker.values import month_of
 
 Kind = Literal[
     "merge", "unmerge", "link", "unlink", "renumber", "remove", "cross", "move", "unmove"
 ]
 SEQUENCE = "identity"
+TABLE = b"identity_event"
 
 ACTS: Mapping[str, str] = {
     "merge": "patient_merged",
@@ -116,12 +120,14 @@ def write(connection: Connection, first: int, changes: Sequence[Change], now: da
     if not changes:
         return
     at = to_micros(now)
+    seal = sealing.sealing_of_month(connection, TABLE, month_of(now))
     rows, members = [], []
     for n, one in enumerate(changes, first):
+        details = msgspec.json.encode(one.details).decode()
         rows.append(
             (
                 n, at, one.kind, one.patient, one.other, one.said.by_kind, one.said.by, one.said.because,
-                one.said.message_seq, one.reverts, msgspec.json.encode(one.details).decode(),
+                one.said.message_seq, one.reverts, sealing.seal_text(seal, _identity(n), details),
             )
         )  # fmt: skip
         absorbed = set(one.absorbed) or {one.patient}
@@ -155,7 +161,7 @@ def _links(connection: Connection, changes: Sequence[Change], at: int) -> None:
 
 def take_keys(connection: Connection, pairs: Collection[tuple[str, str]]) -> None:
     """Take identifiers off whoever has them: they name nobody until they are seen again."""
-    for system, value in sorted(pairs):
+    for system, value in sorted(findable.forms(connection, IDENTIFIER, pairs)):
         connection.execute(
             text("DELETE FROM patient_identifier WHERE system = :system AND value = :value"),
             {"system": system, "value": value},
@@ -167,7 +173,8 @@ def filed_under(
 ) -> dict[tuple[str, str], list[str]]:
     """The documents filed for the persons of some identifiers since they had them: to be looked at when they lose them."""
     select = "SELECT t.system, t.value, t.patient, t.since FROM patient_identifier AS t"
-    keys = rows_of_pairs(connection, select, sorted(pairs)) if pairs else ()
+    wanted = findable.forms(connection, IDENTIFIER, pairs)
+    keys = rows_of_pairs(connection, select, sorted(wanted)) if pairs else ()
     if not keys:
         return {}
     within, given = any_of(connection, "patient", sorted({int(key.patient) for key in keys}))
@@ -179,7 +186,7 @@ def filed_under(
         given,
     ).all()
     return {
-        (key.system, key.value): [
+        wanted[key.system, key.value]: [
             str(paper.id)
             for paper in papers
             if paper.patient == key.patient and paper.filed_at >= key.since
@@ -225,7 +232,7 @@ def history(
         | {"limit": limit, "most": limit * max(len(persons), 1)}
         | ({} if before is None else {"before": before}),
     )
-    return [_event(row) for row in rows]
+    return _events(connection, rows.all())
 
 
 def merge_of(connection: Connection, absorbed: int) -> Event | None:
@@ -237,7 +244,7 @@ def merge_of(connection: Connection, absorbed: int) -> Event | None:
         ),
         {"person": absorbed},
     ).first()
-    return None if row is None else _event(row)
+    return None if row is None else _events(connection, [row])[0]
 
 
 def parted(connection: Connection, persons: Collection[int]) -> set[frozenset[int]]:
@@ -259,7 +266,7 @@ def parted(connection: Connection, persons: Collection[int]) -> set[frozenset[in
 def event(connection: Connection, number: int) -> Event | None:
     """One line of the journal by its number."""
     row = connection.execute(text(f"{_EVENT}WHERE e.n = :n"), {"n": number}).first()
-    return None if row is None else _event(row)
+    return None if row is None else _events(connection, [row])[0]
 
 
 def is_reverted(connection: Connection, one: Event) -> bool:
@@ -286,7 +293,7 @@ def moves_taken_back(connection: Connection, persons: Collection[int]) -> list[E
         ),
         given,
     )
-    return [_event(row) for row in rows]
+    return _events(connection, rows.all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +322,7 @@ def crossings(
     )
     sides = (set(one), set(other))
     found = []
-    for event in map(_event, rows):
+    for event in _events(connection, rows.all()):
         if any(event.patient in a and event.other in b for a, b in (sides, sides[::-1])):
             details = event.details
             found.append(
@@ -375,7 +382,22 @@ def looks(
     ]
 
 
-def _event(row: Any) -> Event:
+def _events(connection: Connection, rows: Sequence[Any]) -> list[Event]:
+    values = [(_identity(row.n), row.details) for row in rows]
+    details = sealing.open_texts(connection, TABLE, values, is_plain)
+    return [_event(row, said) for row, said in zip(rows, details, strict=True)]
+
+
+def is_plain(details: str) -> bool:
+    """Whether what an event tells stands as it is: base64 has no brace."""
+    return details.startswith("{")
+
+
+def _identity(n: int) -> bytes:
+    return str(n).encode()
+
+
+def _event(row: Any, details: str) -> Event:
     return Event(
         n=int(row.n),
         at=from_micros(int(row.at)),
@@ -387,5 +409,5 @@ def _event(row: Any) -> Event:
         because=row.because,
         message_seq=row.message_seq,
         reverts=row.reverts,
-        details=msgspec.json.decode(row.details),
+        details=msgspec.json.decode(details),
     )

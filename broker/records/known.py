@@ -103,8 +103,8 @@ def ask(
             people.decode(who[number]),
             tuple(
                 (system, value, kind)
-                for owner, system, value, kind in identifiers
-                if int(owner) in around.persons
+                for owner, system, value, kind in patients.opened_keys(connection, identifiers)
+                if owner in around.persons
             ),
             from_micros(traits[number][1]),
         )
@@ -134,7 +134,7 @@ def _ask(
         ),
         care_team.open_question(connection, circle.persons, viewer, now),
         (
-            f"SELECT patient, system, value, kind FROM patient_identifier WHERE {of_patients} ORDER BY system, value",  # noqa: S608 - our own words
+            f"SELECT patient, system, value, kind FROM patient_identifier WHERE {of_patients}",  # noqa: S608 - our own words
             (ids,),
         ),
         traces.latest_question(viewer, record),

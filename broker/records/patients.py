@@ -20,6 +20,7 @@ from broker.database.engine import is_sqlite, reading
 from broker.database.schema import consent_event, patient, patient_identifier
 from broker.database.types import from_micros, to_micros
 from broker.document import Consent, Patient
+from broker.encryption import findable
 from broker.errors import PermanentError, TransientError
 from broker.header import earliest
 from broker.records import account_rows, people
@@ -27,6 +28,9 @@ from broker.records.lookups import any_of, rows_of_pairs
 
 INS_SYSTEMS = tuple(f"1.2.250.1.213.1.4.{n}" for n in (8, 9, 10, 11))
 """Authorities of which a person has one number at most (INS: production, test, demonstration)."""
+
+IDENTIFIER = b"patient_identifier"
+"""Where identifiers stand, for `encryption.findable`."""
 
 ACCOUNT_STATES = (
     "not_eligible", "informed", "opposed", "open_unactivated", "active", "suspended", "closed", "deleted",
@@ -137,9 +141,21 @@ def find(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tupl
     """
     if not keys:
         return {}
+    found = _owners(connection, keys)
+    if len(found) < len(set(keys)) and findable.has_come(connection):
+        found = _owners(connection, keys)
+    return found
+
+
+def _owners(
+    connection: Connection, keys: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], int]:
+    wanted = findable.forms(connection, IDENTIFIER, keys)
     select = "SELECT t.system, t.value, t.patient FROM patient_identifier AS t"
-    rows = rows_of_pairs(connection, select, sorted(keys))
-    return {(row.system, row.value): int(row.patient) for row in rows}
+    rows = rows_of_pairs(connection, select, sorted(wanted))
+    # Where two wrote one number at once, one of them before there was a key, the sealed row counts.
+    ordered = sorted(rows, key=lambda row: findable.is_sealed(row.value))
+    return {wanted[row.system, row.value]: int(row.patient) for row in ordered}
 
 
 def ins_of(connection: Connection, ids: Collection[int]) -> dict[int, list[tuple[str, str]]]:
@@ -155,9 +171,24 @@ def ins_of(connection: Connection, ids: Collection[int]) -> dict[int, list[tuple
         given,
     )
     known: dict[int, list[tuple[str, str]]] = defaultdict(list)
-    for row in rows:
-        known[int(row.patient)].append((row.system, row.value))
+    for patient_id, system, value, _ in opened_keys(connection, [(*row, "") for row in rows]):
+        known[patient_id].append((system, value))
     return dict(known)
+
+
+def opened_keys(
+    connection: Connection, rows: Sequence[Sequence[Any]]
+) -> list[tuple[int, str, str, str]]:
+    """Rows of identifiers (patient, system, value as stored, kind) with their values, by system and value.
+
+    Raises: PermanentError("encryption.altered"), TransientError("encryption.key_missing").
+    """
+    values = findable.opened(connection, IDENTIFIER, [(row[1], row[2]) for row in rows])
+    found = [
+        (int(patient_id), system, value, kind)
+        for (patient_id, system, _, kind), value in zip(rows, values, strict=True)
+    ]
+    return sorted(found, key=lambda one: one[1:3])
 
 
 def load(
@@ -281,23 +312,23 @@ def add_keys(connection: Connection, rows: Sequence[NewKey], now: datetime) -> N
 
 def give_keys(connection: Connection, owners: Mapping[tuple[str, str], int]) -> None:
     """Let identifiers that somebody has name these persons instead."""
-    for (system, value), person in sorted(owners.items()):
+    for (system, value), pair in sorted(findable.forms(connection, IDENTIFIER, owners).items()):
         connection.execute(
             text(
                 "UPDATE patient_identifier SET patient = :person WHERE system = :system AND value = :value"
             ),
-            {"person": person, "system": system, "value": value},
+            {"person": owners[pair], "system": system, "value": value},
         )
 
 
 def _insert_keys(connection: Connection, rows: Sequence[NewKey], at: int) -> None:
     """Insert in one order for all writers; where not all were new, read back: whoever was first has the identifier."""
     wanted = {(row.key.system, row.key.value): row for row in rows}
+    stored = findable.stored(connection, IDENTIFIER, wanted)
     columns = ("system", "value", "patient", "kind", "since")
-    values = [
-        (system, value, row.patient, row.key.kind, at)
-        for (system, value), row in sorted(wanted.items())
-    ]
+    values = sorted(
+        (pair[0], stored[pair], row.patient, row.key.kind, at) for pair, row in wanted.items()
+    )
     if bulk.insert_missing(connection, patient_identifier, columns, values) == len(values):
         return
     owners = find(connection, wanted.keys())

@@ -6,7 +6,6 @@ forgotten is erased in its row. Identifying data.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
@@ -22,9 +21,6 @@ from broker.values import month_of
 TABLE, MAIL = b"patient", b"account"
 NOBODY = b"{}"
 """The traits of somebody who was forgotten."""
-
-SEALED_MAIL = base64.b64encode(sealed.SEALED + b"\x02").decode()
-"""How a sealed address begins: the mark and the kind of its key."""
 _ENCODER = msgspec.json.Encoder()
 _DECODER = msgspec.json.Decoder(Patient)
 
@@ -104,11 +100,7 @@ def sealed_mails(
     if not given:
         return {}
     one = sealing.sealing_of_month(connection, MAIL, month_of(now))
-    stored = ((patient, mail, one(_identity(patient), mail.encode())) for patient, mail in given)
-    return {
-        patient: base64.b64encode(kept).decode() if sealed.is_sealed(kept) else mail
-        for patient, mail, kept in stored
-    }
+    return {patient: sealing.seal_text(one, _identity(patient), mail) for patient, mail in given}
 
 
 def opened_mails(connection: Connection, rows: Sequence[tuple[int, str]]) -> dict[int, str]:
@@ -116,18 +108,11 @@ def opened_mails(connection: Connection, rows: Sequence[tuple[int, str]]) -> dic
 
     Raises: PermanentError("encryption.altered"), TransientError("encryption.key_missing").
     """
-    found = {patient: stored for patient, stored in rows if is_plain_mail(stored)}
-    closed = [
-        (patient, base64.b64decode(stored)) for patient, stored in rows if patient not in found
-    ]
-    values = [(_identity(patient), stored) for patient, stored in closed]
-    for (patient, _), mail in zip(closed, sealing.open_all(connection, MAIL, values), strict=True):
-        if isinstance(mail, CarnetError):
-            raise mail
-        found[patient] = mail.decode()
-    return found
+    values = [(_identity(patient), stored) for patient, stored in rows]
+    mails = sealing.open_texts(connection, MAIL, values, is_plain_mail)
+    return {patient: mail for (patient, _), mail in zip(rows, mails, strict=True)}
 
 
 def is_plain_mail(stored: str) -> bool:
     """Whether a stored address is not sealed: base64 has no `@`."""
-    return "@" in stored or not stored.startswith(SEALED_MAIL)
+    return "@" in stored or not stored.startswith(sealing.SEALED_TEXT)

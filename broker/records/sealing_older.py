@@ -16,10 +16,11 @@ from sqlalchemy import Connection, text
 
 from broker.database import bulk, schema
 from broker.database.engine import is_sqlite
-from broker.encryption import sealed, sealing
-from broker.records import bodies, content, outbox, payloads, people
+from broker.database.types import from_micros
+from broker.encryption import findable, sealed, sealing
+from broker.records import bodies, content, identity_journal, outbox, patients, payloads, people
 from broker.records.lookups import any_of
-from broker.values import SEQ_MONTH_SHIFT
+from broker.values import SEQ_MONTH_SHIFT, month_of
 
 AT_ONCE = 100
 """Rows that one transaction seals."""
@@ -204,6 +205,75 @@ def mails(connection: Connection, now: datetime) -> int:
     return len(rows)
 
 
+def identifiers(connection: Connection) -> int:
+    """Seal the identifiers of the next patients; returns how many patients were passed, 0 at the end.
+
+    A number that also stands sealed, for somebody else, stays as it is: two who are one person, for the review list.
+    """
+    persons = [
+        int(row.patient)
+        for row in connection.execute(
+            text(
+                "SELECT DISTINCT patient FROM patient_identifier WHERE patient > :after ORDER BY patient LIMIT :limit"
+            ),
+            {"after": position(connection, "patient_identifier"), "limit": AT_ONCE},
+        )
+    ]
+    if not persons:
+        return 0
+    within, given = any_of(connection, "patient", persons)
+    lock = "" if is_sqlite(connection) else " FOR UPDATE"
+    rows = connection.execute(
+        text(f"SELECT system, value FROM patient_identifier WHERE {within}{lock}"),  # noqa: S608
+        given,
+    )
+    plain = {(row.system, row.value) for row in rows if not findable.is_sealed(row.value)}
+    said = dict(
+        zip(
+            sorted(plain),
+            findable.opened(connection, patients.IDENTIFIER, sorted(plain)),
+            strict=True,
+        )
+    )
+    stored = findable.stored(
+        connection, patients.IDENTIFIER, {(system, value) for (system, _), value in said.items()}
+    )
+    changes = [
+        {"system": system, "value": before, "stored": stored[system, value]}
+        for (system, before), value in said.items()
+    ]
+    if changes:
+        connection.execute(
+            text(
+                "UPDATE patient_identifier SET value = :stored WHERE system = :system AND value = :value "
+                "AND NOT EXISTS (SELECT 1 FROM patient_identifier o WHERE o.system = :system AND o.value = :stored)"
+            ),
+            changes,
+        )
+    _keep_position(connection, "patient_identifier", persons[-1])
+    return len(persons)
+
+
+def journal(connection: Connection) -> int:
+    """Seal what the next events of the journal of identities tell; returns how many were passed, 0 at the end."""
+    rows = connection.execute(
+        text("SELECT n, at, details FROM identity_event WHERE n > :after ORDER BY n LIMIT :limit"),
+        {"after": position(connection, "identity_event"), "limit": AT_ONCE},
+    ).all()
+    if not rows:
+        return 0
+    sealed_ = []
+    for row in rows:
+        if identity_journal.is_plain(row.details):
+            month = month_of(from_micros(int(row.at)))
+            seal = sealing.sealing_of_month(connection, identity_journal.TABLE, month)
+            kept = sealing.seal_text(seal, str(row.n).encode(), row.details)
+            sealed_.append((int(row.n), kept))
+    bulk.update_rows(connection, schema.identity_event, "n", ("details",), sealed_)
+    _keep_position(connection, "identity_event", int(rows[-1].n))
+    return len(rows)
+
+
 def position(connection: Connection, table: str) -> int:
     """Up to which number a table was walked."""
     found = connection.execute(
@@ -232,13 +302,19 @@ def counts(connection: Connection) -> dict[str, dict[str, int]]:
         ).one()
         counted = {"sealed": int(row.sealed), "erased": int(row.erased)}
         found[table] = counted | {"plain": int(row.n) - sum(counted.values())}
-    addresses: Any = connection.execute(
-        text(
-            "SELECT count(mail) AS n, coalesce(sum(CASE WHEN mail LIKE :sealed THEN 1 ELSE 0 END), 0) AS sealed "
-            "FROM account"
-        ),
-        {"sealed": f"{people.SEALED_MAIL}%"},
-    ).one()
-    is_sealed = int(addresses.sealed)
-    found["account"] = {"sealed": is_sealed, "erased": 0, "plain": int(addresses.n) - is_sealed}
+    for table, column, begins in (
+        ("account", "mail", sealing.SEALED_TEXT),
+        ("patient_identifier", "value", findable.SEALED),
+        ("identity_event", "details", sealing.SEALED_TEXT),
+    ):
+        texts: Any = connection.execute(
+            text(
+                f"SELECT count({column}) AS n, "  # noqa: S608 - our own words
+                f"coalesce(sum(CASE WHEN substr({column}, 1, {len(begins)}) = :sealed THEN 1 ELSE 0 END), 0) AS sealed "
+                f"FROM {table}"
+            ),
+            {"sealed": begins},
+        ).one()
+        is_sealed = int(texts.sealed)
+        found[table] = {"sealed": is_sealed, "erased": 0, "plain": int(texts.n) - is_sealed}
     return found

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from broker.database.engine import reading
 from broker.identity import ins
-from broker.records import identity_circle, patients
+from broker.records import identity_circle, identity_journal, patients
 
 IPP = "1.2.250.1.999.1"
 NIR = "1.2.250.1.213.1.4.10"
@@ -65,6 +65,27 @@ def person(engine: Engine, value: str) -> int:
         return patients.find(connection, {(IPP, value)})[(IPP, value)]
 
 
+def owner(engine: Engine, system: str, value: str) -> int | None:
+    """Whom a number names; None for nobody."""
+    with reading(engine) as connection:
+        return patients.find(connection, {(system, value)}).get((system, value))
+
+
+def numbers(engine: Engine) -> list[tuple[int, str, str, str]]:
+    """Every identifier as patient, system, value and kind."""
+    found = rows(engine, "SELECT patient, system, value, kind FROM patient_identifier")
+    with reading(engine) as connection:
+        return patients.opened_keys(connection, found)
+
+
+def events(engine: Engine) -> list[identity_journal.Event]:
+    """The journal, oldest first."""
+    found = rows(engine, "SELECT n FROM identity_event ORDER BY n")
+    with reading(engine) as connection:
+        told = [identity_journal.event(connection, int(row.n)) for row in found]
+    return [one for one in told if one is not None]
+
+
 def members(engine: Engine, value: str) -> set[int]:
     """All persons of the record that a local number leads to."""
     one = person(engine, value)
@@ -77,7 +98,6 @@ def records(engine: Engine) -> list[dict[str, Any]]:
     with reading(engine) as connection:
         everybody = [int(row.id) for row in connection.execute(text("SELECT id FROM patient"))]
         circle = identity_circle.around(connection, everybody)
-        keys = rows(engine, "SELECT patient, system, value FROM patient_identifier")
         papers = rows(
             engine,
             "SELECT d.patient, m.control_id, d.availability FROM document d "
@@ -86,8 +106,8 @@ def records(engine: Engine) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for one in everybody:
         found.setdefault(circle.root(one), {"keys": [], "documents": []})
-    for row in keys:
-        found[circle.root(row.patient)]["keys"].append((row.system, row.value))
+    for patient, system, value, _ in numbers(engine):
+        found[circle.root(patient)]["keys"].append((system, value))
     for row in papers:
         found[circle.root(row.patient)]["documents"].append((row.control_id, row.availability))
     made = [{name: sorted(of) for name, of in one.items()} for one in found.values()]

@@ -11,14 +11,16 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from hypothesis import example, given
+from hypothesis import strategies as st
+from sqlalchemy import create_engine, text
 
 from broker import at_rest, encrypting
 from broker.database.engine import open_engine, reading, writing
 from broker.database.schema import metadata
 from broker.document import Patient
-from broker.encryption import key_rows, keyring
-from broker.encryption.sealed import ERASED, MAGIC, PATIENT, SEALED, as_it_is, unsealed
+from broker.encryption import findable, key_rows, keyring
+from broker.encryption.sealed import ERASED, MAGIC, PATIENT, SEALED, FindKey, as_it_is, unsealed
 from broker.encryption.vault import Vault, hang, vault_of
 from broker.errors import PermanentError, SetupError, TransientError
 from broker.records import (
@@ -26,6 +28,7 @@ from broker.records import (
     account_rows,
     bodies,
     content,
+    identity_journal,
     message_detail,
     outbox,
     patients,
@@ -33,6 +36,8 @@ from broker.records import (
     sealing_older,
 )
 from broker.values import State
+from tests.broker.identity_site import IPP, NIR, ONE_INS, OTHER_INS, a40, cx
+from tests.broker.identity_site import adt as identity_adt
 from tests.broker.lane_site import LaneSite, adt
 from tests.broker.replay_site import mdm
 
@@ -125,15 +130,17 @@ def read_all(site: LaneSite, ids: list[str]) -> None:
     assert WORD.encode() in (body_of(site, ids[1]) or b"")
 
 
-CANARY = ("CANARIOVA", "ZERBINETTE", "1931-07-09", "19310709", "QUAI DES SERINS", "0699887766")
-"""Names, birth date, address and telephone of an invented patient."""
+CANARY = (
+    "CANARIOVA", "ZERBINETTE", "1931-07-09", "19310709", "QUAI DES SERINS", "0699887766", "C4NARY66777", ONE_INS, ONE_INS[:13],
+)  # fmt: skip
+"""Names, birth date, address, telephone and numbers of an invented patient."""
 
 
 def canary(control_id: str, name: str = "CANARIOVA^ZERBINETTE") -> bytes:
     return (
         f"MSH|^~\\&|GAM|CHU|CARNET|CHU|20261123100000||ADT^A04|{control_id}|P|2.5|||||FRA|UNICODE UTF-8\r"
-        f"EVN||20261123100000\rPID|||66777^^^CHU&1.2.250.1.999.1.1&ISO^PI||{name}^^^^^L||19310709|F|||"
-        "7 QUAI DES SERINS^^NANTES^^44000^FRA||0699887766\rPV1|1|O\r"
+        f"EVN||20261123100000\rPID|||{cx('C4NARY66777', ONE_INS)}||{name}^^^^^L||19310709|F|||"
+        f"7 QUAI DES SERINS^^NANTES^^44000^FRA||0699887766{'|' * 19}VALI\rPV1|1|O\r"
     ).encode()
 
 
@@ -186,6 +193,10 @@ def test_who_a_patient_is_stands_nowhere_in_a_dump_of_the_database(site: LaneSit
     assert who.names[0].family == "CANARIOVA"
     assert "ZERBINETTE-ANNE" in who.names[0].given
     assert row.updated_at > row.created_at
+    with reading(site.engine) as connection:
+        numbers = {(NIR, ONE_INS): row.id, (IPP, "C4NARY66777"): row.id}
+        assert patients.find(connection, numbers) == numbers
+        assert patients.ins_of(connection, [row.id]) == {row.id: [(NIR, ONE_INS)]}
 
 
 def test_a_message_that_says_again_who_somebody_is_seals_nothing_anew(site: LaneSite) -> None:
@@ -342,7 +353,7 @@ def test_a_rotation_wraps_every_key_again_and_the_old_master_key_is_needed_no_mo
     done = encrypting.rotate(site.engine, site.settings, site.act(), quiet)
 
     assert done.retired == (old,)
-    assert done.keys == 4
+    assert done.keys == 5
     assert stored(site) == before
     path.write_text(
         "\n".join(line for line in path.read_text().splitlines() if not line.startswith(old))
@@ -510,3 +521,166 @@ def test_what_was_rendered_for_a_delivery_is_sealed(site: LaneSite) -> None:
     with reading(site.engine) as connection:
         due = outbox.Due(number, owed.lane, 1, site.now, 0, "", "dmp")
         assert outbox.bodies_of(connection, [due]) == {number: (WORD.encode(), "text/plain")}
+
+
+# --- what patients are found by --------------------------------------------------------------------------------------
+
+
+@given(value=st.text(), system=st.text(max_size=20), other=st.text(max_size=20))
+@example(value=findable.SEALED, system="s", other="t")
+@example(value=findable.MARK + "Px", system="s", other="t")
+@example(value="", system="", other="t")
+def test_a_value_that_is_looked_for_is_always_sealed_the_same_and_only_where_it_belongs(
+    value: str, system: str, other: str
+) -> None:
+    engine = create_engine("sqlite://")
+    with engine.connect() as plain:
+        pair = (system, value)
+        assert findable.opened(
+            plain, b"t", [(system, findable.stored(plain, b"t", [pair])[pair])]
+        ) == [value]
+    vault = Vault(lambda: None, seals=True)
+    vault.find_key = FindKey(b"k" * 32)
+    hang(engine, vault)
+    with engine.connect() as connection:
+        text_ = findable.stored(connection, b"t", [pair])[pair]
+
+        assert findable.stored(connection, b"t", [pair])[pair] == text_
+        assert findable.opened(connection, b"t", [(system, text_)]) == [value]
+        assert findable.forms(connection, b"t", [pair])[system, text_] == pair
+        assert findable.is_sealed(text_)
+        for table, of in ((b"t", other), (b"u", system)):
+            if (table, of) != (b"t", system):
+                assert findable.stored(connection, table, [(of, value)])[of, value] != text_
+                with pytest.raises(PermanentError, match=r"encryption\.altered: t|u"):
+                    findable.opened(connection, table, [(of, text_)])
+    engine.dispose()
+
+
+def test_numbers_that_change_hands_stand_nowhere_and_are_told_to_who_may_ask(
+    site: LaneSite,
+) -> None:
+    """Merged, renumbered and un-merged; the journal tells which numbers, and a dump does not."""
+    ids = site.receive(
+        identity_adt("A04^ADT_A01", "m1", cx("C4NARY-A", ONE_INS), more="PV1|1|O\r"),
+        identity_adt("A04^ADT_A01", "m2", cx("C4NARY-B"), more="PV1|1|O\r"),
+        identity_adt("A47^ADT_A30", "m3", cx("C4NARY-A", OTHER_INS), prior=cx("", ONE_INS)),
+        a40("m4", cx("C4NARY-A"), cx("C4NARY-B")),
+    )
+    site.work()
+
+    assert site.states(*ids) == ["filed", "filed", "delivered_only", "delivered_only"]
+    words = ("C4NARY", ONE_INS[:13], OTHER_INS[:13])
+    assert [p for p, value in everything(site) if any(w.encode() in value for w in words)] == []
+    with reading(site.engine) as connection:
+        found = patients.find(connection, [(IPP, "C4NARY-A"), (IPP, "C4NARY-B"), (NIR, OTHER_INS)])
+        told = identity_journal.history(connection, sorted(set(found.values())))
+        assert (NIR, ONE_INS) not in patients.find(connection, [(NIR, ONE_INS)])
+    assert found[IPP, "C4NARY-A"] == found[NIR, OTHER_INS] != found[IPP, "C4NARY-B"]
+    by_kind = {event.kind: event.details for event in told}
+    assert by_kind["renumber"]["removed"] == [[NIR, ONE_INS]]
+    assert by_kind["renumber"]["added"] == [[NIR, OTHER_INS]]
+
+
+def test_older_numbers_are_found_before_and_after_they_are_sealed(
+    plain_site: LaneSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = plain_site
+    wanted = {(IPP, f"C4NARY{n}") for n in range(5)} | {(NIR, ONE_INS)}
+    site.receive(*(canary_numbered(n) for n in range(5)))
+    site.receive(identity_adt("A47^ADT_A30", "r1", cx("C4NARY0", ONE_INS), prior=cx("C4NARY0")))
+    site.work()
+    with reading(site.engine) as connection:
+        before = patients.find(connection, wanted)
+        events = identity_journal.history(connection, set(before.values()))
+    assert before.keys() == wanted
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    monkeypatch.setattr(sealing_older, "AT_ONCE", 2)
+
+    site.receive(*(canary_numbered(n, again="x") for n in range(5)), canary_numbered(7))
+    site.work()
+    with reading(site.engine) as connection:
+        assert patients.find(connection, wanted) == before, "nobody is taken for unknown"
+    encrypting.seal(site.engine, site.act(), quiet)
+
+    assert [place for place, value in everything(site) if b"C4NARY" in value] == []
+    with reading(site.engine) as connection:
+        assert patients.find(connection, wanted) == before
+        assert identity_journal.history(connection, set(before.values())) == events
+        assert len(patients.find(connection, [(IPP, "C4NARY7")])) == 1
+        assert sealing_older.counts(connection)["patient_identifier"]["plain"] == 0
+        assert sealing_older.counts(connection)["identity_event"]["plain"] == 0
+    assert [row.n for row in site.rows("SELECT count(*) AS n FROM patient")] == [6]
+
+
+def test_a_process_from_before_the_key_takes_nobody_for_unknown(plain_site: LaneSite) -> None:
+    """Encryption begins; one process is started again and seals a new number; the other has not heard of it yet."""
+    site = plain_site
+    other = open_engine(site.url)
+    at_rest.attach(other, site.settings)
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    (first,) = site.receive(canary_numbered(1))
+    site.work()
+    assert site.states(first) == ["filed"]
+
+    with reading(other) as connection:
+        found = patients.find(connection, [(IPP, "C4NARY1"), (IPP, "C4NARY2")])
+
+    assert list(found) == [(IPP, "C4NARY1")]
+    other.dispose()
+
+
+def test_an_installation_that_encrypted_before_goes_on_in_clear_until_it_is_told(
+    site: LaneSite,
+) -> None:
+    """Processes of the version before still run during an upgrade: they find numbers as they stood."""
+    site.spoil("DELETE FROM data_key WHERE kind = 3")
+    site.spoil("UPDATE schema_floor SET revision = '0014'")
+    at_rest.attach(site.engine, site.settings)
+    site.receive(canary_numbered(1))
+    site.work()
+    assert [row.value for row in site.rows("SELECT value FROM patient_identifier")] == ["C4NARY1"]
+
+    encrypting.seal(site.engine, site.act(), quiet)
+
+    assert [row.revision for row in site.rows("SELECT revision FROM schema_floor")] == [
+        at_rest.FLOOR
+    ]
+    (row,) = site.rows("SELECT value FROM patient_identifier")
+    assert row.value.startswith(findable.SEALED)
+    site.receive(canary_numbered(1, again="x"), canary_numbered(2))
+    site.work()
+    assert [place for place, value in everything(site) if b"C4NARY" in value] == []
+    assert [row.n for row in site.rows("SELECT count(*) AS n FROM patient")] == [2]
+
+
+def test_two_who_were_given_one_number_at_once_both_stay_for_a_person_to_look_at(
+    plain_site: LaneSite,
+) -> None:
+    site = plain_site
+    site.receive(canary_numbered(1), canary_numbered(2))
+    site.work()
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    with reading(site.engine) as connection:
+        found = patients.find(connection, [(IPP, "C4NARY1"), (IPP, "C4NARY2")])
+        text_ = findable.stored(connection, patients.IDENTIFIER, [(IPP, "C4NARY1")])
+    site.spoil(
+        "UPDATE patient_identifier SET value = :v WHERE value = 'C4NARY2'",
+        v=text_[IPP, "C4NARY1"],
+    )
+
+    encrypting.seal(site.engine, site.act(), quiet)
+
+    with reading(site.engine) as connection:
+        assert patients.find(connection, [(IPP, "C4NARY1")]) == {
+            (IPP, "C4NARY1"): found[IPP, "C4NARY2"]
+        }
+        counted = sealing_older.counts(connection)["patient_identifier"]
+    assert counted == {"sealed": 1, "plain": 1, "erased": 0}
+
+
+def canary_numbered(n: int, again: str = "") -> bytes:
+    return identity_adt("A04^ADT_A01", f"n{n}{again}", cx(f"C4NARY{n}"), more="PV1|1|O\r")

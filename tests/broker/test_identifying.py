@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from broker.database.engine import reading
-from broker.records import identity_journal
+from broker.records import identity_journal, patients
 from broker.values import State
 from tests.broker.identity_site import (
     NIR,
@@ -17,7 +15,9 @@ from tests.broker.identity_site import (
     a40,
     adt,
     cx,
+    events,
     members,
+    owner,
     person,
     reasons,
     rows,
@@ -165,14 +165,8 @@ def test_a_changed_ins_no_longer_names_the_patient(lane_site: LaneSite) -> None:
     take(lane_site, a04("3", cx("", ONE_INS)), a04("4", cx("", OTHER_INS)))
 
     engine = lane_site.engine
-    owners = {
-        row.value: row.patient
-        for row in rows(
-            engine, "SELECT value, patient FROM patient_identifier WHERE system = :s", s=NIR
-        )
-    }
-    assert owners[OTHER_INS] == person(engine, "A")
-    assert owners[ONE_INS] not in (None, person(engine, "A")), "somebody else's now"
+    assert owner(engine, NIR, OTHER_INS) == person(engine, "A")
+    assert owner(engine, NIR, ONE_INS) not in (None, person(engine, "A")), "somebody else's now"
     assert reasons(engine)["2"] == "identity.renumbered"
 
 
@@ -188,10 +182,10 @@ def test_an_ins_that_is_deleted_leaves_the_patient_under_its_own_number(
     assert reasons(engine)["2"] == "identity.ins_removed"
     assert not rows(engine, "SELECT 1 FROM patient_identifier WHERE system = :s", s=NIR)
     assert person(engine, "A")
-    (event,) = rows(engine, "SELECT kind, patient, details FROM identity_event")
+    (event,) = events(engine)
     assert (event.kind, event.patient) == ("remove", person(engine, "A"))
     (paper,) = rows(engine, "SELECT id FROM document")
-    assert json.loads(event.details)["documents"] == [str(paper.id)], "to be looked at"
+    assert event.details["documents"] == [str(paper.id)], "to be looked at"
 
 
 def test_a_number_of_another_patient_is_not_given_away(lane_site: LaneSite) -> None:
@@ -267,4 +261,6 @@ def test_a_row_of_traits_is_written_only_where_a_message_says_something_new(
 
     take(lane_site, a04("3", cx("A")).replace(b"EXEMPLE", b"NOUVEAU"))
     assert written()[1] > created
-    assert b"NOUVEAU" in bytes(rows(lane_site.engine, "SELECT traits FROM patient")[0].traits)
+    who = patients.traits_of(lane_site.engine, person(lane_site.engine, "A"))
+    assert who is not None
+    assert who.names[0].family == "NOUVEAU"
