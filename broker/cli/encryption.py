@@ -115,10 +115,12 @@ def seal(
 
         carnet encryption seal
 
-    It works beside everything else, a hundred rows a transaction. On SQLite a bounded rest of the old content stays in
+    It works beside everything else, a hundred rows a transaction. Every process has to be of this version: with the first
+    number of a patient that is sealed (`patient_identifier`), older ones do not start any more. On SQLite a bounded rest of the old content stays in
     free pages of the file until they are used again; `carnet archive run --compact` rewrites it.
 
-    JSON: {"done", "document_payload", "content", "message_body", "prepared"}: rows passed of each.
+    JSON: {"done", "document_payload", "content", "message_body", "prepared", "patient", "account", "patient_identifier",
+    "identity_event"}: rows passed of each.
 
     Exit codes: 0 done, 1 stopped before the end, 2 usage or set-up.
     """
