@@ -1,7 +1,7 @@
 """A page of 50 out of a record of 500 documents: searched, decided, audited, over HTTP: `scripts/bench read`.
 
     python -m tests.benchmarks.read [--patients 1000 1000000] [--rounds 5] [--clients 16] [--requests 1600]
-                                  [--set-up postgres] [--written-mb 64]
+                                  [--set-up postgres] [--written-mb 64] [--encrypted]
 
 Clients keep their connection and check every answer (50 entries, a link to go on); they are a process of their own.
 The API is the role itself, in another one, with a signed token for each client: the patient is there and agrees. A
@@ -37,9 +37,10 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 from sqlalchemy import Engine, text
 
-from broker import memory
+from broker import at_rest, memory
 from broker.database.engine import is_sqlite, open_engine
 from broker.database.schema import metadata
+from broker.encryption import keyring
 from broker.settings import Settings
 from broker.settings_tables import Database, Issuer, Web
 from broker.telemetry import Telemetry
@@ -74,8 +75,7 @@ def serve(
 ) -> None:
     """One process of the role, until the parent ends it."""
     settings = msgspec.structs.replace(
-        Settings.default(Path(folder)),
-        database=Database(url=url),
+        _settings(url, folder),
         web=Web(
             port=port,
             processes=given.processes,
@@ -84,10 +84,16 @@ def serve(
         ),
     )
     telemetry = Telemetry("web", level="error")
+    engine = open_engine(url)
+    at_rest.attach(engine, settings)
     memory.settled()
     listener.run(
-        settings, open_engine(url), telemetry, SECRET, lambda: datetime.now(UTC), threading.Event(), said.send, index,
+        settings, engine, telemetry, SECRET, lambda: datetime.now(UTC), threading.Event(), said.send, index,
     )  # fmt: skip
+
+
+def _settings(url: str, folder: str) -> Settings:
+    return msgspec.structs.replace(Settings.default(Path(folder)), database=Database(url=url))
 
 
 def measure(address: str, tokens: list[str], patient: str, requests: int) -> list[float]:
@@ -210,6 +216,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="over all stores")
     parser.add_argument("--documents", type=int, default=500, help="in the record that is read")
     parser.add_argument("--written-mb", type=int, default=Web().written_mb, help="as web.written_mb; 0 opens and writes each document for each page")  # fmt: skip
+    parser.add_argument("--encrypted", action="store_true", help="with everything sealed that is filed")  # fmt: skip
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     try:
@@ -222,7 +229,7 @@ def main() -> int:
     growth = rows[-1]["p99_ms"] / rows[0]["p99_ms"]
     is_met = all(row["p99_ms"] <= GOAL_MS for row in rows) and growth <= GROWTH
     told = {
-        "set_up": given.set_up, "processes": given.processes, "clients": given.clients, "written_mb": given.written_mb, "documents": given.documents, "goal_p99_ms": GOAL_MS,
+        "set_up": given.set_up, "processes": given.processes, "clients": given.clients, "written_mb": given.written_mb, "encrypted": given.encrypted, "documents": given.documents, "goal_p99_ms": GOAL_MS,
         "stores": rows, "growth": round(growth, 2), "goal_growth": GROWTH, "is_met": is_met,
     }  # fmt: skip
     print(json.dumps(told))
@@ -271,6 +278,10 @@ def _store(given: argparse.Namespace, set_up: SetUp, patients: int) -> Iterator[
         behind.callback(signer.stop)
         engine = ledger.new(url)
         behind.callback(engine.dispose)
+        if given.encrypted:
+            settings = _settings(url, folder)
+            keyring.make(Path(at_rest.place(settings)))
+            at_rest.attach(engine, settings, datetime.now(UTC))
         patient = record.person(engine)
         letters = [papers.letter(n, unique_id=f"1.2.{n}") for n in range(given.documents)]
         record.put(engine, patient, *letters)
