@@ -16,10 +16,10 @@ from broker import installation
 from broker.database.engine import is_sqlite, reading, writing
 from broker.encryption import key_rows, keyring
 from broker.encryption.vault import Vault, begin_finding, hang
-from broker.errors import SetupError
+from broker.errors import PermanentError, SetupError
 from broker.settings import Settings
 
-FLOOR = "0017"
+FLOOR = "0014"
 """The oldest revision whose code reads what is sealed."""
 
 
@@ -37,9 +37,18 @@ def attach(engine: Engine, settings: Settings, now: datetime | None = None) -> V
             expect(settings, needed)
         vault = Vault(partial(installation.master_keys, settings), seals=bool(needed))
         if needed:
-            vault.seek(connection)
+            _seek(vault, connection)
     hang(engine, vault)
     return vault
+
+
+def _seek(vault: Vault, connection: Connection) -> None:
+    try:
+        vault.seek(connection)
+    except PermanentError as error:
+        raise SetupError(
+            error.code, where=error.where, reason=error.reason, hint=error.hint
+        ) from error
 
 
 def expect(settings: Settings, needed: list[str]) -> None:

@@ -161,8 +161,7 @@ def _seek_sealed(engine: Engine, now: datetime) -> None:
                 reason="nothing is encrypted yet",
                 hint="carnet encryption init",
             )
-        if begin_finding(connection, vault.ring(master), master, now):
-            key_rows.raise_floor(connection, at_rest.FLOOR)
+        begin_finding(connection, vault.ring(master), master, now)
     with reading(engine) as connection:
         vault.seek(connection)
 

@@ -890,6 +890,11 @@ REASONS: dict[str, Words] = {
         "The message has only numbers that are no longer in use.",
         "Le message ne porte que des numéros qui ne sont plus utilisés.",
     ),
+    "identity.too_long": Words(
+        "The message has only numbers that are too long to be one, or of an authority whose name is.",
+        "Le message ne porte que des numéros trop longs pour en être, ou dont l'autorité l'est.",
+        "A number of a patient, and its authority, have 250 characters at most.",
+    ),
     "identity.no_authority": Words(
         "The patient's number has no assigning authority and no source to stand for one.",
         "Le numéro du patient n'a ni autorité d'affectation ni source qui en tienne lieu.",

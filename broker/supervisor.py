@@ -196,4 +196,9 @@ def _drain(children: Sequence[_Child]) -> None:
 
 def _run(settings: Settings, role: str, index: int, saying: Connection, is_patient: bool) -> None:
     """What a child runs: in the process that `preloaded` made ready. The supervisor itself never loads what roles need."""
-    import_module("broker.role_process").main(settings, role, index, saying, is_patient)
+    try:
+        process = import_module("broker.role_process")
+    except ImportError as error:
+        saying.send(("failed", f"{type(error).__name__}: {error}"))
+        os._exit(2)
+    process.main(settings, role, index, saying, is_patient)

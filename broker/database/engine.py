@@ -18,6 +18,9 @@ from broker.errors import SetupError, TransientError
 
 SQLITE_BUSY_SECONDS = 30
 
+_LASTING = (psycopg.errors.ProgramLimitExceeded,)
+"""What does not pass by itself, whatever class the driver gives it."""
+
 _FAILURES = (DBAPIError, psycopg.Error, sqlite3.Error)
 _PASSING = (
     psycopg.OperationalError,
@@ -57,6 +60,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> Engine:
         engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
+            hide_parameters=True,
             connect_args={"options": " ".join(f"-c {setting}" for setting in _POSTGRESQL)},
         )
         event.listen(engine, "rollback", forget_prepared)
@@ -79,7 +83,9 @@ def _open_sqlite(url: str, path: str) -> Engine:
         )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        url, connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None}
+        url,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_BUSY_SECONDS, "isolation_level": None},
     )
 
     @event.listens_for(engine, "connect")
@@ -155,7 +161,7 @@ def as_fate(error: Exception) -> Exception:
     """
     origin = error.orig if isinstance(error, DBAPIError) else error
     is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    if is_lost or isinstance(origin, _PASSING):
+    if is_lost or (isinstance(origin, _PASSING) and not isinstance(origin, _LASTING)):
         return TransientError(
             "database.unavailable", where="database", reason=type(origin).__name__
         )

@@ -5,7 +5,7 @@ has the database sees that two rows of one system hold the same number, which a 
 A stored text is the value itself; or MARK, `S` and base64; or MARK, `P` and the value, where it begins with MARK.
 
 Until everything is sealed a value may stand in either form, so it is looked for in both; and a process that began before
-there was a key asks for it where it would take somebody for unknown (`has_come`).
+there was a key asks for it where it would take somebody for unknown (`seek`).
 """
 
 from __future__ import annotations
@@ -43,13 +43,18 @@ def forms(connection: Connection, table: bytes, pairs: Collection[Pair]) -> dict
     return found
 
 
-def has_come(connection: Connection) -> bool:
-    """Whether there is a key now of which this process knew nothing: what was not found may be there, sealed.
+def is_known(connection: Connection) -> bool:
+    """Whether this process knows the key: what `forms` says is all that there is."""
+    return _key(connection) is not None
 
-    One statement, until there is a key. Raises: TransientError("encryption.key_missing").
+
+def seek(connection: Connection) -> bool:
+    """Whether there is a key now, of which this process may have known nothing. One statement, until there is one.
+
+    Raises: TransientError("encryption.key_missing"); PermanentError("encryption.altered") where it is lost.
     """
     vault = vault_of(connection)
-    return vault is not None and vault.find_key is None and vault.seek(connection) is not None
+    return vault is not None and vault.seek(connection) is not None
 
 
 def opened(connection: Connection, table: bytes, rows: Sequence[Pair]) -> list[str]:

@@ -158,6 +158,25 @@ def raise_floor(connection: Connection, floor: str) -> None:
     )
 
 
+_FINDS = "find key"
+"""The counter that says that numbers are sealed: it stands apart from the keys, and tells when theirs is lost."""
+
+
+def finds(connection: Connection) -> bool:
+    """Whether what rows are found by may be sealed."""
+    found = connection.execute(
+        text("SELECT value FROM counter WHERE name = :name"), {"name": _FINDS}
+    )
+    return found.scalar() is not None
+
+
+def note_finding(connection: Connection) -> None:
+    """Note that what rows are found by is sealed from now on."""
+    connection.execute(
+        text("INSERT INTO counter (name, value) VALUES (:name, 1)"), {"name": _FINDS}
+    )
+
+
 def retire(connection: Connection, now: datetime) -> list[str]:
     """Retire the master keys that are not the last and wrap nothing any more; returns their ids."""
     found = connection.execute(

@@ -108,9 +108,7 @@ def open_texts(
 
     Raises: PermanentError("encryption.altered"), TransientError("encryption.key_missing").
     """
-    closed = [
-        (identity, base64.b64decode(stored)) for identity, stored in rows if not is_plain(stored)
-    ]
+    closed = [(identity, _raw(table, stored)) for identity, stored in rows if not is_plain(stored)]
     values = iter(open_all(connection, table, closed))
     answers = []
     for _, stored in rows:
@@ -119,6 +117,17 @@ def open_texts(
             raise found
         answers.append(found if isinstance(found, str) else found.decode())
     return answers
+
+
+def _raw(table: bytes, stored: str) -> bytes:
+    """A sealed value out of its base64. Raises: PermanentError("encryption.altered")."""
+    try:
+        raw = base64.b64decode(stored, validate=True)
+    except ValueError as error:
+        raise sealed.altered(table) from error
+    if not sealed.is_sealed(raw):
+        raise sealed.altered(table)
+    return raw
 
 
 _NONE = Vault(lambda: None, seals=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from threading import Lock
 
@@ -29,10 +30,13 @@ from broker.encryption.sealed import (
     FindKey,
     KeyNumber,
 )
-from broker.errors import TransientError
+from broker.errors import PermanentError, SetupError, TransientError
 
 _KEPT = 20_000
 """Open keys of patients kept at hand: some 10 MB."""
+
+FIND_FLOOR = "0017"
+"""The oldest revision whose code finds what is sealed."""
 
 _NAME = "vault"
 
@@ -58,7 +62,9 @@ class Vault:
     def ring(self, master: str) -> Keyring:
         """The keyring, which has this master key. Raises: TransientError("encryption.key_missing")."""
         if self._ring is None or master not in self._ring.keys:
-            self._ring = self._load()
+            # A keyring that is being written or copied is not there yet: who waits for it tries again.
+            with suppress(SetupError):
+                self._ring = self._load()
         if self._ring is None or master not in self._ring.keys:
             raise TransientError(
                 "encryption.key_missing",
@@ -84,13 +90,21 @@ class Vault:
     def seek(self, connection: Connection) -> FindKey | None:
         """The key of what rows are found by; None where there is none yet, which is asked of the database each time.
 
-        Raises: TransientError("encryption.key_missing"), PermanentError("encryption.altered").
+        Raises: TransientError("encryption.key_missing"); PermanentError("encryption.altered"), also where it is lost:
+        nobody must be taken for unknown then.
         """
         if self.find_key is None:
             for one in key_rows.of_owners(connection, FIND, [FIND_OWNER])[0]:
                 if one.secret is not None:
                     secret = self.ring(one.master).unwrap(one.master, one.number, one.secret)
                     self.find_key = FindKey(secret)
+            if self.find_key is None and key_rows.finds(connection):
+                raise PermanentError(
+                    "encryption.altered",
+                    where="data_key",
+                    reason="the key that patients are found by is not there",
+                    hint="restore the row of kind 3 of the table data_key from a newer backup",
+                )
         return self.find_key
 
     def to_open(
@@ -173,13 +187,16 @@ class Vault:
 def begin_finding(connection: Connection, ring: Keyring, master: str, now: datetime) -> bool:
     """Make the key of what rows are found by, wrapped by the master key that is in use; False where it is there.
 
-    Whoever does that holds `at_rest.lock`.
+    Whoever does that holds `at_rest.lock`. Raises: PermanentError("encryption.altered") where it was lost.
     """
-    if key_rows.of_owners(connection, FIND, [FIND_OWNER])[0]:
+    vault = Vault(lambda: ring, seals=True)
+    if vault.seek(connection) is not None:
         return False
     number, secret = KeyNumber(FIND, FIND_OWNER, 1), secrets.token_bytes(KEY_BYTES)
     one = Wrapped(number, master, ring.wrap(master, number, secret))
     key_rows.add(connection, FIND, [one], now)
+    key_rows.note_finding(connection)
+    key_rows.raise_floor(connection, FIND_FLOOR)
     return True
 
 

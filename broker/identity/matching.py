@@ -38,6 +38,10 @@ _ELSEWHERE = frozenset({"validated", "unknown", ""})
 """CDA and FHIR carry a qualified INS or none (CI-SIS header; FR Core Patient INS), unless they say otherwise."""
 
 
+LONGEST = 250
+"""Characters of a number and of its authority: they are found by an index, which takes no longer ones. HL7v2 has 15 (CX.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
     """One identifier that names a patient. `system` is an OID where one is known, `source:<name>` where none is."""
@@ -123,6 +127,8 @@ def _key(
     if identifier.use == "old":
         return "identity.old_number"
     system = system_of(identifier)
+    if len(value) > LONGEST or len(system) > LONGEST:
+        return "identity.too_long"
     if type_code == "INS" or system.startswith(ins.ARC) or identifier.kind.startswith("INS-"):
         return _ins_key(system, value, fmt, status, production=production)
     kind = identifier.kind or type_code

@@ -28,7 +28,7 @@ from broker.database.schema import (
 from broker.database.types import from_micros, to_micros
 from broker.encryption import findable, sealing
 from broker.records.lookups import any_of, rows_of_pairs
-from broker.records.patients import IDENTIFIER
+from broker.records.patients import IDENTIFIER, each_form
 from broker.values import month_of
 
 Kind = Literal[
@@ -161,11 +161,8 @@ def _links(connection: Connection, changes: Sequence[Change], at: int) -> None:
 
 def take_keys(connection: Connection, pairs: Collection[tuple[str, str]]) -> None:
     """Take identifiers off whoever has them: they name nobody until they are seen again."""
-    for system, value in sorted(findable.forms(connection, IDENTIFIER, pairs)):
-        connection.execute(
-            text("DELETE FROM patient_identifier WHERE system = :system AND value = :value"),
-            {"system": system, "value": value},
-        )
+    for within, given in each_form(connection, pairs).values():
+        connection.execute(text(f"DELETE FROM patient_identifier WHERE {within}"), given)  # noqa: S608
 
 
 def filed_under(
@@ -173,6 +170,7 @@ def filed_under(
 ) -> dict[tuple[str, str], list[str]]:
     """The documents filed for the persons of some identifiers since they had them: to be looked at when they lose them."""
     select = "SELECT t.system, t.value, t.patient, t.since FROM patient_identifier AS t"
+    findable.seek(connection)
     wanted = findable.forms(connection, IDENTIFIER, pairs)
     keys = rows_of_pairs(connection, select, sorted(wanted)) if pairs else ()
     if not keys:

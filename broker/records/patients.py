@@ -141,8 +141,9 @@ def find(connection: Connection, keys: Collection[tuple[str, str]]) -> dict[tupl
     """
     if not keys:
         return {}
+    is_known = findable.is_known(connection)
     found = _owners(connection, keys)
-    if len(found) < len(set(keys)) and findable.has_come(connection):
+    if not is_known and len(found) < len(set(keys)) and findable.seek(connection):
         found = _owners(connection, keys)
     return found
 
@@ -312,13 +313,31 @@ def add_keys(connection: Connection, rows: Sequence[NewKey], now: datetime) -> N
 
 def give_keys(connection: Connection, owners: Mapping[tuple[str, str], int]) -> None:
     """Let identifiers that somebody has name these persons instead."""
-    for (system, value), pair in sorted(findable.forms(connection, IDENTIFIER, owners).items()):
+    for pair, (within, given) in each_form(connection, owners).items():
         connection.execute(
-            text(
-                "UPDATE patient_identifier SET patient = :person WHERE system = :system AND value = :value"
-            ),
-            {"person": owners[pair], "system": system, "value": value},
+            text(f"UPDATE patient_identifier SET patient = :person WHERE {within}"),  # noqa: S608
+            {"person": owners[pair], **given},
         )
+
+
+def each_form(
+    connection: Connection, pairs: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], tuple[str, dict[str, str]]]:
+    """(condition, parameters) of the row of each identifier, in the order in which all writers take them.
+
+    Both forms in one condition: a row that is being sealed is waited for, and is still meant afterwards.
+    """
+    findable.seek(connection)
+    forms: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for (_, value), pair in sorted(findable.forms(connection, IDENTIFIER, pairs).items()):
+        forms[pair].append(value)
+    return {
+        pair: (
+            "system = :system AND value IN (:one, :other)",
+            {"system": pair[0], "one": values[0], "other": values[-1]},
+        )
+        for pair, values in sorted(forms.items())
+    }
 
 
 def _insert_keys(connection: Connection, rows: Sequence[NewKey], at: int) -> None:

@@ -13,13 +13,23 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from broker.database import bulk, schema
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros
 from broker.encryption import findable, sealed, sealing
-from broker.records import bodies, content, identity_journal, outbox, patients, payloads, people
-from broker.records.lookups import any_of
+from broker.records import (
+    bodies,
+    content,
+    identity_circle,
+    identity_journal,
+    outbox,
+    patients,
+    payloads,
+    people,
+)
+from broker.records.lookups import any_of, rows_of_pairs
 from broker.values import SEQ_MONTH_SHIFT, month_of
 
 AT_ONCE = 100
@@ -208,7 +218,8 @@ def mails(connection: Connection, now: datetime) -> int:
 def identifiers(connection: Connection) -> int:
     """Seal the identifiers of the next patients; returns how many patients were passed, 0 at the end.
 
-    A number that also stands sealed, for somebody else, stays as it is: two who are one person, for the review list.
+    From the beginning in each run: a number may have been added in clear, by who did not know of the key yet, to a
+    patient that was passed. One that was so given to two patients stays as it is until a person has merged them.
     """
     persons = [
         int(row.patient)
@@ -219,39 +230,65 @@ def identifiers(connection: Connection) -> int:
             {"after": position(connection, "patient_identifier"), "limit": AT_ONCE},
         )
     ]
+    _keep_position(connection, "patient_identifier", persons[-1] if persons else 0)
     if not persons:
         return 0
     within, given = any_of(connection, "patient", persons)
     lock = "" if is_sqlite(connection) else " FOR UPDATE"
     rows = connection.execute(
-        text(f"SELECT system, value FROM patient_identifier WHERE {within}{lock}"),  # noqa: S608
+        text(
+            f"SELECT system, value FROM patient_identifier WHERE {within} ORDER BY system, value{lock}"  # noqa: S608
+        ),
         given,
     )
-    plain = {(row.system, row.value) for row in rows if not findable.is_sealed(row.value)}
-    said = dict(
-        zip(
-            sorted(plain),
-            findable.opened(connection, patients.IDENTIFIER, sorted(plain)),
-            strict=True,
-        )
-    )
-    stored = findable.stored(
-        connection, patients.IDENTIFIER, {(system, value) for (system, _), value in said.items()}
-    )
-    changes = [
-        {"system": system, "value": before, "stored": stored[system, value]}
-        for (system, before), value in said.items()
-    ]
-    if changes:
-        connection.execute(
-            text(
-                "UPDATE patient_identifier SET value = :stored WHERE system = :system AND value = :value "
-                "AND NOT EXISTS (SELECT 1 FROM patient_identifier o WHERE o.system = :system AND o.value = :stored)"
-            ),
-            changes,
-        )
-    _keep_position(connection, "patient_identifier", persons[-1])
+    plain = [(row.system, row.value) for row in rows if not findable.is_sealed(row.value)]
+    if plain:
+        _seal_numbers(connection, plain)
+        _drop_twins(connection, plain)
     return len(persons)
+
+
+def _seal_numbers(connection: Connection, plain: Sequence[findable.Pair]) -> None:
+    """Seal identifiers (system, as stored), those left out that stand sealed already."""
+    said = findable.opened(connection, patients.IDENTIFIER, plain)
+    values = [(system, value) for (system, _), value in zip(plain, said, strict=True)]
+    stored = findable.stored(connection, patients.IDENTIFIER, values)
+    changes = [
+        {"system": pair[0], "value": before, "stored": stored[pair]}
+        for (_, before), pair in zip(plain, values, strict=True)
+    ]
+    statement = text(
+        "UPDATE patient_identifier SET value = :stored WHERE system = :system AND value = :value "
+        "AND NOT EXISTS (SELECT 1 FROM patient_identifier o WHERE o.system = :system AND o.value = :stored)"
+    )
+    try:
+        with connection.begin_nested():
+            connection.execute(statement, changes)
+    except IntegrityError:
+        # Somebody sealed one of them at this moment, and has committed: it is seen now.
+        connection.execute(statement, changes)
+
+
+def _drop_twins(connection: Connection, plain: Sequence[findable.Pair]) -> None:
+    """Take numbers away that stand in clear and sealed, where both lead to one record."""
+    select = "SELECT t.system, t.value, t.patient FROM patient_identifier AS t"
+    left = rows_of_pairs(connection, select, plain)
+    if not left:
+        return
+    said = findable.opened(
+        connection, patients.IDENTIFIER, [(row.system, row.value) for row in left]
+    )
+    pairs = [(row.system, value) for row, value in zip(left, said, strict=True)]
+    owners = patients.find(connection, pairs)
+    around = identity_circle.around(
+        connection, sorted({*owners.values(), *(int(row.patient) for row in left)})
+    )
+    for row, pair in zip(left, pairs, strict=True):
+        if around.root(owners[pair]) == around.root(int(row.patient)):
+            connection.execute(
+                text("DELETE FROM patient_identifier WHERE system = :system AND value = :value"),
+                {"system": row.system, "value": row.value},
+            )
 
 
 def journal(connection: Connection) -> int:
@@ -262,14 +299,16 @@ def journal(connection: Connection) -> int:
     ).all()
     if not rows:
         return 0
-    sealed_ = []
+    seals: dict[int, sealing.Seal] = {}
+    stored = []
     for row in rows:
         if identity_journal.is_plain(row.details):
             month = month_of(from_micros(int(row.at)))
-            seal = sealing.sealing_of_month(connection, identity_journal.TABLE, month)
-            kept = sealing.seal_text(seal, str(row.n).encode(), row.details)
-            sealed_.append((int(row.n), kept))
-    bulk.update_rows(connection, schema.identity_event, "n", ("details",), sealed_)
+            if month not in seals:
+                seals[month] = sealing.sealing_of_month(connection, identity_journal.TABLE, month)
+            kept = sealing.seal_text(seals[month], str(row.n).encode(), row.details)
+            stored.append((int(row.n), kept))
+    bulk.update_rows(connection, schema.identity_event, "n", ("details",), stored)
     _keep_position(connection, "identity_event", int(rows[-1].n))
     return len(rows)
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from broker import at_rest, encrypting
+from broker import at_rest, encrypting, installation
 from broker.database.engine import open_engine, reading, writing
 from broker.database.schema import metadata
 from broker.document import Patient
@@ -40,6 +41,7 @@ from tests.broker.identity_site import IPP, NIR, ONE_INS, OTHER_INS, a40, cx
 from tests.broker.identity_site import adt as identity_adt
 from tests.broker.lane_site import LaneSite, adt
 from tests.broker.replay_site import mdm
+from tests.queues.place import eventually
 
 WORD = "Zzcanari"
 PDF = b"%PDF-1.4 " + WORD.encode() * 3
@@ -637,6 +639,7 @@ def test_an_installation_that_encrypted_before_goes_on_in_clear_until_it_is_told
 ) -> None:
     """Processes of the version before still run during an upgrade: they find numbers as they stood."""
     site.spoil("DELETE FROM data_key WHERE kind = 3")
+    site.spoil("DELETE FROM counter WHERE name = 'find key'")
     site.spoil("UPDATE schema_floor SET revision = '0014'")
     at_rest.attach(site.engine, site.settings)
     site.receive(canary_numbered(1))
@@ -645,15 +648,168 @@ def test_an_installation_that_encrypted_before_goes_on_in_clear_until_it_is_told
 
     encrypting.seal(site.engine, site.act(), quiet)
 
-    assert [row.revision for row in site.rows("SELECT revision FROM schema_floor")] == [
-        at_rest.FLOOR
-    ]
+    assert [row.revision for row in site.rows("SELECT revision FROM schema_floor")] == ["0017"]
     (row,) = site.rows("SELECT value FROM patient_identifier")
     assert row.value.startswith(findable.SEALED)
     site.receive(canary_numbered(1, again="x"), canary_numbered(2))
     site.work()
     assert [place for place, value in everything(site) if b"C4NARY" in value] == []
     assert [row.n for row in site.rows("SELECT count(*) AS n FROM patient")] == [2]
+
+
+def test_a_key_that_was_lost_takes_nobody_for_unknown(site: LaneSite) -> None:
+    """`data_key` restored from before the numbers were sealed: nothing starts, and nobody is created anew."""
+    site.receive(canary_numbered(1))
+    site.work()
+    site.spoil("DELETE FROM data_key WHERE kind = 3")
+    (late,) = site.receive(canary_numbered(1, again="x"))
+    fresh = open_engine(site.url)
+    hang(fresh, Vault(partial(installation.master_keys, site.settings), seals=True))
+
+    with pytest.raises(SetupError, match=r"encryption\.altered: data_key.*newer backup"):
+        at_rest.attach(site.engine, site.settings)
+    with pytest.raises(PermanentError, match=r"encryption\.altered: data_key"):
+        encrypting.seal(site.engine, site.act(), quiet)
+    with reading(fresh) as connection, pytest.raises(PermanentError, match=r"encryption\.altered"):
+        patients.find(connection, [(IPP, "C4NARY1")])
+    fresh.dispose()
+    assert site.states(late) == ["received"]
+    assert [row.n for row in site.rows("SELECT count(*) AS n FROM patient")] == [1]
+
+
+@pytest.mark.parametrize("content", [None, "", "half a lin"])
+def test_a_process_without_the_keyring_waits_for_it_and_parks_nothing(
+    plain_site: LaneSite, content: str | None
+) -> None:
+    """`init` was run where the keyring is; the keyring is being copied to where this process runs."""
+    site = plain_site
+    path = Path(at_rest.place(site.settings))
+    encrypting.begin(site.engine, site.settings, site.act())
+    whole = path.read_text()
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    (late,) = site.receive(canary_numbered(1))
+
+    seq = site.detail(late).line.seq
+
+    with pytest.raises(TransientError, match=r"encryption\.key_missing"):
+        site.pipeline.process([seq])
+    assert site.states(late) == ["received"]
+
+    path.write_text(whole)
+    site.pipeline.process([seq])
+    assert site.states(late) == ["filed"]
+
+
+def test_a_rotation_asks_for_no_newer_version_where_numbers_stand_in_clear(site: LaneSite) -> None:
+    site.spoil("DELETE FROM data_key WHERE kind = 3")
+    site.spoil("DELETE FROM counter WHERE name = 'find key'")
+    site.spoil("UPDATE schema_floor SET revision = '0014'")
+    at_rest.attach(site.engine, site.settings)
+    encrypting.add_key(site.settings)
+
+    encrypting.rotate(site.engine, site.settings, site.act(), quiet)
+
+    assert [row.revision for row in site.rows("SELECT revision FROM schema_floor")] == ["0014"]
+
+
+@pytest.mark.parametrize("stored_", ["x", "abcd", "éé", base64.b64encode(SEALED).decode()])
+def test_what_the_journal_tells_and_was_altered_is_named(site: LaneSite, stored_: str) -> None:
+    site.receive(
+        identity_adt("A04^ADT_A01", "m1", cx("A"), more="PV1|1|O\r"),
+        identity_adt("A47^ADT_A30", "m2", cx("B"), prior=cx("A")),
+    )
+    site.work()
+    site.spoil("UPDATE identity_event SET details = :v", v=stored_)
+    (row,) = site.rows("SELECT n FROM identity_event")
+
+    with (
+        reading(site.engine) as connection,
+        pytest.raises(PermanentError, match=r"encryption\.altered: identity_event"),
+    ):
+        identity_journal.event(connection, row.n)
+
+
+def test_a_number_that_is_taken_or_given_back_while_it_is_sealed_is_still_meant(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    """The writer waits for the row that is being sealed, and changes it then."""
+    site = LaneSite(tmp_path, postgres_url)
+    at_rest.attach(site.engine, site.settings)
+    site.receive(canary_numbered(1), canary_numbered(2), canary_numbered(3))
+    site.work()
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    one, two, three = ((IPP, f"C4NARY{n}") for n in (1, 2, 3))
+    with reading(site.engine) as connection:
+        owners = patients.find(connection, [one, two, three])
+    began = threading.Event()
+
+    def change() -> None:
+        with writing(site.engine) as connection:
+            began.set()
+            identity_journal.take_keys(connection, [one])
+            patients.give_keys(connection, {two: owners[three]})
+
+    with writing(site.engine) as connection:
+        sealing_older.identifiers(connection)
+        changing = threading.Thread(target=change)
+        changing.start()
+        began.wait(10)
+        waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        assert eventually(lambda: bool(site.rows(waits)))
+    changing.join(30)
+
+    with reading(site.engine) as connection:
+        found = patients.find(connection, [one, two, three])
+    assert found == {two: owners[three], three: owners[three]}
+    assert all(findable.is_sealed(row.value) for row in site.rows("SELECT value FROM patient_identifier"))  # fmt: skip
+    site.close()
+
+
+def test_a_number_that_was_added_in_clear_behind_the_sealing_is_sealed_by_the_next_run(
+    plain_site: LaneSite,
+) -> None:
+    site = plain_site
+    site.receive(canary_numbered(1), canary_numbered(2))
+    site.work()
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    encrypting.seal(site.engine, site.act(), quiet)
+    site.spoil(
+        "INSERT INTO patient_identifier (system, value, patient, kind, since) "
+        "SELECT system, 'C4NARY9', patient, kind, since FROM patient_identifier LIMIT 1"
+    )
+
+    encrypting.seal(site.engine, site.act(), quiet)
+
+    with reading(site.engine) as connection:
+        assert sealing_older.counts(connection)["patient_identifier"] == {
+            "sealed": 3, "plain": 0, "erased": 0,
+        }  # fmt: skip
+        assert len(patients.find(connection, [(IPP, "C4NARY9")])) == 1
+
+
+def test_a_number_in_both_forms_goes_once_when_both_are_one_person(plain_site: LaneSite) -> None:
+    site = plain_site
+    site.receive(canary_numbered(1), canary_numbered(2), a40("m", cx("C4NARY1"), cx("C4NARY2")))
+    site.work()
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    with reading(site.engine) as connection:
+        stored_ = findable.stored(connection, patients.IDENTIFIER, [(IPP, "C4NARY1")])
+    site.spoil(
+        "INSERT INTO patient_identifier (system, value, patient, kind, since) "
+        "SELECT system, :v, patient, kind, since FROM patient_identifier WHERE value = 'C4NARY2'",
+        v=stored_[IPP, "C4NARY1"],
+    )
+
+    encrypting.seal(site.engine, site.act(), quiet)
+
+    with reading(site.engine) as connection:
+        counted = sealing_older.counts(connection)["patient_identifier"]
+    assert counted == {"sealed": 2, "plain": 0, "erased": 0}
 
 
 def test_two_who_were_given_one_number_at_once_both_stay_for_a_person_to_look_at(

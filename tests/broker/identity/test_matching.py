@@ -109,6 +109,17 @@ def test_a_number_without_authority_counts_only_within_its_source() -> None:
     assert reasons(keys_of(patient(bare), "hl7v2", production=False)) == ["identity.no_authority"]
 
 
+@pytest.mark.parametrize(
+    ("number", "system"), [("9" * 200 + "X" * 51, "1.2.3"), ("12345", "urn:x:" + "y" * 250)]
+)
+def test_a_number_that_no_index_takes_names_nobody(number: str, system: str) -> None:
+    far = Identifier(value=number, system=system, type_code="PI")
+    near = Identifier(value="N" * 249 + "X", system="urn:x:" + "y" * 244, type_code="PI")
+
+    assert reasons(keys_of(patient(far), "hl7v2", production=False)) == ["identity.too_long"]
+    assert len(keys_of(patient(near), "hl7v2", production=False).usable) == 1
+
+
 def test_a_licence_and_a_record_number_of_one_source_do_not_meet() -> None:
     licence = Identifier(value="12345", type_code="DL")
     record = Identifier(value="12345", type_code="MR")
