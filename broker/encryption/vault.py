@@ -93,19 +93,20 @@ class Vault:
         Raises: TransientError("encryption.key_missing"); PermanentError("encryption.altered"), also where it is lost:
         nobody must be taken for unknown then.
         """
-        if self.find_key is None:
-            for one in key_rows.of_owners(connection, FIND, [FIND_OWNER])[0]:
-                if one.secret is not None:
-                    secret = self.ring(one.master).unwrap(one.master, one.number, one.secret)
-                    self.find_key = FindKey(secret)
-            if self.find_key is None and key_rows.finds(connection):
-                raise PermanentError(
-                    "encryption.altered",
-                    where="data_key",
-                    reason="the key that patients are found by is not there",
-                    hint="restore the row of kind 3 of the table data_key from a newer backup",
-                )
-        return self.find_key
+        # The note first: it is committed with the key, so who sees it sees the key.
+        if self.find_key is not None or not key_rows.finds(connection):
+            return self.find_key
+        for one in key_rows.of_owners(connection, FIND, [FIND_OWNER])[0]:
+            if one.secret is not None:
+                secret = self.ring(one.master).unwrap(one.master, one.number, one.secret)
+                self.find_key = FindKey(secret)
+                return self.find_key
+        raise PermanentError(
+            "encryption.altered",
+            where="data_key",
+            reason="the key that patients are found by is not there",
+            hint="restore the row of kind 3 of the table data_key from a newer backup",
+        )
 
     def to_open(
         self, connection: Connection, numbers: Iterable[KeyNumber]
