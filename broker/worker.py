@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
-from broker import fault_points
+from broker import fault_points, memory
 from broker.contracts import INBOUND, Lease, Queue
 from broker.errors import TransientError
 from broker.gathering import Gathering
@@ -47,7 +47,8 @@ class Worker:
                 lease = self._queue.take(INBOUND, self._batch, _WAIT)
                 begun = monotonic()
                 if lease is not None:
-                    self.work(lease)
+                    with memory.in_hand():
+                        self.work(lease)
                 self._pipeline.note_seen()
                 self._pipeline.renew()
                 self._back()

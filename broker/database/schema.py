@@ -33,6 +33,14 @@ IN_A_STATE = text("state < 10 AND state >= 0")
 it takes one index of open messages for another, and reads all that wait for each lane it looks at.
 """
 
+UNSETTLED_BY_KEY = "{}state + 0 < 10"
+OPEN_BY_KEY = "({}settled_at + 0) IS NULL"
+"""That messages, and deliveries, are unsettled, in statements that name their rows; a table's alias goes in front.
+
+Said plainly, an index of all that is open could stand in for the key: where nothing was open when PostgreSQL counted,
+it takes that one, and reads everything that waits.
+"""
+
 # Hands out numbers in blocks (see sequences.reserve).
 counter = Table(
     "counter",

@@ -276,6 +276,26 @@ def ask_rows(
     return answers
 
 
+def ask_bytes(
+    connection: Connection, question: str, parameters: Sequence[Any]
+) -> Sequence[tuple[Any, ...]]:
+    """Ask one question, marked as for `ask_rows`, whose answer is mostly bytes, and which travels alone.
+
+    PostgreSQL sends them as they are: as text they would be two digits a byte, written there and read here.
+    Values are Python's, as each driver gives them: a UUID is one of PostgreSQL, a text of SQLite.
+    """
+    raw = connection.connection
+    if is_sqlite(connection):
+        cursor = raw.cursor()
+        cursor.execute(question.replace("%s", "?"), parameters)
+    else:
+        cursor = raw.cursor(binary=True)
+        cursor.execute(question, parameters)
+    rows: Sequence[tuple[Any, ...]] = cursor.fetchall()
+    cursor.close()
+    return rows
+
+
 @contextmanager
 def writing_together(engine: Engine, wait: Wait = block) -> Iterator[Connection]:
     """A transaction like `writing`'s whose statements, its begin and its end travel together.

@@ -10,11 +10,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, text
 
-from broker.database import bulk
+from broker.database import bulk, together
 from broker.database.schema import message_body
 from broker.encryption import sealed, sealing
 from broker.errors import CarnetError, PermanentError
-from broker.records.lookups import any_of
+from broker.records.lookups import among, any_of
 
 TABLE = b"message_body"
 
@@ -36,15 +36,19 @@ def read(connection: Connection, seqs: Collection[int]) -> dict[int, bytes | Per
     """
     if not seqs:
         return {}
-    within, given = any_of(connection, "m.seq", sorted(seqs))
-    rows = connection.execute(
-        text(
-            "SELECT m.seq, m.sha256, b.body FROM message m JOIN message_body b ON b.seq = m.seq "  # noqa: S608
-            f"WHERE {within}"
-        ),
-        given,
+    return opened(connection, _stored(connection, seqs))
+
+
+def _stored(connection: Connection, seqs: Collection[int]) -> Sequence[Stored]:
+    within, given = among(connection, "m.seq", sorted(seqs))
+    question = (
+        "SELECT m.seq, m.sha256, b.body FROM message m JOIN message_body b ON b.seq = m.seq "  # noqa: S608
+        f"WHERE {within} ORDER BY m.seq"
     )
-    return opened(connection, [(int(row.seq), bytes(row.sha256), bytes(row.body)) for row in rows])
+    return [
+        (seq, sha256, body)
+        for seq, sha256, body in together.ask_bytes(connection, question, (given,))
+    ]
 
 
 def legible(connection: Connection, seqs: Collection[int]) -> dict[int, bytes]:
@@ -91,17 +95,7 @@ def copy(connection: Connection, copies: Mapping[int, int], month: int) -> None:
 
     The bytes of one whose own cannot be opened stay as they are: who reads it is told.
     """
-    within, given = any_of(connection, "m.seq", sorted(copies))
-    rows = [
-        (int(row.seq), bytes(row.sha256), bytes(row.body))
-        for row in connection.execute(
-            text(
-                "SELECT m.seq, m.sha256, b.body FROM message m JOIN message_body b ON b.seq = m.seq "  # noqa: S608
-                f"WHERE {within} ORDER BY m.seq"
-            ),
-            given,
-        )
-    ]
+    rows = _stored(connection, copies)
     bodies = opened(connection, rows)
     seal = sealing.sealing_of_month(connection, TABLE, month)
     new = []

@@ -65,7 +65,7 @@ def release(connection: Connection, found: list[Held], now: datetime, writer: st
         "seq",
         columns,
         [row for row in rows if row[0] in still],
-        where=f"t.state = {int(State.HELD)} AND t.state < 10",
+        where=f"t.state + 0 = {int(State.HELD)}",
     )
     released = [one for one in found if one.seq in still]
     counts: Counter[tuple[int, str, str]] = Counter()
@@ -83,8 +83,9 @@ def _held_for(reason: str) -> tuple[ColumnElement[bool], ...]:
 
 
 def _still_held(connection: Connection, found: list[Held]) -> set[int]:
+    """Those that are; found by their keys, not in an index of all that are held (see `schema.UNSETTLED_BY_KEY`)."""
     m = message.c
     statement = select(m.seq).where(
-        m.seq.in_([one.seq for one in found]), m.state == int(State.HELD), m.state < 10
+        m.seq.in_([one.seq for one in found]), m.state + 0 == int(State.HELD)
     )
     return {row.seq for row in connection.execute(statement.with_for_update())}

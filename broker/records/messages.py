@@ -14,14 +14,15 @@ from datetime import datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 
-from broker.database import bulk
+from broker.database import bulk, together
 from broker.database.engine import is_sqlite
-from broker.database.schema import business_key, message, message_body
-from broker.database.types import to_micros
+from broker.database.schema import UNSETTLED_BY_KEY, business_key, message
+from broker.database.types import from_micros, to_micros
 from broker.errors import PermanentError
 from broker.records import bodies, tallies
+from broker.records.lookups import among, any_of
 from broker.values import Lane, MessageId, Seq, State
 
 
@@ -127,48 +128,29 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
     """
     if not seqs:
         return []
-    m = message.c
-    statement = (
-        select(
-            m.seq,
-            m.id,
-            m.source,
-            m.received_at,
-            m.day,
-            m.format,
-            m.media,
-            m.type,
-            m.charset_declared,
-            m.control_id,
-            m.lane,
-            m.state,
-            m.attempts,
-            m.sha256,
-            m.trail,
-            m.replay_of,
-            m.replay_run,
-            message_body.c.body,
-        )
-        .join(message_body, message_body.c.seq == m.seq)
-        .where(
-            m.seq.in_(seqs) if is_sqlite(connection) else m.seq == text("ANY(:seqs)"), m.state < 10
-        )
-        .order_by(m.seq)
+    within, given = among(connection, "m.seq", seqs)
+    rows = together.ask_bytes(
+        connection, f"{_OPEN} {within} AND {UNSETTLED_BY_KEY.format('m.')} ORDER BY m.seq", (given,)
     )
-    parameters = {} if is_sqlite(connection) else {"seqs": list(seqs)}
-    rows = connection.execute(statement, parameters).all()
-    opened = bodies.opened(
-        connection, [(row.seq, bytes(row.sha256), bytes(row.body)) for row in rows]
-    )
+    opened = bodies.opened(connection, [(seq, sha256, body) for seq, *_, sha256, body in rows])
     return [
         Open(
-            Seq(row.seq), MessageId(str(row.id)), row.source, row.received_at, row.day, row.format,
-            row.media or "", row.type or "", row.charset_declared or "", row.control_id, Lane(row.lane),
-            State(row.state), row.attempts, bytes(row.sha256), row.trail, _bytes_of(opened[row.seq]),
-            row.replay_of, row.replay_run, _error_of(opened[row.seq]),
+            Seq(seq), MessageId(str(name)), source, from_micros(received_at), day, format_, media or "", kind or "",
+            charset or "", control_id, Lane(lane), State(state), attempts, sha256, trail, _bytes_of(opened[seq]),
+            replay_of, replay_run, _error_of(opened[seq]),
         )
-        for row in rows
+        for (
+            seq, name, source, received_at, day, format_, media, kind, charset, control_id, lane, state, attempts,
+            trail, replay_of, replay_run, sha256, _,
+        ) in rows
     ]  # fmt: skip
+
+
+_OPEN = (
+    "SELECT m.seq, m.id, m.source, m.received_at, m.day, m.format, m.media, m.type, m.charset_declared, m.control_id, "
+    "m.lane, m.state, m.attempts, m.trail, m.replay_of, m.replay_run, m.sha256, b.body "
+    "FROM message m JOIN message_body b ON b.seq = m.seq WHERE"
+)
 
 
 def _bytes_of(opened: bytes | PermanentError) -> bytes:
@@ -183,17 +165,18 @@ def lock(connection: Connection, seqs: Sequence[int]) -> dict[int, State]:
     """Lock the still unsettled rows among `seqs` until the transaction ends; returns their states."""
     if not seqs:
         return {}
-    m = message.c
-    if is_sqlite(connection):
-        statement = select(m.seq, m.state).where(m.seq.in_(seqs), m.state < 10)
-        return {row.seq: State(row.state) for row in connection.execute(statement)}
+    within, given = any_of(connection, "seq", seqs)
+    lasting = "" if is_sqlite(connection) else " FOR UPDATE"
     rows = connection.execute(
         text(
-            "SELECT seq, state FROM message WHERE seq = ANY(:seqs) AND state < 10 ORDER BY seq FOR UPDATE"
+            f"SELECT seq, state FROM message WHERE {within} AND {_UNSETTLED} ORDER BY seq{lasting}"  # noqa: S608
         ),
-        {"seqs": list(seqs)},
+        given,
     )
     return {row.seq: State(row.state) for row in rows}
+
+
+_UNSETTLED = UNSETTLED_BY_KEY.format("")
 
 
 def transition(connection: Connection, changes: Sequence[Transition], writer: str) -> int:
@@ -229,7 +212,7 @@ def transition(connection: Connection, changes: Sequence[Transition], writer: st
             )
         )
     changed = bulk.update_rows(
-        connection, message, "seq", _TRANSITION_COLUMNS, rows, where="t.state < 10"
+        connection, message, "seq", _TRANSITION_COLUMNS, rows, where=UNSETTLED_BY_KEY.format("t.")
     )
     tallies.tally(connection, counts, writer)
     return changed

@@ -16,13 +16,13 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from broker.contracts import Work
-from broker.database import bulk, sequences
-from broker.database.schema import attempt, delivery, prepared
+from broker.database import bulk, sequences, together
+from broker.database.schema import OPEN_BY_KEY, attempt, delivery, prepared
 from broker.database.types import from_micros, to_micros
 from broker.encryption import sealing
 from broker.errors import PermanentError, TransientError
 from broker.records import bodies
-from broker.records.lookups import any_of, any_text
+from broker.records.lookups import among, any_of, any_text
 from broker.values import Lane, month_of
 
 MEDIA = {
@@ -44,6 +44,7 @@ STATES = {
 """Outcome of an attempt to the state of its delivery. `unknown` stays unsettled: its lane waits for a person."""
 
 _SETTLED = ("sent", "parked", "withheld")
+_OPEN = OPEN_BY_KEY.format("")
 _HELD = (
     "EXISTS (SELECT 1 FROM lane l WHERE l.kind = 'outbound' AND l.destination = d.destination "
     "AND l.lane = d.lane AND l.state = 'held')"
@@ -57,7 +58,7 @@ _LEASED = (
     "d.lane <> 0 AND EXISTS (SELECT 1 FROM delivery e WHERE e.destination = d.destination AND e.lane = d.lane "
     "AND e.recipient = d.recipient AND e.settled_at IS NULL AND e.id < d.id AND NOT (%s)) AS behind "
     "FROM delivery d JOIN message m ON m.seq = d.message_seq "
-    "WHERE d.destination = :destination AND d.settled_at IS NULL AND %s ORDER BY d.id"
+    f"WHERE d.destination = :destination AND {OPEN_BY_KEY.format('d.')} AND %s ORDER BY d.id"
 )
 
 PREPARED = b"prepared"
@@ -244,7 +245,7 @@ def claim(
     changed = connection.execute(
         text(
             "UPDATE delivery SET attempts = attempts + 1, claimed_by = :by, claimed_at = :now "  # noqa: S608
-            f"WHERE {chosen} AND claimed_by IS NULL AND settled_at IS NULL AND state = 'owed'"
+            f"WHERE {chosen} AND claimed_by IS NULL AND {_OPEN} AND state = 'owed'"
         ),
         {"by": by, "now": to_micros(now), **given},
     )
@@ -316,7 +317,7 @@ def unsettled(connection: Connection, ids: Collection[int]) -> set[int]:
         return set()
     within, given = any_of(connection, "id", ids)
     rows = connection.execute(
-        text(f"SELECT id FROM delivery WHERE {within} AND settled_at IS NULL AND state = 'owed'"),  # noqa: S608
+        text(f"SELECT id FROM delivery WHERE {within} AND {_OPEN} AND state = 'owed'"),  # noqa: S608
         given,
     )
     return {int(row.id) for row in rows}
@@ -358,32 +359,27 @@ def bodies_of(connection: Connection, items: Sequence[Due | Interrupted]) -> dic
     """
     if not items:
         return {}
-    within, given = any_of(connection, "delivery_id", [item.id for item in items])
-    rows = connection.execute(
-        text(f"SELECT delivery_id, body, media FROM prepared WHERE {within}"),  # noqa: S608
-        given,
-    )
-    made = [(int(row.delivery_id), str(row.media), bytes(row.body)) for row in rows]
+    within, given = among(connection, "delivery_id", [item.id for item in items])
+    question = f"SELECT delivery_id, media, body FROM prepared WHERE {within}"  # noqa: S608
+    made = together.ask_bytes(connection, question, (given,))
     opened = sealing.open_all(connection, PREPARED, [(b"%d" % n, body) for n, _, body in made])
     found: dict[int, Body] = {
         number: (body, media) for (number, media, _), body in zip(made, opened, strict=True)
     }
     rest = [item.id for item in items if item.id not in found]
     if rest:
-        within, given = any_of(connection, "d.id", rest)
-        own = connection.execute(
-            text(
-                "SELECT d.id, m.seq, m.sha256, b.body, m.media, m.format FROM delivery d "  # noqa: S608
-                "JOIN message m ON m.seq = d.message_seq JOIN message_body b ON b.seq = m.seq "
-                f"WHERE {within} AND d.document_id IS NULL"
-            ),
-            given,
-        ).all()
-        stored = {int(row.seq): (bytes(row.sha256), bytes(row.body)) for row in own}
+        within, given = among(connection, "d.id", rest)
+        question = (
+            "SELECT d.id, m.seq, m.media, m.format, m.sha256, b.body FROM delivery d "  # noqa: S608
+            "JOIN message m ON m.seq = d.message_seq JOIN message_body b ON b.seq = m.seq "
+            f"WHERE {within} AND d.document_id IS NULL"
+        )
+        own = together.ask_bytes(connection, question, (given,))
+        stored = {seq: (sha256, body) for _, seq, _, _, sha256, body in own}
         bodies_by_seq = bodies.opened(connection, [(seq, *one) for seq, one in stored.items()])
-        for row in own:
-            media = row.media or MEDIA.get(row.format, "application/octet-stream")
-            found[int(row.id)] = (bodies_by_seq[int(row.seq)], media)
+        for number, seq, media, format_, _, _ in own:
+            named = media or MEDIA.get(format_, "application/octet-stream")
+            found[number] = (bodies_by_seq[seq], named)
     return found
 
 
@@ -392,11 +388,12 @@ def interrupted(
 ) -> list[Interrupted]:
     """Deliveries (of `ids`, or all) in somebody's hands: their courier died over them, if it is not at work elsewhere."""
     within, given = ("1 = 1", {}) if ids is None else any_of(connection, "d.id", ids)
+    is_open = "d.settled_at IS NULL" if ids is None else OPEN_BY_KEY.format("d.")
     rows = connection.execute(
         text(
             "SELECT d.id, d.attempts, d.claimed_by, d.claimed_at, m.id AS message_id "  # noqa: S608
             "FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE d.destination = :destination "
-            f"AND d.settled_at IS NULL AND d.claimed_by IS NOT NULL AND {within} ORDER BY d.id"
+            f"AND {is_open} AND {within} AND d.claimed_by IS NOT NULL ORDER BY d.id"
         ),
         {"destination": destination, **given},
     )
@@ -477,7 +474,7 @@ def give_up(connection: Connection, ids: Collection[int], now: datetime) -> None
     rows = connection.execute(
         text(
             "SELECT id, destination, attempts, claimed_at FROM delivery "  # noqa: S608
-            f"WHERE {within} AND claimed_by IS NOT NULL AND settled_at IS NULL"
+            f"WHERE {within} AND claimed_by IS NOT NULL AND {_OPEN}"
         ),
         given,
     )

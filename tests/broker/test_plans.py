@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
+from broker.database import together
 from broker.database.engine import is_sqlite, reading
 from broker.database.types import to_micros
 from broker.records import (
@@ -260,11 +261,18 @@ def test_ten_million_rows_are_read_by_index(tmp_path: Path) -> None:
 def _faults(engine: Engine, row: ledger.Row, reader: Reader, most: int | None) -> list[str]:
     """What is wrong with the plans of the statements that `reader` sends."""
     sent: list[tuple[str, Any]] = []
+    marks = "?" if engine.dialect.name == "sqlite" else "%s"
 
     def note(_c: object, _cursor: object, statement: str, given: Any, *_: object) -> None:
         sent.append((statement, given))
 
-    with reading(engine) as connection:
+    def ask(connection: Connection, question: str, given: Any) -> Any:
+        sent.append((question.replace("%s", marks), given))
+        return asked(connection, question, given)
+
+    asked = together.ask_bytes
+    with reading(engine) as connection, pytest.MonkeyPatch.context() as patching:
+        patching.setattr(together, "ask_bytes", ask)
         event.listen(engine, "before_cursor_execute", note)
         try:
             reader(connection, row)
