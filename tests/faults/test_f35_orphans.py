@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +17,10 @@ from broker.database.engine import open_engine, reading
 from broker.schedule import Sweep
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
+from tests import forked
 from tests.broker.partner import Partner
 from tests.faults.house import House, a08
-from tests.story.site import PROJECT, Site, free_port
+from tests.story.site import Site, free_port
 
 NAMES = ("1", "2", "3")
 WARD = '\n[source.ward]\nadapter = "mllp"\nport = 0\n'
@@ -106,10 +105,7 @@ def test_f35_what_is_owed_shows_in_every_place_and_nothing_of_it_is_gone(left: S
     assert {name: result.code for name, result in found.items()} == {
         "status": 0, "lanes list": 1, "parked list": 1, "reconcile": 0,
     }  # fmt: skip
-    said = subprocess.run(
-        [sys.executable, "-m", "broker", "status", "--config", str(left.config)],
-        cwd=PROJECT, env=left.environment, capture_output=True, text=True, timeout=120, check=False,
-    ).stdout  # fmt: skip
+    said = forked.carnet("status", "--config", str(left.config), environ=left.environment).stdout
     assert "destination partner is no longer configured: 3 deliveries are owed" in said
     assert "carnet parked discard --orphaned partner" in said
 

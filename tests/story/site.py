@@ -24,6 +24,7 @@ import hl7.client
 
 from broker.database.engine import open_engine, reading
 from broker.records import messages_reading
+from tests import forked
 
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLES = PROJECT / "samples"
@@ -170,15 +171,13 @@ scan_interval = "300ms"
 
     def carnet(self, *arguments: str, stdin: str = "") -> tuple[int, list[Any]]:
         """Run the command: its exit code and its lines of JSON."""
-        done = subprocess.run(
-            [sys.executable, "-m", "broker", *arguments, "--config", str(self.config), "--json"],
-            cwd=PROJECT,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        done = forked.carnet(
+            *arguments,
+            "--config",
+            str(self.config),
+            "--json",
+            environ=self.environment,
+            stdin=stdin,
         )
         lines = [
             json.loads(line) for line in done.stdout.splitlines() if line.startswith(("{", "["))
