@@ -87,7 +87,9 @@ class Mapper:
             else:
                 self._apply(self._parse(kind, body, given), body, given, reading, coverage)
         except (ParseError, MappingError) as error:
-            reading.failure = error
+            reading.failure = error.with_traceback(
+                None
+            )  # the frames it came through know the message
             reading.documents = []
         return reading
 

@@ -46,6 +46,10 @@ class Traced:
         found = self._all.get(element)
         return Traced(element, self._reads, self._all) if found is None else found
 
+    def dissolve(self) -> None:
+        """Let go of all stand-ins of the document, which know each other: nobody reads it any more."""
+        self._all.clear()
+
     def _noted(self) -> set[str]:
         """What was read of this element so far."""
         seen = self._seen = self._reads.setdefault(self._element, set())

@@ -40,26 +40,28 @@ def traced(message: Any, reads: Reads) -> Any:
     """The parsed message with objects that note in `reads` what is read of them."""
     known: dict[int, Any] = {}
 
-    def copied(value: Any, depth: int = 0) -> Any:
-        if isinstance(value, list):
-            return [copied(inner, depth) for inner in value]
-        if not isinstance(value, dict) or depth > MAX_DEPTH:
-            return value
-        out = known.get(id(value))
-        if out is None:
-            out = known[id(value)] = Traced()
-            out.reads = reads
-            for name, inner in value.items():
-                dict.__setitem__(out, name, copied(inner, depth + 1))
-        return out
-
     def key(old: Any) -> Any:
         return (id(known[old[0]]), old[1]) if isinstance(old, tuple) else old
 
-    resource = copied(message.resource)
-    entries = [copied(entry) for entry in message.entries]
-    index = {key(name): copied(value) for name, value in message.index.items()}
+    resource = _copied(message.resource, reads, known)
+    entries = [_copied(entry, reads, known) for entry in message.entries]
+    index = {key(name): _copied(value, reads, known) for name, value in message.index.items()}
     return replace(message, resource=resource, entries=entries, index=index)
+
+
+def _copied(value: Any, reads: Reads, known: dict[int, Any], depth: int = 0) -> Any:
+    """A value with objects that take note in it; the copy of an object is one, wherever it is met."""
+    if isinstance(value, list):
+        return [_copied(inner, reads, known, depth) for inner in value]
+    if not isinstance(value, dict) or depth > MAX_DEPTH:
+        return value
+    out = known.get(id(value))
+    if out is None:
+        out = known[id(value)] = Traced()
+        out.reads = reads
+        for name, inner in value.items():
+            dict.__setitem__(out, name, _copied(inner, reads, known, depth + 1))
+    return out
 
 
 def unread(message: Any, reads: Reads, ignored: frozenset[str]) -> Iterator[str]:

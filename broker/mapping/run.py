@@ -149,7 +149,6 @@ class Run:
         "subcomponent",
         "systems",
         "trail",
-        "unescape",
         "unmapped",
         "zone",
     )
@@ -180,7 +179,6 @@ class Run:
         self.repetition = "~"
         self.subcomponent = "\0"
         self.escape = "\0"
-        self.unescape: Callable[[str], str] = str
         self.is_standard = False
         separators = getattr(message, "separators", None)
         if separators is not None:
@@ -188,7 +186,6 @@ class Run:
             self.repetition = separators.repetition
             self.subcomponent = separators.subcomponent or "\0"
             self.escape = separators.escape or "\0"
-            self.unescape = self._unescape
             self.is_standard = (
                 separators.component == "^"
                 and separators.repetition == "~"
@@ -203,8 +200,10 @@ class Run:
         self.numbers[prefix, outer] = number
         return (*outer, number)
 
-    def _unescape(self, text: str) -> str:
+    def unescape(self, text: str) -> str:
         """Decode a text of an HL7v2 message that holds its escape character; what is no escape is kept, and noted."""
+        if self.escape == "\0":
+            return text
         if self.message.has_unknown_escape(text):
             self.issue("information", "unknown-escape")
         decoded: str = self.message.unescape(text)

@@ -42,6 +42,10 @@ class CdaSource:
         """Places no rule read; see `coverage_cda`."""
         return unread(message, reads, ignored)
 
+    def dissolve(self, message: Any) -> None:
+        """The stand-ins of elements know each other."""
+        message.root.dissolve()
+
     def is_null(self, raw: Any) -> bool:
         """An element of which nullFlavor is all that is said; one with words, parts or a translation says more."""
         if isinstance(raw, str) or raw.get("nullFlavor") is None:
