@@ -176,9 +176,9 @@ async def _drain(listener: Listener, seconds: float) -> None:
 async def _all_gone(listener: Listener, seconds: float) -> bool:
     listener.all_gone.clear()
     if listener.transports:
+        # Not `asyncio.timeout`: before Python 3.11.3 it raises CancelledError in a task that was cancelled (gh-102780).
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await listener.all_gone.wait()
+            await asyncio.wait_for(listener.all_gone.wait(), seconds)
     return not listener.transports
 
 

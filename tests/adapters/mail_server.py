@@ -107,7 +107,7 @@ class MailServer(Controller):
 
     async def _hang_up(self) -> None:
         for one in self._sessions:
-            if isinstance(one.transport, asyncio.Transport):
+            if isinstance(one.transport, asyncio.Transport) and not one.transport.is_closing():
                 one.transport.abort()
         # A transport is closed by the loop in its next rounds, TLS one round after what it stands on.
         for _ in range(5):
