@@ -87,9 +87,8 @@ class Mapper:
             else:
                 self._apply(self._parse(kind, body, given), body, given, reading, coverage)
         except (ParseError, MappingError) as error:
-            reading.failure = error.with_traceback(
-                None
-            )  # the frames it came through know the message
+            # Without the frames it came through: they know the message, and would keep it.
+            reading.failure = error.with_traceback(None)
             reading.documents = []
         return reading
 
