@@ -21,11 +21,16 @@ Packed = tuple[str, str, bytes]
 class Packing:
     """Packs rows of `columns`, of which each of `tables` takes those named beside it; the last `shared` are alike.
 
-    The first column is a row's place among numbers that are known when it is unpacked.
+    The first column is a row's place among numbers that are known when it is unpacked. A table in `optional` gets a row
+    only of what has the column named there.
     """
 
     def __init__(
-        self, tables: Mapping[Table, Sequence[str]], columns: Sequence[str], shared: int
+        self,
+        tables: Mapping[Table, Sequence[str]],
+        columns: Sequence[str],
+        shared: int,
+        optional: Mapping[Table, str],
     ) -> None:
         self._own_count = len(columns) - shared
         named = tuple(tables)
@@ -40,7 +45,8 @@ class Packing:
         )
         inserts = "".join(
             f', i{n} AS (INSERT INTO "{table.name}" ({", ".join(quoted(wanted))}) '  # noqa: S608 - names of our own schema
-            f"SELECT {', '.join(quoted(wanted))} FROM given)"
+            f"SELECT {', '.join(quoted(wanted))} FROM given"
+            f"{f' WHERE {optional[table]} IS NOT NULL' if table in optional else ''})"
             for n, (table, wanted) in enumerate(tables.items())
         )
         self._unpack = f"given AS MATERIALIZED ({given}){inserts}"

@@ -2,7 +2,8 @@
 
 On PostgreSQL what a commit received is one row, `reception`, which costs the sender's answer a small part of what its
 messages, their bytes and the entries of the trail would. Whoever needs those unpacks first (`broker.unpacking`): no
-reader ever meets a message that is known only here. On SQLite the rows are written at once.
+reader ever meets a message that is known only here. A long body goes to its own row at once: it would cost as much
+again to move. On SQLite all rows are written at once.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql
 
 from broker.database import bulk, together
 from broker.database.engine import is_sqlite
 from broker.database.packing import Packing
 from broker.database.schema import control, message, message_body
-from broker.database.shapes import Row
+from broker.database.shapes import Row, shape_of
 from broker.database.types import from_micros, to_micros
 from broker.encryption import sealing
 from broker.errors import TransientError
@@ -116,16 +118,22 @@ _SHARED_COLUMNS = (
 )
 """What most messages of one commit have in common."""
 
-LAYOUT = 1
-"""Number of the columns and their order below, kept with each packed row: another order needs another number."""
+LAYOUT = 2
+"""Number of the columns and their order below, kept with each packed row: another order needs another number.
+
+1 has every body; in 2 some stand in `message_body` already.
+"""
 
 COLUMNS = (*_OWN_COLUMNS, "body", *_SHARED_COLUMNS)
 _PACKING = Packing(
     {message_body: ("seq", "body"), message: (*_OWN_COLUMNS, *_SHARED_COLUMNS)},
     COLUMNS,
     len(_SHARED_COLUMNS),
+    optional={message_body: "body"},
 )
 _BODY = len(_OWN_COLUMNS)
+LONG_BODY = 32 * 1024
+"""Bytes from which on a body is not packed."""
 
 _UNPACKED_AT_ONCE = 64
 _BYTES_AT_ONCE = 8 * 1024 * 1024
@@ -240,20 +248,27 @@ def write(
         return
     if first:
         values = [(value[0] - first, *value[1:]) for value in values]
+    long = [(value[0], value[_BODY]) for value in values if len(value[_BODY]) >= LONG_BODY]
+    if long:
+        values = [
+            value if len(value[_BODY]) < LONG_BODY else (*value[:_BODY], None, *value[_BODY + 1 :])
+            for value in values
+        ]
     own, alike, bodies = _PACKING.pack(values)
     if _UNSTORABLE in own or _UNSTORABLE in alike:
         raise ValueError("a text with a NUL character cannot be stored")
     bulk.execute(
         connection,
-        _WRITE,
+        _WRITE_LONG if long else _WRITE,
         (
             reserved,
             reserved,
             len(rows),
-            LAYOUT,
+            LAYOUT if long else 1,
             own,
             alike,
             bodies,
+            *(_LONG.encode(long) if long else ()),
             _array([row.key for row in rows]),
             _array([row.digest for row in rows]),
             _array([value[0] for value in values]),
@@ -262,12 +277,24 @@ def write(
 
 
 _UNSTORABLE = "\\u0000"
-_WRITE = (
-    "WITH r AS (SELECT value + 1 - %s::bigint AS first FROM counter WHERE name = 'message'), k AS ("
-    "INSERT INTO reception (first_seq, last_seq, messages, layout, own, alike, bodies) "
-    "SELECT first, first + %s::bigint - 1, %s::int, %s::smallint, %s::text, %s::text, %b::bytea FROM r) "
-    "INSERT INTO control (key, digest, seq) SELECT u.key, u.digest, r.first + u.place FROM r "
-    "CROSS JOIN unnest(%s::text::bigint[], %s::text::bigint[], %s::text::int[]) AS u(key, digest, place)"
+_LONG = shape_of(postgresql.dialect(), (message_body,), ("seq", "body"))  # type: ignore[no-untyped-call]
+
+
+def _writing(beside: str = "") -> str:
+    """The statement that keeps one commit, and `beside` it what else is made of its numbers."""
+    return (
+        "WITH r AS (SELECT value + 1 - %s::bigint AS first FROM counter WHERE name = 'message'), k AS ("  # noqa: S608 - constants only
+        "INSERT INTO reception (first_seq, last_seq, messages, layout, own, alike, bodies) "
+        "SELECT first, first + %s::bigint - 1, %s::int, %s::smallint, %s::text, %s::text, %b::bytea FROM r)"
+        f"{beside} INSERT INTO control (key, digest, seq) SELECT u.key, u.digest, r.first + u.place FROM r "
+        "CROSS JOIN unnest(%s::text::bigint[], %s::text::bigint[], %s::text::int[]) AS u(key, digest, place)"
+    )
+
+
+_WRITE = _writing()
+_WRITE_LONG = _writing(
+    f", l AS (INSERT INTO message_body (seq, body) SELECT r.first + {_LONG.first}, {_LONG.values_after_first} "  # noqa: S608 - names of our own schema
+    f"FROM r CROSS JOIN {_LONG.source})"
 )
 
 

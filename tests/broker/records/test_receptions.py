@@ -37,7 +37,7 @@ def postgres(postgres_url: str) -> Iterator[Engine]:
 @st.composite
 def received(draw: st.DrawFn, place: int) -> receptions.Received:
     """A message as intake drafts it, with whatever a sender may have written in its first segment."""
-    body = draw(st.binary(max_size=60))
+    body = draw(st.binary(max_size=60)) + bytes(draw(st.sampled_from([0, receptions.LONG_BODY])))
     digest = sha256(body).digest()
     at = NOW + timedelta(microseconds=draw(st.integers(0, 10**9)))
     return receptions.Received(
@@ -230,6 +230,29 @@ def test_who_was_told_a_number_finds_all_earlier_ones(postgres: Engine) -> None:
     assert counted(postgres, "SELECT count(*) FROM message") == 12
 
 
+def test_a_long_body_is_written_once_and_where_it_stays(postgres: Engine) -> None:
+    rows = some(3, "a")
+    rows[1].body = b"MSH|" + bytes(receptions.LONG_BODY)
+    before = store(postgres, rows)
+
+    assert counted(postgres, "SELECT octet_length(bodies) FROM reception") < 200
+    assert counted(postgres, "SELECT max(seq) FROM message_body") == before + 2
+    unpack(postgres, "test")
+    assert [one[11] for one in found(postgres, before)] == [row.body for row in rows]
+    assert counted(postgres, "SELECT count(*) FROM message_body") == 3
+
+
+def test_what_has_no_long_body_can_be_unpacked_by_the_version_before(postgres: Engine) -> None:
+    long = some(1, "b")
+    long[0].body = bytes(receptions.LONG_BODY)
+    store(postgres, some(2, "a"))
+    store(postgres, long)
+
+    layouts = "SELECT layout FROM reception ORDER BY first_seq"
+    with reading(postgres) as connection:
+        assert list(connection.execute(text(layouts)).scalars()) == [1, 2]
+
+
 def test_what_fails_half_way_is_still_packed(postgres: Engine) -> None:
     store(postgres, some(5, "a"))
 
@@ -248,7 +271,7 @@ def test_what_fails_half_way_is_still_packed(postgres: Engine) -> None:
 def test_a_newer_layout_is_left_to_those_who_know_it(postgres: Engine) -> None:
     store(postgres, some(5, "a"))
     with writing(postgres) as connection:
-        connection.execute(text("UPDATE reception SET layout = layout + 1"))
+        connection.execute(text(f"UPDATE reception SET layout = {receptions.LAYOUT + 1}"))
 
     with pytest.raises(TransientError, match=r"ledger\.newer_layout"):
         unpack(postgres, "test")
@@ -259,7 +282,7 @@ def test_another_order_of_columns_is_another_layout() -> None:
     """Rows packed by one version are unpacked by the next: change the columns, and count `LAYOUT` up."""
     columns = "\n".join(receptions.COLUMNS).encode()
 
-    assert (receptions.LAYOUT, sha256(columns).hexdigest()[:16]) == (1, "500da56e3a1c364c")
+    assert (receptions.LAYOUT, sha256(columns).hexdigest()[:16]) == (2, "500da56e3a1c364c")
 
 
 def test_what_the_database_cannot_hold_is_refused_at_once(postgres: Engine) -> None:
@@ -271,17 +294,17 @@ def test_what_the_database_cannot_hold_is_refused_at_once(postgres: Engine) -> N
     assert counted(postgres, "SELECT count(*) FROM reception") == 0
 
 
-def test_a_few_long_messages_are_unpacked_by_few_at_a_time(postgres: Engine) -> None:
+def test_receptions_of_many_bytes_are_unpacked_by_few_at_a_time(postgres: Engine) -> None:
     for n in range(3):
-        (row,) = some(1, f"{n}-")
-        row.body = bytes([n]) * (5 * 1024 * 1024)
-        store(postgres, [row])
+        rows = some(170, f"{n}-")
+        for row in rows:
+            row.body = bytes([n + 1]) * (receptions.LONG_BODY - 100)
+        store(postgres, rows)
 
     with writing(postgres) as connection:
         assert len(receptions.packed(connection, 0)) == 1
-    assert unpack(postgres, "test") == 3
+    assert unpack(postgres, "test") == 3 * 170
     with reading(postgres) as connection:
-        opened = messages.claim(
-            connection, [row[0] for row in connection.execute(text("SELECT seq FROM message"))]
-        )
-    assert [one.body[:1] for one in opened] == [b"\0", b"\1", b"\2"]
+        seqs = [row[0] for row in connection.execute(text("SELECT seq FROM message"))]
+        opened = messages.claim(connection, seqs)
+    assert [one.body[:1] for one in opened] == [b"\1"] * 170 + [b"\2"] * 170 + [b"\3"] * 170
