@@ -109,7 +109,10 @@ def _run(asked: socket.socket) -> NoReturn:
     )
     request = b""
     while len(request) < int(size):
-        request += asked.recv(65_536)
+        part = asked.recv(65_536)
+        if not part:
+            os._exit(1)  # who asked is gone
+        request += part
     arguments, environ = json.loads(request)
     os.environ.clear()
     os.environ.update(environ)

@@ -145,8 +145,6 @@ class Mapper:
             found = unread_fast(parsed, compiled.suspects, compiled.ignored)
         elif is_full or compiled.keep_unread:
             found = self._unread(parsed, compiled, reads)
-            if tree is not None:
-                tree.dissolve(parsed)
         if made and compiled.keep_unread and compiled.format == "hl7v2":
             kept = extras(parsed, compiled.reads, compiled.ignored)
             made[0].document = msgspec.structs.replace(made[0].document, extras=kept)

@@ -116,9 +116,5 @@ class TreeFormat(Protocol):
         ...
 
     def unread(self, message: Any, reads: Any, ignored: frozenset[str]) -> Iterable[str]:
-        """Populated places of a traced message that no rule read; a place as often as it is met."""
-        ...
-
-    def dissolve(self, message: Any) -> None:
-        """Let go of what refers to each other in a traced message that is read no more: no collector has to find it."""
+        """Populated places of a traced message that no rule read, a place as often as it is met; it is read no more."""
         ...

@@ -46,9 +46,6 @@ class FhirSource:
         """Places no rule read; see `coverage_fhir`."""
         return unread(message, reads, ignored)
 
-    def dissolve(self, message: Any) -> None:
-        """Objects know what is in them and nothing else: there is nothing to let go."""
-
     def path(self, text: str, _chain: Any) -> Path:
         """Compile a FHIR path. Raises PathError."""
         found = self._paths.get(text)

@@ -121,8 +121,9 @@ _SHARED_COLUMNS = (
 LAYOUT = 2
 """Number of the columns and their order below, kept with each packed row: another order needs another number.
 
-1 has every body; in 2 some stand in `message_body` already.
+In the one before every body is packed; in this one some stand in `message_body` already.
 """
+_ALL_PACKED = 1
 
 COLUMNS = (*_OWN_COLUMNS, "body", *_SHARED_COLUMNS)
 _PACKING = Packing(
@@ -264,7 +265,7 @@ def write(
             reserved,
             reserved,
             len(rows),
-            LAYOUT if long else 1,
+            LAYOUT if long else _ALL_PACKED,
             own,
             alike,
             bodies,

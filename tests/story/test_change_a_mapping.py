@@ -20,7 +20,7 @@ from broker.records import payloads
 from tests.faults import load
 from tests.story.site import PROJECT, Site
 
-MESSAGES = 3_000
+MESSAGES = 8_000
 CONNECTIONS = 64
 _SITE = """mapping: sites/mine/adt
 version: {version}
