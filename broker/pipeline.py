@@ -159,9 +159,12 @@ class Pipeline:
             opened = messages.claim(connection, seqs)
             origins = replays.origins(connection, opened)
         going = [message for message in opened if message.state != State.HELD]
+        if any(map(_is_again, going)):
+            # Whoever lets a message be read again may have activated the set for it a moment ago.
+            self.renew(at_once=True)
         hands = [self._read(message, origins.get(message.seq)) for message in going]
         if any(hand.reason == CODE_HELD for hand in hands) and self.renew(at_once=True):
-            # Whoever translated the code released this message: it is the new set that has to read it.
+            # The code may have been translated, and what waits for it released, while this message was read.
             hands = [self._read(message, origins.get(message.seq)) for message in going]
         fault_points.reach("filing.mapped")
         begun = perf_counter()
@@ -788,6 +791,11 @@ def _team(hand: InHand, now: datetime) -> list[care_team.TeamEvent]:
     seq, source = hand.message.seq, hand.message.source
     told = (care_team.of_message(one, hand.person, source, seq, now) for one in hand.documents)
     return [one for one in told if one is not None]
+
+
+def _is_again(message: messages.Open) -> bool:
+    """Whether a message is not new: a replay, or one that a worker or a person has had in hand before."""
+    return message.replay_of is not None or message.trail is not None
 
 
 def _waits(hand: InHand) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -98,6 +99,22 @@ class Site:
                 text("SELECT control_id, state, reason FROM message ORDER BY seq")
             )
             return [(row[0], row[1], row[2]) for row in rows]
+
+    def ids(self) -> list[str]:
+        return [str(one) for one in self._column("SELECT id FROM message ORDER BY seq")]
+
+    def unsettled(self) -> list[int]:
+        """The numbers of the messages that are still to be worked on."""
+        return self._column("SELECT seq FROM message WHERE state < 10 ORDER BY seq")
+
+    def read_with(self) -> list[str]:
+        """The beginning of the set each message was read with, in order."""
+        return self._column("SELECT mapping_set FROM message ORDER BY seq")
+
+    def _column(self, query: str) -> list[Any]:
+        unpack(self.engine, "test")
+        with reading(self.engine) as connection:
+            return list(connection.execute(text(query)).scalars())
 
     def command(self, *arguments: str) -> tuple[int, str]:
         """Run `carnet`; its exit code and what it said."""
@@ -195,6 +212,31 @@ def test_a_worker_takes_up_the_set_that_is_active(site: Site) -> None:
         made = [msgspec.json.decode(bytes(payload))["mapping"] for payload in payloads]
     assert [one["version"] for one in made] == ["1.0.0", "1.1.0"]
     assert made[0]["set"] != made[1]["set"] == catalogue.load(site.mappings).hash
+
+
+@pytest.mark.parametrize("again", ["replay", "release"])
+def test_what_is_read_again_is_read_with_the_set_that_was_activated_just_before(
+    site: Site, again: str
+) -> None:
+    pipeline = site.pipeline()
+    (work,) = site.receive(result("C1"))
+    (message_id,) = site.ids()
+    if again == "release":
+        pipeline.park(work.id, ValueError("whatever was done"))
+    else:
+        pipeline.process([work.id])
+    before = site.oru.read_text(encoding="utf-8")
+    site.oru.write_text(before.replace("version: 1.0.0", "version: 1.1.0"), encoding="utf-8")
+
+    assert site.command("mapping", "activate")[0] == 0
+    arguments = {
+        "replay": ("messages", "replay", message_id, "--yes", "--because", "mapping of 1.1.0"),
+        "release": ("parked", "release", message_id),
+    }[again]
+    assert site.command(*arguments)[0] == 0, site.remarks
+    pipeline.process(site.unsettled())
+
+    assert site.read_with()[-1] == catalogue.load(site.mappings).hash[:16]
 
 
 def test_a_worker_asks_seldom(site: Site) -> None:
