@@ -227,7 +227,10 @@ def bytes_of(message: dict[str, Any]) -> bytes:
 
     Raises: PermanentError("encryption.erased") where they were erased before it was archived.
     """
-    return sealed.unsealed(bodies.TABLE, msgspec.convert(message["body"], bytes, strict=False))
+    body: bytes = msgspec.convert(message["body"], bytes, strict=False)
+    if body == sealed.ERASED:
+        raise sealed.erased(bodies.TABLE)
+    return body
 
 
 def expect(shelf: Shelf, known: Shelved) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 _TIMES = 4
 """So many times the work of a batch is rested: a fifth of one processor, at most, goes into small batches."""
-_FEW = 16
+_FEW = 64
 """More than so many at once say that work piles up. Fewer than a queue holds ready for one reader of one partition, so
 that a pile is never taken for a trickle."""
 

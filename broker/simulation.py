@@ -17,6 +17,7 @@ from broker import simulation_fhir as fhir
 from broker import simulation_hl7v2 as hl7v2
 from broker.simulation_cda import Title
 from broker.simulation_hl7v2 import Analysis, Header, Stay
+from broker.simulation_length import grain, told
 from broker.simulation_people import BIOLOGIST, PHYSICIAN, RADIOLOGIST, SITE_OID, Person, person
 
 HL7V2 = "x-application/hl7-v2+er7"
@@ -165,14 +166,14 @@ def _sample(
         text = hl7v2.oru(who, header, stay, analyses(chance))
         return Sample(kind, HL7V2, text.encode(), control, index)
     if kind == "mdm":
-        text = _mdm(who, control, at, stay, title, document_bytes)
+        text = _mdm(who, control, at, stay, title, told(chance, document_bytes))
         return Sample(kind, HL7V2, text.encode(), control, index)
     if kind == "cda":
         named = Title(title.id, title.set_id, "Radiographie du thorax", at)
         done = at - timedelta(hours=1)
         # The report is a PDF in base64: four characters for three bytes.
-        lines = _imaging_lines(who) + _told(document_bytes * 3 // 4)
-        text = cda.imaging(who, RADIOLOGIST, named, done, lines)
+        picture = grain(chance, document_bytes * 3 // 4) if document_bytes else b""
+        text = cda.imaging(who, RADIOLOGIST, named, done, _imaging_lines(who), picture)
         return Sample(kind, CDA, text.encode(), control, index)
     if kind == "fhir":
         named = Title(title.id, title.set_id, "Consultation de suivi", at)
@@ -181,23 +182,15 @@ def _sample(
     raise ValueError(f"unknown kind of traffic: {kind}")
 
 
-def _mdm(
-    who: Person, control: str, at: datetime, stay: Stay, title: Title, document_bytes: int
-) -> str:
+def _mdm(who: Person, control: str, at: datetime, stay: Stay, title: Title, more: list[str]) -> str:
     named = Title(title.id, title.set_id, "Lettre de liaison à la sortie", at)
-    words = " ".join(["Suites simples. Retour à domicile.", *_told(document_bytes)])
+    words = " ".join(["Suites simples. Retour à domicile.", *more])
     text = cda.discharge(who, PHYSICIAN, named, (stay.at, at), words)
     orders = hl7v2.document_orders(
         cda.DISCHARGE, text, PHYSICIAN, who, obx_type="CWE", media="text"
     )
     header = Header(control, at, application="DPI")
     return hl7v2.mdm("T02", who, header, stay, cda.DISCHARGE, title.id, orders)
-
-
-def _told(size: int) -> list[str]:
-    """Sentences of about so many bytes in all: what makes a report as long as those of hospitals are."""
-    sentence = "Examen comparé aux précédents, sans modification notable."
-    return [sentence] * (size // (len(sentence) + 1))
 
 
 def _imaging_lines(who: Person) -> list[str]:

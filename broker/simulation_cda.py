@@ -27,6 +27,8 @@ BIOLOGY = ("11502-2", "CR d'examens biologiques")
 IMAGING = ("18748-4", "CR d'imagerie médicale")
 
 LOINC = "2.16.840.1.113883.6.1"
+_ACROSS = 256
+"""Width of a picture, in points and in bytes."""
 _CHAPTER = ("18719-5", "Biochimie")
 
 
@@ -116,9 +118,14 @@ def biology(
 
 
 def imaging(
-    who: Person, author: Professional, title: Title, done: datetime, lines: Sequence[str]
+    who: Person,
+    author: Professional,
+    title: Title,
+    done: datetime,
+    lines: Sequence[str],
+    picture: bytes = b"",
 ) -> str:
-    """An imaging report, level 1: a PDF inside."""
+    """An imaging report, level 1: a PDF inside, with the bytes of a picture where some are given."""
     act = Act(
         "36643-5",
         "Radiographie du thorax",
@@ -128,24 +135,39 @@ def imaging(
         "AMB",
         "Ambulatoire (hors établissement)",
     )
-    body = f'<nonXMLBody><text mediaType="application/pdf" representation="B64">{_b64(pdf(lines))}</text></nonXMLBody>'
+    shown = _b64(pdf(lines, picture))
+    body = f'<nonXMLBody><text mediaType="application/pdf" representation="B64">{shown}</text></nonXMLBody>'
     return _document(
         who, author, title, IMAGING, ('<templateId root="1.3.6.1.4.1.19376.1.2.20"/>',), act, body
     )
 
 
-def pdf(lines: Sequence[str]) -> bytes:
-    """A one-page PDF 1.4 with lines of text in Helvetica; characters outside WinAnsi are replaced."""
+def pdf(lines: Sequence[str], picture: bytes = b"") -> bytes:
+    """A one-page PDF 1.4 with lines of text in Helvetica; characters outside WinAnsi are replaced.
+
+    `picture` is shown below them, a byte a grey, 256 in a row.
+    """
     shown = "".join(f"({_pdf_text(line)}) Tj T* " for line in lines)
     content = f"BT /F1 12 Tf 14 TL 72 770 Td {shown}ET".encode("cp1252", errors="replace")
-    objects = (
+    pictures = b""
+    rows = len(picture) // _ACROSS
+    if rows:
+        content += b"\nq 256 0 0 %d 72 72 cm /P1 Do Q" % min(rows, 600)
+        pictures = b" /XObject << /P1 7 0 R >>"
+    objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources 6 0 R >>",
         b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>",
-        b"<< /Font << /F1 5 0 R >> >>",
-    )
+        b"<< /Font << /F1 5 0 R >>%s >>" % pictures,
+    ]
+    if rows:
+        objects.append(
+            b"<< /Type /XObject /Subtype /Image /Width %d /Height %d /ColorSpace /DeviceGray /BitsPerComponent 8 "
+            b"/Length %d >>\nstream\n%s\nendstream"
+            % (_ACROSS, rows, rows * _ACROSS, picture[: rows * _ACROSS])
+        )
     out, places = bytearray(b"%PDF-1.4\n"), []
     for number, one in enumerate(objects, start=1):
         places.append(len(out))

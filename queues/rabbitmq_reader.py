@@ -18,7 +18,7 @@ from queues import topology
 from queues.holding import Tag
 from queues.rabbitmq_link import Link, Loop, away, declare, declare_common, prove
 
-PREFETCH = 20
+PREFETCH = 100
 """Messages unacknowledged a partition. More would wait here past RabbitMQ's 30 minutes for an acknowledgement."""
 
 STAND_BY_SECONDS = 2.0

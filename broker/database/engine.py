@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -40,6 +40,11 @@ _POSTGRESQL = (
     # Plan once: our statements have one good plan each, and planning over monthly partitions costs more than running.
     "plan_cache_mode=force_generic_plan",
 )
+PLANS_LAST_SECONDS = 3600
+"""A connection is made anew after so long, and its plans with it: some were made when their tables were empty."""
+
+_READ_ONLY = {"carnet_mode": "DEFERRED", "postgresql_readonly": True}
+"""Begun as such, without a statement of its own."""
 
 
 def open_engine(url: str, *, pool_size: int = 5) -> Engine:
@@ -60,6 +65,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> Engine:
         engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
+            pool_recycle=PLANS_LAST_SECONDS,
             hide_parameters=True,
             connect_args={"options": " ".join(f"-c {setting}" for setting in _POSTGRESQL)},
         )
@@ -144,11 +150,9 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """One read-only snapshot that never waits for writers."""
     try:
         with (
-            engine.connect().execution_options(carnet_mode="DEFERRED") as connection,
+            engine.connect().execution_options(**_READ_ONLY) as connection,
             connection.begin(),
         ):
-            if not is_sqlite(connection):
-                connection.execute(text("SET TRANSACTION READ ONLY"))
             yield connection
     except DBAPIError as error:
         raise as_fate(error) from error

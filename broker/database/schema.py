@@ -680,7 +680,7 @@ document = Table(
     Index("ix_document_message", "message_seq"),
 )
 
-# The document in the common model (JSON of `broker.document`); `encoding` is json, or sealed (`broker.encryption`).
+# The document in the common model (JSON of `broker.document`, packed); `encoding` is json, or sealed (`encryption.sealed`).
 document_payload = Table(
     "document_payload",
     metadata,

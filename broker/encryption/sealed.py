@@ -1,8 +1,9 @@
-"""What a sealed value looks like. Pure.
+"""What a stored value looks like, sealed or not. Pure.
 
-A stored value is one of: the bytes themselves; `MAGIC S`, the number of its data key, a nonce and the ciphertext of
-AES-256-GCM (NIST SP 800-38D); `MAGIC E` where the content was erased; `MAGIC P` and the bytes, where these begin like
-one of the others. Nonces are random: one data key seals far fewer than the 2^32 values that §8.3 allows.
+The form of a value is one of: the bytes themselves; `MAGIC Z` and a frame that holds them (`packed`); `MAGIC P` and the
+bytes, where these begin like one of the others. Stored is one of: this form; `MAGIC S`, the number of its data key, a
+nonce and the ciphertext of the form by AES-256-GCM (NIST SP 800-38D); `MAGIC E` where the content was erased. Nonces
+are random: one data key seals far fewer than the 2^32 values that §8.3 allows.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from broker.encryption import packed
 from broker.errors import PermanentError
 
 KEY_BYTES = 32
@@ -31,6 +33,7 @@ MAGIC = b"\0CA1"
 SEALED = MAGIC + b"S"
 """How every sealed value begins."""
 _PLAIN = MAGIC + b"P"
+_PACKED = MAGIC + b"Z"
 ERASED = MAGIC + b"E"
 """What stands in the place of content that was erased."""
 
@@ -111,23 +114,31 @@ def number_of(stored: bytes) -> KeyNumber | None:
     return KeyNumber(*_NUMBER.unpack_from(stored, len(SEALED)))
 
 
-def unsealed(place: bytes, stored: bytes) -> bytes:
-    """A value that is not sealed.
+def form_of(plain: bytes, pack_from: int) -> bytes:
+    """A value as it is stored where nothing is sealed, and as it is sealed; packed where it has `pack_from` bytes."""
+    if len(plain) >= pack_from:
+        frame = packed.pack(plain)
+        if frame is not None:
+            return _PACKED + frame
+    return _PLAIN + plain if plain.startswith(MAGIC) else plain
+
+
+def plain_of(place: bytes, form: bytes) -> bytes:
+    """The value of a form.
 
     Raises: PermanentError("encryption.erased") where it was erased, ("encryption.altered") where it is none of ours.
     """
-    if not stored.startswith(MAGIC):
-        return stored
-    if stored.startswith(_PLAIN):
-        return stored[len(_PLAIN) :]
-    if stored == ERASED:
+    if not form.startswith(MAGIC):
+        return form
+    if form.startswith(_PACKED):
+        plain = packed.unpack(form[len(_PACKED) :])
+        if plain is not None:
+            return plain
+    elif form.startswith(_PLAIN):
+        return form[len(_PLAIN) :]
+    elif form == ERASED:
         raise erased(place)
     raise altered(place)
-
-
-def as_it_is(plain: bytes) -> bytes:
-    """How a value is stored where nothing is sealed."""
-    return _PLAIN + plain if plain.startswith(MAGIC) else plain
 
 
 def is_sealed(stored: bytes) -> bool:

@@ -17,6 +17,12 @@ from broker.errors import CarnetError, PermanentError
 Seal = Callable[[bytes, bytes], bytes]
 """(identity, bytes) -> as it is to be stored."""
 
+PACK_FROM = 1024
+"""What a record holds is packed from this size on, in bytes: workers do it, before they write."""
+PACK_RECEIVED_FROM = 16 * 1024
+"""What was received, rendered or answered is, from this size on: a sender waits meanwhile, and half a millisecond is
+spent on what would take the database longer."""
+
 SEALED_TEXT = base64.b64encode(sealed.SEALED + bytes([sealed.MONTH])).decode()
 """How a sealed value of a column of text begins: the mark and the kind of its key."""
 
@@ -27,10 +33,11 @@ def seal_of_patients(
     """Values (patient, identity of the row, bytes), each under the key of its patient. One statement, two for new ones."""
     vault = vault_of(connection)
     if vault is None or not vault.seals or not values:
-        return [sealed.as_it_is(plain) for _, _, plain in values]
+        return [sealed.form_of(plain, PACK_FROM) for _, _, plain in values]
     keys = vault.of_patients(connection, {patient for patient, _, _ in values})
     return [
-        keys[patient].seal(table + b"\0" + identity, plain) for patient, identity, plain in values
+        keys[patient].seal(table + b"\0" + identity, sealed.form_of(plain, PACK_FROM))
+        for patient, identity, plain in values
     ]
 
 
@@ -38,10 +45,12 @@ def sealing_of_month(connection: Connection, table: bytes, month: int) -> Seal:
     """What seals values of a table under the key of a month. No statement once `ready` was called for the month."""
     vault = vault_of(connection)
     if vault is None or not vault.seals:
-        return lambda _, plain: sealed.as_it_is(plain)
+        return lambda _, plain: sealed.form_of(plain, PACK_RECEIVED_FROM)
     key = vault.of_month(connection, month)
     before = table + b"\0"
-    return lambda identity, plain: key.seal(before + identity, plain)
+    return lambda identity, plain: key.seal(
+        before + identity, sealed.form_of(plain, PACK_RECEIVED_FROM)
+    )
 
 
 def ready(connection: Connection, month: int) -> Callable[[], None]:
@@ -68,14 +77,14 @@ def open_all(
         number = sealed.number_of(stored)
         try:
             if number is None:
-                answers.append(sealed.unsealed(place, stored))
+                answers.append(sealed.plain_of(place, stored))
                 continue
             if number not in keys:
                 raise sealed.altered(place)
             key = keys[number]
             if key is None:
                 raise sealed.erased(place)
-            answers.append(key.open(place, stored))
+            answers.append(sealed.plain_of(place, key.open(place, stored)))
         except PermanentError as error:
             answers.append(error)
     return answers

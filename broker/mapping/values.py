@@ -5,12 +5,13 @@ A date never gains a time, a time never moves a date, a number keeps its digits;
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from datetime import datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
+
+import pybase64
 
 from broker.document import Quantity, Range, When
 
@@ -160,13 +161,13 @@ def base64_bytes(text: str) -> tuple[bytes | None, bool]:
     """(content, repaired): Base64 with blanks, a lost padding or one stray last character is read as meant."""
     compact = text if text.isalnum() else "".join(text.split())
     try:
-        return base64.b64decode(compact, validate=True), False
+        return pybase64.b64decode(compact, validate=True), False
     except (binascii.Error, ValueError):
         pass
     compact = compact.rstrip("=")
     if len(compact) % 4 == 1:
         compact = compact[:-1]
     try:
-        return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True), True
+        return pybase64.b64decode(compact + "=" * (-len(compact) % 4), validate=True), True
     except (binascii.Error, ValueError):
         return None, True

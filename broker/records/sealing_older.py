@@ -64,7 +64,11 @@ def documents(connection: Connection) -> int:
         ),
         {"limit": AT_ONCE},
     ).all()
-    values = [(int(row.patient), str(row.id).encode(), bytes(row.payload)) for row in rows]
+    values = [
+        (int(row.patient), name, sealed.plain_of(payloads.TABLE, bytes(row.payload)))
+        for row in rows
+        for name in (str(row.id).encode(),)
+    ]
     for name in sorted(_names(values)):
         _attachment(connection, name)
     stored = sealing.seal_of_patients(connection, payloads.TABLE, values)
@@ -104,7 +108,7 @@ def _attachment(connection: Connection, name: content.Name) -> None:
             content.store(connection, {name: bytes(older)})
         return
     if not sealed.is_sealed(bytes(stored)):
-        plain = sealed.unsealed(content.TABLE, bytes(stored))
+        plain = sealed.plain_of(content.TABLE, bytes(stored))
         (kept,) = sealing.seal_of_patients(
             connection, content.TABLE, [(patient, bytes.fromhex(sha256), plain)]
         )
@@ -141,7 +145,7 @@ def walked(connection: Connection, table: str, now: datetime) -> int:
     if not rows:
         return 0
     plain = {
-        int(row.number): sealed.unsealed(table.encode(), bytes(row.body))
+        int(row.number): sealed.plain_of(table.encode(), bytes(row.body))
         for row in rows
         if not sealed.is_sealed(bytes(row.body))
     }

@@ -13,6 +13,8 @@ import msgspec
 from broker import app, plugins, replay, settings
 from broker.contracts import Work
 from broker.database.schema import metadata
+from broker.encryption import sealed
+from broker.records import payloads
 from broker.replay import Replayed, Replayer, Selection
 from tests.broker.lane_site import MAPPINGS, PARIS, LaneSite
 
@@ -125,7 +127,9 @@ class ReplaySite(LaneSite):
                 "message_seq": row.message_seq,
                 "replaces": None if row.replaces is None else str(row.replaces),
                 "id": str(row.id),
-                "document": msgspec.json.decode(bytes(row.payload)),
+                "document": msgspec.json.decode(
+                    sealed.plain_of(payloads.TABLE, bytes(row.payload))
+                ),
             }
             for row in rows
         ]

@@ -20,8 +20,17 @@ from broker import at_rest, encrypting, installation
 from broker.database.engine import open_engine, reading, writing
 from broker.database.schema import metadata
 from broker.document import Patient
-from broker.encryption import findable, key_rows, keyring
-from broker.encryption.sealed import ERASED, MAGIC, PATIENT, SEALED, FindKey, as_it_is, unsealed
+from broker.encryption import findable, key_rows, keyring, sealing
+from broker.encryption.sealed import (
+    ERASED,
+    MAGIC,
+    PATIENT,
+    SEALED,
+    FindKey,
+    form_of,
+    is_sealed,
+    plain_of,
+)
 from broker.encryption.vault import Vault, hang, vault_of
 from broker.errors import PermanentError, SetupError, TransientError
 from broker.records import (
@@ -57,8 +66,17 @@ def quiet(_what: str, _n: int) -> None:
     return
 
 
+@pytest.fixture
+def nothing_is_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not sealed stands there to be seen: a frame would hide it from who looks for it."""
+    monkeypatch.setattr(sealing, "PACK_FROM", 1 << 40)
+    monkeypatch.setattr(sealing, "PACK_RECEIVED_FROM", 1 << 40)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def plain_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LaneSite]:
+def plain_site(
+    request: pytest.FixtureRequest, tmp_path: Path, nothing_is_packed: None
+) -> Iterator[LaneSite]:
     """An installation that encrypts nothing yet."""
     url = f"sqlite:///{tmp_path / 'carnet.db'}"
     if request.param == "postgresql":
@@ -253,6 +271,7 @@ def test_no_word_of_a_document_stands_in_what_is_stored(site: LaneSite) -> None:
     assert site.prove().findings == []
 
 
+@pytest.mark.usefixtures("nothing_is_packed")
 def test_the_files_of_an_embedded_database_hold_no_word_of_a_document(tmp_path: Path) -> None:
     site = LaneSite(tmp_path, f"sqlite:///{tmp_path / 'carnet.db'}")
     at_rest.attach(site.engine, site.settings, site.clock())
@@ -302,9 +321,22 @@ def test_a_document_does_not_open_in_the_place_of_another(site: LaneSite) -> Non
         assert payloads.read(connection, [other])
 
 
-@pytest.mark.parametrize("plain", [ERASED, SEALED, MAGIC, MAGIC + b"Pxyz", b"MSH|", b""])
-def test_what_begins_like_a_sealed_value_is_itself_where_nothing_is_sealed(plain: bytes) -> None:
-    assert unsealed(b"message_body", as_it_is(plain)) == plain
+@given(
+    start=st.sampled_from([ERASED, SEALED, MAGIC, MAGIC + b"P", MAGIC + b"Z", b"MSH|", b""]),
+    rest=st.binary(max_size=60),
+    times=st.integers(1, 40),
+    pack_from=st.integers(0, 2_000),
+)
+def test_whatever_a_value_begins_like_and_however_long_its_form_holds_it(
+    start: bytes, rest: bytes, times: int, pack_from: int
+) -> None:
+    plain = start + rest * times
+
+    form = form_of(plain, pack_from)
+
+    assert plain_of(b"message_body", form) == plain
+    assert not is_sealed(form)
+    assert len(form) <= len(plain) + len(MAGIC) + 1
 
 
 def test_older_rows_are_read_and_sealed_from_where_it_stopped(

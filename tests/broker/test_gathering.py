@@ -14,11 +14,11 @@ def test_a_small_batch_is_followed_by_a_rest_that_leaves_it_a_fifth_of_the_time(
 
 
 def test_no_rest_is_longer_than_it_may_be() -> None:
-    assert Gathering(0.2).rest(16, worked=0.1) == 0.2
+    assert Gathering(0.2).rest(64, worked=0.1) == 0.2
 
 
 def test_where_work_piles_up_there_is_no_rest() -> None:
-    assert Gathering(0.2).rest(17, worked=0.1) == 0.0
+    assert Gathering(0.2).rest(65, worked=0.1) == 0.0
     # What a queue has ready for one reader of one partition, with a pile behind it.
     assert Gathering(0.2).rest(PREFETCH, worked=0.1) == 0.0
 

@@ -22,12 +22,13 @@ from broker import app, mapping_sets, settings
 from broker.cli import held_codes, opened
 from broker.contracts import Work
 from broker.database.engine import reading, writing
+from broker.encryption import sealed
 from broker.envelope import Envelope
 from broker.errors import SetupError, TransientError
 from broker.intake import Intake
 from broker.mapping import catalogue
 from broker.pipeline import Pipeline
-from broker.records import coverage, holds
+from broker.records import coverage, holds, payloads
 from broker.records import mapping_sets as used
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
@@ -204,12 +205,15 @@ def test_a_worker_takes_up_the_set_that_is_active(site: Site) -> None:
 
     pipeline.process([work.id for work in site.receive(result("C2"))])
     with reading(site.engine) as connection:
-        payloads = connection.execute(
+        kept = connection.execute(
             text(
                 "SELECT p.payload FROM document d JOIN document_payload p ON p.id = d.id ORDER BY d.message_seq"
             )
         ).scalars()
-        made = [msgspec.json.decode(bytes(payload))["mapping"] for payload in payloads]
+        made = [
+            msgspec.json.decode(sealed.plain_of(payloads.TABLE, bytes(one)))["mapping"]
+            for one in kept
+        ]
     assert [one["version"] for one in made] == ["1.0.0", "1.1.0"]
     assert made[0]["set"] != made[1]["set"] == catalogue.load(site.mappings).hash
 

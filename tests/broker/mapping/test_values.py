@@ -86,6 +86,18 @@ def test_base64_survives_blanks_and_lost_padding(data: bytes, cut: int) -> None:
     assert base64_bytes(f" {text[:5]}\n{text[5:]} ")[0] == data
 
 
+@given(st.text(alphabet="AB+/=_- \n\u00e9", max_size=12))
+def test_base64_that_is_read_without_repair_is_what_the_standard_library_reads(text: str) -> None:
+    data, repaired = base64_bytes(text)
+
+    if data is not None and not repaired:
+        assert data == base64.b64decode("".join(text.split()), validate=True)
+
+
+def test_too_much_padding_is_read_as_meant_and_said() -> None:
+    assert base64_bytes("QUJD=") == (b"ABC", True)
+
+
 @pytest.mark.parametrize(
     ("authority", "value", "wanted"),
     [
