@@ -114,9 +114,9 @@ def number_of(stored: bytes) -> KeyNumber | None:
     return KeyNumber(*_NUMBER.unpack_from(stored, len(SEALED)))
 
 
-def form_of(plain: bytes, pack_from: int) -> bytes:
+def form_of(plain: bytes, pack_from: int | None) -> bytes:
     """A value as it is stored where nothing is sealed, and as it is sealed; packed where it has `pack_from` bytes."""
-    if len(plain) >= pack_from:
+    if pack_from is not None and len(plain) >= pack_from:
         frame = packed.pack(plain)
         if frame is not None:
             return _PACKED + frame

@@ -20,37 +20,43 @@ Seal = Callable[[bytes, bytes], bytes]
 PACK_FROM = 1024
 """What a record holds is packed from this size on, in bytes: workers do it, before they write."""
 PACK_RECEIVED_FROM = 16 * 1024
-"""What was received, rendered or answered is, from this size on: a sender waits meanwhile, and half a millisecond is
-spent on what would take the database longer."""
+"""What was received is, from this size on: a sender waits meanwhile, and half a millisecond is spent on what would take
+the database longer."""
 
 SEALED_TEXT = base64.b64encode(sealed.SEALED + bytes([sealed.MONTH])).decode()
 """How a sealed value of a column of text begins: the mark and the kind of its key."""
 
 
 def seal_of_patients(
-    connection: Connection, table: bytes, values: Sequence[tuple[int, bytes, bytes]]
+    connection: Connection,
+    table: bytes,
+    values: Sequence[tuple[int, bytes, bytes]],
+    *,
+    packs: bool = True,
 ) -> list[bytes]:
     """Values (patient, identity of the row, bytes), each under the key of its patient. One statement, two for new ones."""
+    pack_from = PACK_FROM if packs else None
     vault = vault_of(connection)
     if vault is None or not vault.seals or not values:
-        return [sealed.form_of(plain, PACK_FROM) for _, _, plain in values]
+        return [sealed.form_of(plain, pack_from) for _, _, plain in values]
     keys = vault.of_patients(connection, {patient for patient, _, _ in values})
     return [
-        keys[patient].seal(table + b"\0" + identity, sealed.form_of(plain, PACK_FROM))
+        keys[patient].seal(table + b"\0" + identity, sealed.form_of(plain, pack_from))
         for patient, identity, plain in values
     ]
 
 
-def sealing_of_month(connection: Connection, table: bytes, month: int) -> Seal:
+def sealing_of_month(
+    connection: Connection, table: bytes, month: int, *, packs: bool = True
+) -> Seal:
     """What seals values of a table under the key of a month. No statement once `ready` was called for the month."""
+    pack_from = PACK_RECEIVED_FROM if packs else None
     vault = vault_of(connection)
     if vault is None or not vault.seals:
-        return lambda _, plain: sealed.form_of(plain, PACK_RECEIVED_FROM)
+        return lambda _, plain: sealed.form_of(plain, pack_from)
     key = vault.of_month(connection, month)
     before = table + b"\0"
-    return lambda identity, plain: key.seal(
-        before + identity, sealed.form_of(plain, PACK_RECEIVED_FROM)
-    )
+    return lambda identity, plain: key.seal(before + identity, sealed.form_of(plain, pack_from))
 
 
 def ready(connection: Connection, month: int) -> Callable[[], None]:

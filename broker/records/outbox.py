@@ -196,15 +196,19 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
 def sealed_rendering(
     connection: Connection, rendered: Sequence[tuple[int, str, int, bytes]], month: int
 ) -> list[tuple[int, str, bytes]]:
-    """What was rendered (delivery, media, patient, bytes) under the key of its patient, or of the month for nobody's."""
+    """What was rendered (delivery, media, patient, bytes) under the key of its patient, or of the month for nobody's.
+
+    Never packed: by its length in the row a courier knows how much it takes in hand (`CLAIM_BYTES`).
+    """
     if not rendered:
         return []
-    of_month = sealing.sealing_of_month(connection, PREPARED, month)
+    of_month = sealing.sealing_of_month(connection, PREPARED, month, packs=False)
     of_patients = iter(
         sealing.seal_of_patients(
             connection,
             PREPARED,
             [(patient, b"%d" % number, body) for number, _, patient, body in rendered if patient],
+            packs=False,
         )
     )
     return [

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 
 import pytest
 from sqlalchemy import text
@@ -347,9 +348,11 @@ def test_ret_09_the_shortest_retention_prunes_what_it_may_and_no_entry_of_the_tr
 
 
 def test_the_file_of_a_pruned_database_is_shorter(tmp_path: Path, request: pytest.FixtureRequest) -> None:  # fmt: skip
+    chance = Random(1)
     with opened(request, tmp_path, "sqlite") as kept:
         for n in range(4):
-            kept.take_in(*(f"{n}-{m}" for m in range(50)), at=OCTOBER, more="NTE|1||x\r" * 2_000)
+            long = "".join(f"NTE|{m}||{chance.randbytes(400).hex()}\r" for m in range(60))
+            kept.take_in(*(f"{n}-{m}" for m in range(50)), at=OCTOBER, more=long)
         space.give_back(kept.house.engine)
         before = (tmp_path / "carnet.db").stat().st_size
 

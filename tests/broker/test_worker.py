@@ -53,11 +53,11 @@ def test_what_comes_while_a_worker_rests_is_filed_in_one_transaction(lane_site: 
 
 
 def test_a_worker_with_a_pile_before_it_takes_the_next_batch_at_once(lane_site: LaneSite) -> None:
-    lane_site.receive(*(adt(str(n), f"A{n}") for n in range(1, 20)))
+    lane_site.receive(*(adt(str(n), f"A{n}") for n in range(1, 68)))
     turns = Turns(lambda: None, lambda: lane_site.receive(adt("99", "B")), lambda: None)
 
-    worker(lane_site, batch=17).run(turns)
+    worker(lane_site, batch=65).run(turns)
 
-    # Seventeen, then two; then one that came meanwhile, behind which it rests.
-    assert sorted(Counter(filed_at(lane_site)).values()) == [1, 2, 17]
+    # Sixty-five, then two; then one that came meanwhile, behind which it rests.
+    assert sorted(Counter(filed_at(lane_site)).values()) == [1, 2, 65]
     assert [one > 0 for one in turns.waits] == [False, False, True]

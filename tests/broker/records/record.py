@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from broker.audit import trail
-from broker.database import bulk, sequences
+from broker.database import bulk, partitions, sequences
 from broker.database.engine import writing
 from broker.database.schema import message, message_body
 from broker.database.types import to_micros
@@ -87,6 +87,8 @@ def put(
 
 def received(engine: Engine, count: int, body: bytes = b"MSH|", now: datetime = NOW) -> list[int]:
     """Rows of the ledger to owe deliveries of."""
+    with writing(engine) as connection:
+        partitions.ensure(connection, now)
     with writing(engine) as connection:
         first = sequences.reserve(connection, "message", count, now)
         seqs = list(range(first, first + count))
