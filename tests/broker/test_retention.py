@@ -351,7 +351,7 @@ def test_the_file_of_a_pruned_database_is_shorter(tmp_path: Path, request: pytes
     chance = Random(1)
     with opened(request, tmp_path, "sqlite") as kept:
         for n in range(4):
-            long = "".join(f"NTE|{m}||{chance.randbytes(400).hex()}\r" for m in range(60))
+            long = "".join(f"ZXX|{m}||{chance.randbytes(400).hex()}\r" for m in range(60))
             kept.take_in(*(f"{n}-{m}" for m in range(50)), at=OCTOBER, more=long)
         space.give_back(kept.house.engine)
         before = (tmp_path / "carnet.db").stat().st_size
