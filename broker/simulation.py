@@ -172,7 +172,7 @@ def _sample(
         named = Title(title.id, title.set_id, "Radiographie du thorax", at)
         done = at - timedelta(hours=1)
         # The report is a PDF in base64: four characters for three bytes.
-        picture = grain(chance, document_bytes * 3 // 4) if document_bytes else b""
+        picture = grain(chance, document_bytes * 3 // 4)
         text = cda.imaging(who, RADIOLOGIST, named, done, _imaging_lines(who), picture)
         return Sample(kind, CDA, text.encode(), control, index)
     if kind == "fhir":

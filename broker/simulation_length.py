@@ -36,7 +36,9 @@ _UNITS = ("mmHg", "/min", "%", "mmol/L", "g/dL", "mg/L", "kg", "mL", "cm", "mm",
 
 
 def told(chance: random.Random, size: int) -> list[str]:
-    """Sentences of about so many bytes in all, without blanks around them; none for 0."""
+    """Sentences of about so many bytes in all, without blanks around them; none, and no chance drawn, for 0."""
+    if size <= 0:
+        return []
     stock = _stock()
     at, found, left = chance.randrange(len(stock)), [], size
     while left > 0:
@@ -48,7 +50,9 @@ def told(chance: random.Random, size: int) -> list[str]:
 
 
 def grain(chance: random.Random, size: int) -> bytes:
-    """So many bytes that nothing packs, as those of a compressed picture are."""
+    """So many bytes that nothing packs, as those of a compressed picture are; none, and no chance drawn, for 0."""
+    if size <= 0:
+        return b""
     stock = _noise()
     at = chance.randrange(len(stock))
     return (stock[at:] + stock * (1 + size // len(stock)))[:size]

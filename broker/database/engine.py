@@ -154,7 +154,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
             connection.begin(),
         ):
             yield connection
-    except DBAPIError as error:
+    except _FAILURES as error:
         raise as_fate(error) from error
 
 

@@ -65,9 +65,12 @@ def documents(connection: Connection) -> int:
         {"limit": AT_ONCE},
     ).all()
     values = [
-        (int(row.patient), name, sealed.plain_of(payloads.TABLE, bytes(row.payload)))
+        (
+            int(row.patient),
+            str(row.id).encode(),
+            sealed.plain_of(payloads.TABLE, bytes(row.payload)),
+        )
         for row in rows
-        for name in (str(row.id).encode(),)
     ]
     for name in sorted(_names(values)):
         _attachment(connection, name)

@@ -55,7 +55,18 @@ def test_what_an_older_version_kept_is_read(empty_ledger: Engine) -> None:
         assert payloads.one(connection, name) == paper("older")
 
 
-@pytest.mark.parametrize("spoil", [lambda form: form[:-9], lambda form: form[:20] + b"\0" * 40])
+HUGE = b"\x28\xb5\x2f\xfd\xe0" + (1 << 40).to_bytes(8, "little") + b"\1\0\0"
+"""A frame whose header says that it holds a terabyte (RFC 8878 §3.1.1.1)."""
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda form: form[:-9],
+        lambda form: form[:20] + b"\0" * 40,
+        lambda form: form[:5] + HUGE,
+    ],
+)
 def test_what_was_altered_is_told_and_hides_no_other(empty_ledger: Engine, spoil: object) -> None:
     good, bad = str(uuid.uuid4()), str(uuid.uuid4())
     put_as_before(empty_ledger, good, kept(paper("good")))
