@@ -135,6 +135,8 @@ class Reception:
         self._sharing = Lock()
         self._flows: Counter[tuple[str, str]] = Counter()
         self._latest: dict[str, datetime] = {}
+        self._noted: set[str] = set()
+        """Sources whose first reception here is written: what was received of a source is looked for by its name."""
         self._refused: Counter[tuple[int, str, str]] = Counter()
         self._resending = False
         """Whether the last batch held what had come before; the next one is then not taken for new."""
@@ -171,12 +173,15 @@ class Reception:
             keep_key()
         day = messages.day_of(now, self._zone)
         drafts = [arrival.draft(day) for arrival in batch]
+        first = {row.source: row.received_at for row in drafts if row.source not in self._noted}
         with self._beside() as beside:
+            beside.latest = first | beside.latest
             stored = self._store_new(batch, drafts, beside, now, wait, reserved)
             if stored is None:
                 unpack(self._engine, self._writer, wait=wait)
                 stored = self._store_sorted_out(batch, drafts, beside, now, wait, reserved)
         fault_points.reach("intake.committed")
+        self._noted.update(first)
         rows, receipts = stored
         self._count(batch, rows, _duplicates(batch, receipts))
         self.month = month_of(now)
@@ -294,7 +299,7 @@ class Reception:
         """What was counted since the last commit, to be written by this one; kept for the next when it fails.
 
         Rates and last receptions once a second rather than once a commit: they are graphs, not the balance, and a
-        crash may lose the last second of them. The tallies lose nothing.
+        crash may lose the last second of them. The tallies lose nothing, and neither does the first of a source.
         """
         taken = _Beside()
         is_due = self.is_flush_due

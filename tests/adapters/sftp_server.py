@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +176,9 @@ def _children(pid: int) -> list[int]:
     """Processes below one of ours, innermost last (Linux)."""
     found: list[int] = []
     for listing in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in listing.read_text().split():
-            found += [int(child), *_children(int(child))]
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+            for child in listing.read_text().split():
+                found += [int(child), *_children(int(child))]
     return found
 
 

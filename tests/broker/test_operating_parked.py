@@ -11,7 +11,8 @@ from broker import editing, operating
 from broker.database.engine import reading
 from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
 from broker.records import editing as originals
-from broker.records import lane_names, lane_reading, parked
+from broker.records import lane_names, lane_reading, orphans, parked
+from broker.unpacking import unpack
 from tests.broker.lane_site import DELETION, LaneSite, Partner, adt
 
 
@@ -400,3 +401,16 @@ def test_lists_of_deliveries_page_on_within_a_window(lane_site: LaneSite) -> Non
 
     assert [one.id for one in (*first.lines, *rest.lines)] == numbers[::-1]
     assert rest.before is None
+
+
+def test_a_gateway_that_dies_behind_its_first_message_leaves_the_name_of_its_source(
+    lane_site: LaneSite,
+) -> None:
+    """What is left of a source is looked for by its name; the rates of that second are lost, and nothing else."""
+    lane_site.receive(adt("1", "A1"), to_queue=False)
+    unpack(lane_site.engine, "test")
+
+    with reading(lane_site.engine) as connection:
+        found = orphans.find(connection, sources=["another"], destinations=["dmp"])
+
+    assert [(one.name, one.open) for one in found if one.kind == "source"] == [("ward", 1)]
