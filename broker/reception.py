@@ -181,8 +181,8 @@ class Reception:
                 unpack(self._engine, self._writer, wait=wait)
                 stored = self._store_sorted_out(batch, drafts, beside, now, wait, reserved)
         fault_points.reach("intake.committed")
-        self._noted.update(first)
         rows, receipts = stored
+        self._noted.update([row.source for row in rows])
         self._count(batch, rows, _duplicates(batch, receipts))
         self.month = month_of(now)
         self._telemetry.observe("commit_seconds", perf_counter() - begun, stage="intake")

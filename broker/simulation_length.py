@@ -1,4 +1,4 @@
-"""What makes synthetic documents as long as those of hospitals, and no easier to pack: sentences, and grain of a picture.
+"""What makes synthetic documents as long as those of hospitals, and nearly as hard to pack: sentences, and grain of a picture.
 
 Pure. A sentence has as much chance in it as makes Zstandard's first level keep a quarter of a letter; of real CDA it
 keeps a third. Both are cut from a stock that is made once, since a benchmark wants hundreds a second.
