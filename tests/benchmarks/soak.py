@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -158,6 +159,7 @@ class Soak:
                     "undelivered": self._carnet.owed(),
                     "partner": self._first.is_there,
                     "rss_mib": {one.name: one.rss_bytes / 2**20 for one in self._carnet.usage()},
+                    "cpu_seconds": {name: used[name] - cpu.get(name, 0.0) for name in used},
                     "carnet_share": sum(used.values()) - sum(cpu.values()),
                     "machine_share": busy - machine,
                 }
@@ -218,6 +220,13 @@ def summary(samples: Sequence[Sample]) -> dict[str, Any]:
     def middle(name: str) -> float:
         return float(median(one[name] for one in steady if one[name] is not None))
 
+    answered = sum(
+        (one["at"] - before["at"]) * one["answered_per_second"] for before, one in pairwise(steady)
+    )
+
+    def spent(part: str) -> float:
+        return float(sum(one["cpu_seconds"].get(part, 0.0) for one in steady[1:]))
+
     return {
         "seconds": round(samples[-1]["at"]),
         "answered_per_second": round(middle("answered_per_second"), 1),
@@ -231,6 +240,9 @@ def summary(samples: Sequence[Sample]) -> dict[str, Any]:
         "most_undelivered": max(one["undelivered"] for one in samples),
         "carnet_share": round(sum(o["carnet_share"] for o in steady) / len(steady), 3),
         "machine_share": round(sum(o["machine_share"] for o in steady) / len(steady), 3),
+        "cpu_us_per_message": {
+            part: round(spent(part) / answered * 1e6) for part in samples[-1]["cpu_seconds"]
+        },
         "rss_mib": {role: round(mib) for role, mib in samples[-1]["rss_mib"].items()},
     }
 
