@@ -269,6 +269,7 @@ class FileSource:
             received_at=datetime.now(UTC),
             media=ER7_MEDIA if is_hl7 else "application/zip" if is_zip else "",
             keys={"file_sha256": digest, "file_index": str(index)},
+            hurried=True,
         )
 
     def _reasons(self, claim: Claim, count: int) -> str:

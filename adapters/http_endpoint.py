@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import math
+import time
 from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
 
@@ -19,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from adapters.haste import Hastes
 from adapters.hl7_header import ER7_MEDIA, read_header
 from adapters.mllp_ack import acknowledge
 from adapters.peers import Admission, AllowedPeer
@@ -112,6 +114,7 @@ class Endpoint:
         self._body_seconds = body_seconds
         self._notice = notice
         self._accept = accept
+        self._hastes = Hastes()
         self._tokens = [
             (
                 hashlib.sha256(token.token.encode()).digest(),
@@ -161,16 +164,20 @@ class Endpoint:
                 "refused_at_door", {"source": self._name, "code": receipt.code, "where": place}
             )
             return _say(receipt, body, media, datetime.now(UTC))
+        address = _peer(request)
+        haste = self._hastes.of(address)
         envelope = Envelope(
             source=self._name,
             body=body,
             received_at=datetime.now(UTC),
             media=media,
             charset=_charset(request.headers),
-            peer=Peer(address=_peer(request), structure=admission.structure),
+            peer=Peer(address=address, structure=admission.structure),
             keys={"idempotency_key": key} if key else {},
+            hurried=haste.comes(time.monotonic()),
         )
         receipt = await _despite_disconnect(self._accept(envelope))
+        haste.answered(time.monotonic())
         return _say(receipt, body, media, envelope.received_at)
 
     def _authenticate(self, headers: Headers) -> Admission:

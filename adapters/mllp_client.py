@@ -222,7 +222,7 @@ def _sendable(message: bytes) -> Header:
             where="MSH-10",
             reason="without a control id no answer could be recognised",
         )
-    if mllp_frames.END in message:
+    if mllp_frames.EB in message and mllp_frames.END in message:
         raise PermanentError(
             "mllp.end_in_data", where="message", reason="it contains the end of an MLLP frame"
         )

@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from adapters import mllp_frames
+from adapters.haste import Haste
 from adapters.hl7_header import ER7_MEDIA
 from adapters.mllp_ack import acknowledge
 from adapters.mllp_frames import FrameDecoder, Oversize
@@ -106,6 +107,7 @@ class Connection(asyncio.Protocol):
         self._is_stuck_writing = False
         self._leaving = ""
         self.opened_at = self._active_at = listener.loop.time()
+        self._haste = Haste()
         self.is_stranger = True
         self._is_tls = is_tls
         self._held_bytes = 0
@@ -247,6 +249,7 @@ class Connection(asyncio.Protocol):
             received_at=datetime.now(UTC),
             media=ER7_MEDIA,
             peer=self._peer,
+            hurried=self._haste.comes(self._active_at, before_answer=bool(self._in_flight)),
         )
         future = self._refused_here(message) or self._accepted(envelope)
         self._in_flight.append((envelope, future))
@@ -283,6 +286,7 @@ class Connection(asyncio.Protocol):
                 answers.append(mllp_frames.encode(answer))
         if answers and self._transport is not None:
             self._active_at = self._listener.loop.time()
+            self._haste.answered(self._active_at)
             self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
         if self._waiting and self._transport is not None:
             self._fill()

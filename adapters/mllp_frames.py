@@ -157,4 +157,4 @@ class FrameDecoder:
                 self.broken_frames += 1
                 body = body[restarted + 2 :]
         body = body.lstrip(SB).rstrip(EB)
-        return [body] if body.strip() else []
+        return [] if not body or body.isspace() else [body]

@@ -306,6 +306,7 @@ def _courier(
                 is_verifiable=destination.verifiable,
                 is_for_record=destination.for_record,
                 pause=destination.pause,
+                gather=timedelta(milliseconds=settings.worker.gather_ms),
                 expects=destination.expects,
             ),
             Circuit(destination.circuit, random.random),

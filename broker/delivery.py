@@ -30,6 +30,7 @@ from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
+from broker.gathering import TIMES_A_COURIER, Gathering
 from broker.hops import content_digest
 from broker.records import (
     correlations,
@@ -70,6 +71,7 @@ class Manner:
     is_verifiable: bool = False
     is_for_record: bool = False
     pause: timedelta = timedelta(0)
+    gather: timedelta = timedelta(0)
     batch: int = 100
     expects: Expects | None = None
 
@@ -113,6 +115,7 @@ class Courier:
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
+        self._gathering = Gathering(manner.gather.total_seconds(), TIMES_A_COURIER)
         self._untold: dict[int, _Told] = {}
         self._unbegun: set[int] = set()
         self._is_told_again = False
@@ -141,7 +144,7 @@ class Courier:
             self._journal.close()
 
     def _turn(self, stop: threading.Event) -> None:
-        """One lease, if the destination is not to be left alone."""
+        """One lease, if the destination is not to be left alone, and a rest behind a small one."""
         alone = self._circuit.wait(self._clock())
         if alone:
             stop.wait(min(alone, _WAIT).total_seconds())
@@ -149,12 +152,14 @@ class Courier:
         lease = self._queue.take(self._topic, self._most, _WAIT)
         if lease is None:
             return
+        begun = time.thread_time()
         try:
             self.serve(lease, stop)
         except TransientError:
             with suppress(TransientError):
                 lease.again([work.id for work in lease.work], _AWAY)
             raise
+        stop.wait(self._gathering.rest(len(lease.work), time.thread_time() - begun))
 
     @property
     def _most(self) -> int:

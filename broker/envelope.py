@@ -49,7 +49,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `source` is the configured name of the source (or of the destination, outward); `media` the type as declared
     or recognised (`x-application/hl7-v2+er7`, `application/cda+xml`, `application/fhir+json`,
     `application/fhir+xml`, `application/zip`); `charset` what the transport declared; `keys` transport ids
-    without health data (`file_name`, `idempotency_key`, `delivery`).
+    without health data (`file_name`, `idempotency_key`, `delivery`); `hurried` says that the sender sends one after the
+    other as soon as it is answered, so that each moment the answer waits costs it rate.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     peer: Peer = Peer()
     keys: Mapping[str, str] = {}
     parts: Sequence[Part] = ()
+    hurried: bool = False
     return_route: ReturnRoute | None = None
 
     def __repr__(self) -> str:

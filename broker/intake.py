@@ -23,13 +23,13 @@ from broker.contracts import Work
 from broker.database import together
 from broker.envelope import Envelope, Receipt
 from broker.errors import ParseError, TransientError
+from broker.gathering import ENOUGH_COMPANY, Company
 from broker.glance import glance
 from broker.reception import FLUSH_EVERY, Answer, Arrival, OnConflict, Reception
 from broker.telemetry import Telemetry
 from broker.values import month_of
 
-_MOMENT_SECONDS = 0.001
-_WORTH_ANOTHER = 16
+_WORTH_ANOTHER = ENOUGH_COMPANY
 _LONG_BYTES = 2 * 1024 * 1024
 
 
@@ -83,6 +83,9 @@ class Intake:
         self._pending_bytes = 0
         self._wake = asyncio.Event()
         self._moment: asyncio.TimerHandle | None = None
+        self._company = Company()
+        self._is_hurried = False
+        """Whether one of those that wait is of a sender who waits for nothing but the answer."""
         self._closing = False
         # Two commits on their way where the database lets the loop go on: one is prepared while the other is written.
         self._room = asyncio.Semaphore(1 if engine.dialect.name == "sqlite" else 2)
@@ -109,6 +112,10 @@ class Intake:
             fault_points.reach("intake.read")
             self._pending.append(Arrival(envelope, seen, future))
             self._pending_bytes += len(envelope.body)
+            self._company.came(loop.time())
+            if envelope.hurried and not self._is_hurried:
+                self._is_hurried = True
+                self._wait_no_longer()
             self._await_more()
         return future
 
@@ -157,16 +164,25 @@ class Intake:
             self._wake.set()
 
     def _await_more(self) -> None:
-        """Commit when all who sent lately wait again, or a moment after the first.
+        """Commit when enough wait, or a while after the first.
 
-        Those who were just answered are about to send again: one commit for all of them beats one for the quickest
-        and another for the rest. Many are two halves, one sending while the other is written. A sender that is alone
-        never waits.
+        Senders in a hurry who were just answered are about to send again: one commit for all of them beats one for the
+        quickest and another for the rest, so a moment is waited for those. Many are two halves, one sending while the
+        other is written. Where nobody is in a hurry and others are likely to come, they are waited for a while longer.
+        A sender that is alone never waits.
         """
-        if len(self._pending) >= self._share(self._active) or self._closing:
+        enough, wait = self._company.patience(
+            self._share(self._active), is_hurried=self._is_hurried
+        )
+        if len(self._pending) >= enough or self._closing:
             self._wake.set()
         elif self._pending and self._moment is None:
-            self._moment = self._here().call_later(_MOMENT_SECONDS, self._moment_over)
+            self._moment = self._here().call_later(wait, self._moment_over)
+
+    def _wait_no_longer(self) -> None:
+        if self._moment is not None:
+            self._moment.cancel()
+            self._moment = None
 
     def _moment_over(self) -> None:
         self._moment = None
@@ -179,9 +195,7 @@ class Intake:
 
     async def _commit_next(self) -> None:
         """Begin the next commit; returns when its numbers are reserved, so that the one after it has higher ones."""
-        if self._moment is not None:
-            self._moment.cancel()
-            self._moment = None
+        self._wait_no_longer()
         await self._room.acquire()
         batch = self._next_batch()
         self._in_hand += len(batch)
@@ -224,6 +238,7 @@ class Intake:
             fitting = sum(size <= self._limits.max_batch_bytes for size in sizes)
             batch = batch[: max(1, fitting)]
         self._pending = self._pending[len(batch) :]
+        self._is_hurried = any(arrival.envelope.hurried for arrival in self._pending)
         self._pending_bytes -= sum(len(arrival.envelope.body) for arrival in batch)
         return batch
 

@@ -124,13 +124,13 @@ class Worker(Table, frozen=True, kw_only=True):
     Fields:
         processes: worker processes on this machine; 0 is one a processor, at most 8 (one with SQLite)
         batch: most messages filed in one transaction
-        gather_ms: longest rest of a worker between two small batches, so that the next is larger; 0 none
+        gather_ms: longest rest of a worker, and of a courier, between two small batches, so that the next is larger; 0 none
         nice: how much workers yield to the listeners (0 to 19)
     """
 
     processes: int = 0
     batch: int = 250
-    gather_ms: int = 200
+    gather_ms: int = 400
     nice: int = 5
 
     def sized(self, database_url: str) -> Worker:

@@ -11,7 +11,7 @@ from time import monotonic
 from broker import fault_points, memory
 from broker.contracts import INBOUND, Lease, Queue
 from broker.errors import TransientError
-from broker.gathering import Gathering
+from broker.gathering import TIMES_A_WORKER, Gathering
 from broker.pipeline import Outcome, Pipeline
 from broker.telemetry import Telemetry
 
@@ -38,7 +38,7 @@ class Worker:
         self._queue = queue
         self._telemetry = telemetry
         self._batch = batch
-        self._gathering = Gathering(gather.total_seconds())
+        self._gathering = Gathering(gather.total_seconds(), TIMES_A_WORKER)
         self._away = False
 
     def run(self, stop: threading.Event) -> None:

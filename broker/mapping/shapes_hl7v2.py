@@ -36,6 +36,7 @@ from broker.document import (
 )
 from broker.mapping.readers_hl7v2 import NULL, text_of
 from broker.mapping.values import base64_bytes, compared, hl7_when, number, text_range
+from broker.values import cut
 
 Typed = Callable[[Any, str, int], Any]
 
@@ -66,7 +67,7 @@ ADDRESS_USES = {
 
 def parts(run: Any, raw: str, level: int) -> list[str]:
     """The components of a field repetition, or the subcomponents of a component."""
-    return raw.split(run.subcomponent if level else run.component)
+    return cut(raw, run.subcomponent if level else run.component)
 
 
 def leaves(run: Any, raw: str, level: int, least: int) -> list[str]:

@@ -159,7 +159,11 @@ def text_range(text: str, unit: str = "") -> Range:
 
 def base64_bytes(text: str) -> tuple[bytes | None, bool]:
     """(content, repaired): Base64 with blanks, a lost padding or one stray last character is read as meant."""
-    compact = text if text.isalnum() else "".join(text.split())
+    try:
+        return pybase64.b64decode(text, validate=True), False
+    except (binascii.Error, ValueError):
+        pass
+    compact = "".join(text.split())
     try:
         return pybase64.b64decode(compact, validate=True), False
     except (binascii.Error, ValueError):

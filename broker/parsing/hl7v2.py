@@ -21,6 +21,7 @@ from broker.parsing.hl7v2_separators import (
     read_separators,
     unescape,
 )
+from broker.values import cut
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SEGMENTS = 20_000
@@ -256,7 +257,8 @@ def _from_msh(body: bytes) -> bytes:
 
 def _declared(head: bytes) -> str:
     """MSH-18, first repetition, read from the bytes before any decoding."""
-    line = head.partition(b"\r")[0].partition(b"\n")[0]
+    end = head.find(b"\r")
+    line = (head if end < 0 else head[:end]).partition(b"\n")[0]
     fields = line.split(line[3:4] or b"|", 18)
     if len(fields) < 18:
         return ""
@@ -265,7 +267,7 @@ def _declared(head: bytes) -> str:
 
 def _lines(text: str) -> tuple[list[str], tuple[str, ...]]:
     if "\n" not in text:
-        return text.split("\r"), ()
+        return cut(text, "\r"), ()
     unix = text.replace("\r\n", "\n")
     mixed = "\r" in unix
     lines = unix.replace("\r", "\n").split("\n")
@@ -293,7 +295,7 @@ def _segments(lines: list[str], separators: Separators) -> tuple[list[Segment], 
             folded = True
     if len(whole) > MAX_SEGMENTS:
         raise ParseError("hl7v2.too_large", where="message", reason="more than 20,000 segments")
-    segments = [Segment(line[:3], line.split(mark)) for line in whole]
+    segments = [Segment(line[:3], cut(line, mark)) for line in whole]
     for segment in segments:
         if segment.name in _HEADERS:
             segment.fields.insert(1, mark)

@@ -136,7 +136,11 @@ class Soak:
 
     def _watch(self) -> None:
         begun = time.monotonic()
-        cpu, machine = processor_seconds(self._carnet), _machine_seconds()
+        cpu, machine, load = (
+            processor_seconds(self._carnet),
+            _machine_seconds(),
+            time.process_time(),
+        )
         done = {"answered": 0, "filed": 0, "delivered": 0}
         last = begun
         while not self._over.wait(1.0):
@@ -149,6 +153,7 @@ class Soak:
             }
             took, self._took = sorted(self._took), []
             used, busy = processor_seconds(self._carnet), _machine_seconds()
+            sending = time.process_time()
             self.samples.append(
                 {
                     "at": now - begun,
@@ -159,7 +164,8 @@ class Soak:
                     "undelivered": self._carnet.owed(),
                     "partner": self._first.is_there,
                     "rss_mib": {one.name: one.rss_bytes / 2**20 for one in self._carnet.usage()},
-                    "cpu_seconds": {name: used[name] - cpu.get(name, 0.0) for name in used},
+                    "cpu_seconds": {name: used[name] - cpu.get(name, 0.0) for name in used}
+                    | {"load": sending - load},
                     "carnet_share": sum(used.values()) - sum(cpu.values()),
                     "machine_share": busy - machine,
                 }
@@ -167,7 +173,7 @@ class Soak:
             seconds = (now - last) * (os.cpu_count() or 1)
             for name in ("carnet_share", "machine_share"):
                 self.samples[-1][name] /= seconds
-            cpu, machine, done, last = used, busy, counted, now
+            cpu, machine, load, done, last = used, busy, sending, counted, now
 
 
 class _Both:
