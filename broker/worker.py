@@ -42,6 +42,7 @@ class Worker:
         self._away = False
 
     def run(self, stop: threading.Event) -> None:
+        spare = memory.Spare(monotonic())
         while not stop.is_set():
             try:
                 lease = self._queue.take(INBOUND, self._batch, _WAIT)
@@ -52,6 +53,7 @@ class Worker:
                 self._pipeline.note_seen()
                 self._pipeline.renew()
                 self._back()
+                spare.give_back(monotonic())
                 if lease is not None:
                     worked = monotonic() - begun
                     stop.wait(self._gathering.rest(len(lease.work), worked))

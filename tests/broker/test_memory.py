@@ -63,3 +63,33 @@ def test_a_start_that_migrates_nothing_does_not_wait_for_alembic() -> None:
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     assert told.stdout.strip() == "False"
+
+
+_HOLES = """
+from pathlib import Path
+from broker.memory import Spare
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+spare = Spare(0.0)
+kept, letters = [], []
+for n in range(800):
+    letters.append(bytearray(100_000))
+    kept.append(bytearray(2_000))
+full = resident()
+del letters
+holes = resident()
+print(full - holes < 20_000_000)
+print(spare.give_back(59.0), resident() == holes)
+print(spare.give_back(60.0), full - resident() > 60_000_000)
+print(spare.give_back(61.0))
+"""
+
+
+def test_what_is_free_between_things_in_use_goes_back_once_a_minute() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _HOLES],
+        capture_output=True, text=True, check=True, timeout=120, cwd=PROJECT,
+    )  # fmt: skip
+    assert told.stdout.split() == ["True", "False", "True", "True", "True", "False"]
