@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _THRESHOLDS = (50_000, 20, 50)
-_GIVE_BACK_SECONDS = 60.0
+_GIVE_BACK_SECONDS = 10.0
 _trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 """Of glibc (malloc_trim(3)); other libraries give back by themselves."""
 
@@ -45,7 +45,7 @@ def in_hand() -> Iterator[None]:
 
 
 class Spare:
-    """Gives back to the system what is free between things in use, once a minute at most.
+    """Gives back to the system what is free between things in use, every ten seconds at most.
 
     Letters of 200 KB come and go between what is kept a little longer, and leave holes that glibc keeps for ever: 2 MB a
     minute at 200 messages a second, none of it in use.

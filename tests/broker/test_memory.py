@@ -81,13 +81,13 @@ full = resident()
 del letters
 holes = resident()
 print(full - holes < 20_000_000)
-print(spare.give_back(59.0), resident() == holes)
-print(spare.give_back(60.0), full - resident() > 60_000_000)
-print(spare.give_back(61.0))
+print(spare.give_back(9.0), resident() == holes)
+print(spare.give_back(10.0), full - resident() > 60_000_000)
+print(spare.give_back(11.0))
 """
 
 
-def test_what_is_free_between_things_in_use_goes_back_once_a_minute() -> None:
+def test_what_is_free_between_things_in_use_goes_back_every_ten_seconds() -> None:
     told = subprocess.run(
         [sys.executable, "-c", _HOLES],
         capture_output=True, text=True, check=True, timeout=120, cwd=PROJECT,
