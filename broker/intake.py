@@ -29,7 +29,6 @@ from broker.reception import FLUSH_EVERY, Answer, Arrival, OnConflict, Reception
 from broker.telemetry import Telemetry
 from broker.values import month_of
 
-_WORTH_ANOTHER = ENOUGH_COMPANY
 _LONG_BYTES = 2 * 1024 * 1024
 
 
@@ -131,7 +130,7 @@ class Intake:
         while not (self._closing and not self._pending):
             await self._wake.wait()
             self._wake.clear()
-            if self._pending and (not self._running or len(self._pending) >= _WORTH_ANOTHER):
+            if self._pending and (not self._running or len(self._pending) >= ENOUGH_COMPANY):
                 await self._commit_next()
                 self._await_more()
             elif self._running:
@@ -191,7 +190,7 @@ class Intake:
     def _share(self, senders: int = 0) -> int:
         """How many of those who send at the same time make one commit: all, or half where that is enough for two."""
         senders = senders or self._in_hand + len(self._pending)
-        return senders if senders < 2 * _WORTH_ANOTHER else -(-senders // 2)
+        return senders if senders < 2 * ENOUGH_COMPANY else -(-senders // 2)
 
     async def _commit_next(self) -> None:
         """Begin the next commit; returns when its numbers are reserved, so that the one after it has higher ones."""

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine, text
 
+from broker import gathering
 from broker.contracts import Work
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
@@ -90,9 +91,13 @@ def site(empty_ledger: Engine) -> Site:
     return Site(empty_ledger)
 
 
-def envelope(control_id: str, *, more: str = "", source: str = "lab") -> Envelope:
+def envelope(
+    control_id: str, *, more: str = "", source: str = "lab", hurried: bool = False
+) -> Envelope:
     body = f"MSH|^~\\&|A|B|C|D|20261124||ADT^A01|{control_id}|P|2.5\rPID|||7^^^X&1.2.3&ISO^PI||TEST{more}\r"
-    return Envelope(source=source, body=body.encode(), received_at=datetime.now(UTC))
+    return Envelope(
+        source=source, body=body.encode(), received_at=datetime.now(UTC), hurried=hurried
+    )
 
 
 async def send(intake: Intake, envelopes: Sequence[Envelope]) -> list[Receipt]:
@@ -297,3 +302,17 @@ def test_more_bytes_than_may_wait_for_a_commit_are_refused_for_now(site: Site) -
 
     assert [one.outcome for one in receipts] == ["accepted", "refused", "refused"]
     assert receipts[1].code == "pressure.memory"
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["one in a hurry", "enough of them"])
+def test_who_waits_for_company_is_answered_with_one_in_a_hurry_or_when_enough_wait(
+    site: Site, monkeypatch: pytest.MonkeyPatch, last: bool
+) -> None:
+    monkeypatch.setattr(gathering, "COMPANY_SECONDS", 3600.0)
+    several = 2 if last else gathering.ENOUGH_COMPANY
+    sent = [envelope(f"C{n}", hurried=last and n == 1) for n in range(several)]
+
+    receipts = site.run(lambda intake: send(intake, sent))
+
+    assert {receipt.outcome for receipt in receipts} == {"accepted"}
+    assert len(site.rows()) == several
