@@ -9,7 +9,7 @@ Longer than other modules because the story is told in one place, in its order.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter, perf_counter_ns
@@ -25,7 +25,7 @@ from broker.contracts import Work
 from broker.correlating import read_answer
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, Patient, encode
-from broker.errors import CarnetError, PermanentError, SetupError
+from broker.errors import CarnetError, SetupError
 from broker.hops import Loops, content_digest
 from broker.identifying import KEEP_TRAITS, Identities, crossed, identify
 from broker.identity import matching
@@ -33,6 +33,7 @@ from broker.mapper import Given, Mapper, Reading, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
 from broker.mapping.run import Coverage
 from broker.mapping_sets import Watch
+from broker.owing import Owing, Render
 from broker.records import (
     account_waits,
     care_team,
@@ -43,7 +44,6 @@ from broker.records import (
     lanes,
     messages,
     notices,
-    outbox,
     patients,
     replays,
     sight,
@@ -54,7 +54,7 @@ from broker.rules import decide, orders
 from broker.rules.routing import Routing
 from broker.telemetry import Telemetry
 from broker.unpacking import Unpacker
-from broker.values import Lane, State
+from broker.values import State
 
 ENGINE = "1"
 """Version of the engine a message was processed by, kept in its row."""
@@ -65,10 +65,6 @@ CODE_HELD = "mapping.code_held"
 _SEEN_EVERY = timedelta(seconds=5)
 _TREES_LOOKED_AT = 16
 """One in so many CDA and FHIR messages is looked at for what no rule reads: there it costs as much as reading."""
-
-Render = Callable[[MappingSet, str, Document, Mapping[str, bytes]], tuple[str, bytes] | None]
-"""Renders a document for a destination with the set in use: (media, bytes), or None where the message's own bytes are
-sent."""
 
 
 @dataclass(slots=True)
@@ -106,14 +102,14 @@ class Pipeline:
         self._sets = sets
         self._rules = rules
         self._routing_of = routing
-        self._routing = routing(mapper.mapping_set)
-        self._for_record = for_record
+        self._owing = Owing(
+            mapper.mapping_set, routing(mapper.mapping_set), for_record, render, telemetry
+        )
         self._answers = answers
         self._loops = loops
         self._writer = writer
         self._secret = secret
         self._production = production
-        self._render = render
         self._telemetry = telemetry
         self._clock = clock
         self._unpacker = Unpacker(engine, writer)
@@ -128,14 +124,16 @@ class Pipeline:
         """
         try:
             mapper = self._sets.newer(self._mapper.set_hash, at_once=at_once)
-            routing = self._routing_of(mapper.mapping_set) if mapper is not None else self._routing
+            if mapper is None:
+                return False
+            routing = self._routing_of(mapper.mapping_set)
         except SetupError as error:
             self._telemetry.emit("mapping_set_refused", code=error.code)
             return False
-        if mapper is not None:
-            self._mapper, self._routing = mapper, routing
-            self._telemetry.emit("mapping_set_used", set=mapper.set_hash[:12])
-        return mapper is not None
+        self._mapper = mapper
+        self._owing = replace(self._owing, mapping_set=mapper.mapping_set, routing=routing)
+        self._telemetry.emit("mapping_set_used", set=mapper.set_hash[:12])
+        return True
 
     def note_seen(self, *, at_once: bool = False) -> None:
         """Write what was seen since the last time, every few seconds. A crash loses the counts of those seconds.
@@ -253,7 +251,7 @@ class Pipeline:
         self._decide(ready, identities, now)
         self._stop_loops(connection, ready, now)
         self._file(connection, ready, identities, now)
-        owed = self._owe(connection, ready, now)
+        owed = self._owing.owe(connection, ready, now)
         for topic, work in answered.owed.items():
             owed[topic] += work
         self._note(connection, [*ready, *waiting], now)
@@ -326,7 +324,7 @@ class Pipeline:
 
     def _stop_loops(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """How often each message came back to its source already; one that goes round in a circle is parked before it is filed."""
-        if not self._routing.rules:
+        if not self._owing.routing.rules:
             return
         going = {
             hand.message.seq: (content_digest(hand.message.body), hand.message.source)
@@ -467,89 +465,6 @@ class Pipeline:
         identities.update_traits(traits)
         patients.add_consents(connection, [said for hand in hands for said in _said(hand)], now)
         care_team.note(connection, [one for hand in hands for one in _team(hand, now)], now)
-
-    def _owe(
-        self, connection: Connection, hands: Sequence[InHand], now: datetime
-    ) -> dict[str, list[Work]]:
-        """Write what is owed to destinations. A message that may not be filed is still delivered.
-
-        Of a replay nothing is, or where its run asks for it, what changed.
-        """
-        for hand in hands:
-            if hand.is_open:
-                hand.owed = self._deliveries(hand, now)
-        rows = [row for hand in hands for row in hand.owed]
-        owed: dict[str, list[Work]] = defaultdict(list)
-        for row, number in zip(rows, outbox.owe(connection, rows, now), strict=True):
-            if row.refused:
-                continue
-            owed[f"outbound.{row.destination}"].append(Work(number, row.lane))
-        for destination, n in Counter(row.destination for row in rows if not row.refused).items():
-            self._telemetry.emit_many("owed", n, destination=destination)
-        return owed
-
-    def _deliveries(self, hand: InHand, now: datetime) -> list[outbox.Owed]:
-        """The deliveries of one message: once a destination for its own bytes, once a document for rendered ones."""
-        owed: list[outbox.Owed] = []
-        sent: set[str] = set()
-        for document in hand.to_deliver:
-            routed = self._routing.route(
-                document,
-                hand.message.source,
-                hand.message.media,
-                format=hand.reading.format,
-                patient=hand.patient,
-                now=now,
-            )
-            hand.route(routed)
-            for destination, route in routed.sent:
-                if _waited(hand) and destination not in self._for_record:
-                    continue
-                if hand.not_filed and destination in self._for_record:
-                    hand.step(f"withheld from {destination}", 0, hand.not_filed)
-                    continue
-                made = self._delivery(hand, document, destination, route)
-                is_own = made.document_id is None
-                if is_own and destination in sent:
-                    continue
-                sent.add(destination)
-                owed.append(made)
-        return owed
-
-    def _delivery(
-        self, hand: InHand, document: Document, destination: str, route: str
-    ) -> outbox.Owed:
-        """One delivery; parked where the document has no form this destination takes, which stops nothing else."""
-        owed = outbox.Owed(
-            message_seq=hand.message.seq,
-            document_id=None,
-            destination=destination,
-            lane=Lane(hand.person or 0),
-            intent=_intent(document),
-            media="",
-            reason=route,
-            hops=hand.hops,
-        )
-        try:
-            rendered = self._render(
-                self._mapper.mapping_set, destination, document, hand.reading.attachments
-            )
-        except PermanentError as error:
-            self._telemetry.emit(
-                "parked",
-                source=hand.message.source,
-                destination=destination,
-                reason=error.code,
-                message_id=hand.message.id,
-                where=error.where,
-            )
-            return replace(
-                owed, document_id=document.id, refused=error.code, refused_at=error.where
-            )
-        if rendered is None:
-            return owed
-        media, body = rendered
-        return replace(owed, document_id=document.id, media=media, body=body)
 
     def _note(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
         """Write each message's new state, its business keys, and the counters."""
@@ -699,7 +614,6 @@ class Pipeline:
 
 
 _KEYED = (State.FILED, State.DELIVERED_ONLY, State.FILTERED, State.HELD, State.PARKED)
-_INTENTS = {"replace": "replace", "delete": "delete", "cancel": "delete"}
 
 
 def _coverage(message: messages.Open) -> Coverage:
@@ -813,19 +727,8 @@ def _waiting(hand: InHand) -> tuple[int, int]:
     return hand.person or 0, seq
 
 
-def _waited(hand: InHand) -> bool:
-    """Whether a message is received again because it waited: all but records were sent it when it came."""
-    return hand.origin is not None and hand.origin.reason in account_waits.REASONS
-
-
 def _with_issues(document: Document, codes: Sequence[str]) -> Document:
     if not codes:
         return document
     found = tuple(Issue(severity="warning", code=code, target_path="unique_id") for code in codes)
     return msgspec.structs.replace(document, issues=(*document.issues, *found))
-
-
-def _intent(document: Document) -> str:
-    """What a delivery asks of its receiver."""
-    operation = document.event.operation if document.event is not None else None
-    return _INTENTS.get(operation or "", "new")

@@ -151,9 +151,12 @@ def examine(folder: Path | Iterable[Path], *, whole: bool = True) -> Examined:
 def _uncollected() -> Iterator[None]:
     """Without the garbage collector, now and later: a set is a million closures and cells, and would be walked each time.
 
-    It has no cycles: when it is dropped, it goes without being walked.
+    It has no cycles: when it is dropped, it goes without being walked. What is garbage already goes before, or it would be
+    set aside with the set, for ever.
     """
     was_enabled = gc.isenabled()
+    if was_enabled:
+        gc.collect()
     gc.disable()
     try:
         yield

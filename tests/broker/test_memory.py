@@ -9,6 +9,7 @@ import weakref
 from pathlib import Path
 
 from broker import memory
+from broker.mapping import catalogue
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -55,6 +56,17 @@ def test_a_mapping_set_is_set_aside_and_goes_when_nobody_uses_it() -> None:
         capture_output=True, text=True, check=True, timeout=120, cwd=PROJECT,
     )  # fmt: skip
     assert told.stdout.split() == ["True", "True"], "nobody walks it; it has no cycle"
+
+
+def test_what_is_garbage_when_a_set_is_loaded_is_not_kept_with_it(tmp_path: Path) -> None:
+    dropped = Ring()
+    of_dropped = weakref.ref(dropped)
+    del dropped
+
+    catalogue.examine(tmp_path)
+
+    gc.collect()
+    assert of_dropped() is None
 
 
 def test_a_start_that_migrates_nothing_does_not_wait_for_alembic() -> None:
