@@ -338,6 +338,11 @@ REASONS: dict[str, Words] = {
         "La base de données ne peut être écrite ; l'émetteur est invité à réessayer.",
         "Check the database service and its disk.",
     ),
+    "database.refused": Words(
+        "The database refuses to be written, whatever is written; work waits and is tried again.",
+        "La base de données refuse toute écriture ; le travail attend et sera réessayé.",
+        "Look at the database's own log, and for damaged tables or indexes; then tell us of it.",
+    ),
     "ledger.newer_layout": Words(
         "A newer version of Carnet received this; its workers make it readable.",
         "Une version plus récente de Carnet a reçu ce message ; ses processus le rendront lisible.",

@@ -63,25 +63,41 @@ class Worker:
             self._pipeline.note_seen(at_once=True)
 
     def work(self, lease: Lease) -> None:
-        """Process one lease: as a batch, and where the batch fails, in halves down to the one message at fault."""
+        """Process one lease: as a batch, and where the batch fails, in halves down to the one message at fault.
+
+        Raises: TransientError; what is not settled by then comes back after a pause.
+        """
         fault_points.reach("filing.leased")
-        self._process(lease, [work.id for work in lease.work])
+        try:
+            self._process(lease, [work.id for work in lease.work])
+        except TransientError:
+            with suppress(TransientError):
+                lease.again([work.id for work in lease.work], _AWAY)
+            raise
 
     def _process(self, lease: Lease, ids: Sequence[int]) -> None:
         try:
             outcome = self._pipeline.process(ids)
         except TransientError:
-            lease.again(ids, _AWAY)
             raise
         except Exception as error:  # noqa: BLE001 - one message is at fault: found by halves, and parked
-            if len(ids) == 1:
-                self._settle(lease, ids, self._pipeline.park(ids[0], error))
+            if len(ids) > 1:
+                middle = len(ids) // 2
+                self._process(lease, ids[:middle])
+                self._process(lease, ids[middle:])
                 return
-            middle = len(ids) // 2
-            self._process(lease, ids[:middle])
-            self._process(lease, ids[middle:])
-            return
+            outcome = self._park(ids[0], error)
         self._settle(lease, ids, outcome)
+
+    def _park(self, seq: int, error: Exception) -> Outcome:
+        """Park the message at fault. Where not even that can be written, the fault is not the message's."""
+        try:
+            return self._pipeline.park(seq, error)
+        except TransientError:
+            raise
+        except Exception as worse:
+            reason = type(worse).__name__
+            raise TransientError("database.refused", where="database", reason=reason) from worse
 
     def _settle(self, lease: Lease, ids: Sequence[int], outcome: Outcome) -> None:
         """Put follow-up work first, settle after: a crash between the two repeats work, it never loses any."""

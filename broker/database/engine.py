@@ -26,6 +26,8 @@ _PASSING = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
     psycopg.errors.SerializationFailure,
+    # A server that was demoted, or that its provider made read-only because storage is full.
+    psycopg.errors.ReadOnlySqlTransaction,
     sqlite3.OperationalError,
 )
 
@@ -136,11 +138,17 @@ def is_sqlite(connection: Connection) -> bool:
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that commits when the block ends and rolls back when it raises.
 
-    Raises: TransientError("database.unavailable") when the database is away, busy or full: nothing was committed.
+    Raises: TransientError("database.unavailable") when the database is away, busy, full or read-only: nothing was
+    committed. A connection to a server that became read-only is not used again: a new one may find where to write.
     """
     try:
         with engine.begin() as connection:
-            yield connection
+            try:
+                yield connection
+            except _FAILURES as error:
+                if isinstance(_origin(error), psycopg.errors.ReadOnlySqlTransaction):
+                    connection.invalidate()
+                raise
     except _FAILURES as error:
         raise as_fate(error) from error
 
@@ -163,10 +171,15 @@ def as_fate(error: Exception) -> Exception:
 
     Bulk statements run on the driver's own cursor, so its exceptions come bare as well as wrapped.
     """
-    origin = error.orig if isinstance(error, DBAPIError) else error
+    origin = _origin(error)
     is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
     if is_lost or (isinstance(origin, _PASSING) and not isinstance(origin, _LASTING)):
         return TransientError(
             "database.unavailable", where="database", reason=type(origin).__name__
         )
     return error
+
+
+def _origin(error: Exception) -> BaseException | None:
+    """The driver's own exception."""
+    return error.orig if isinstance(error, DBAPIError) else error

@@ -7,10 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+import pytest
+
+from broker import worker as worker_module
+from broker.contracts import INBOUND, Lease, Queue, Work
+from broker.errors import TransientError
+from broker.pipeline import Outcome
+from broker.unpacking import unpack
 from broker.worker import Worker
 from tests.broker.lane_site import LaneSite, adt
 
 GATHER = timedelta(seconds=30)
+AWAY = TransientError("database.unavailable", where="database")
 
 
 class Turns(threading.Event):
@@ -61,3 +69,112 @@ def test_a_worker_with_a_pile_before_it_takes_the_next_batch_at_once(lane_site: 
     # Sixty-five, then two; then one that came meanwhile, behind which it rests.
     assert sorted(Counter(filed_at(lane_site)).values()) == [1, 2, 65]
     assert [one > 0 for one in turns.waits] == [False, False, True]
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has to come again comes in a moment instead of in two seconds."""
+    monkeypatch.setattr(worker_module, "_AWAY", timedelta(milliseconds=10))
+
+
+def work_again(site: LaneSite, doing: Worker) -> None:
+    """What the queue brings, until it holds nothing of it any more."""
+    while held(site):
+        lease = site.queue.take(INBOUND, 50, timedelta(seconds=5))
+        assert lease is not None, "what was in hand does not come again"
+        doing.work(lease)
+
+
+def held(site: LaneSite) -> int:
+    """Work to be filed that the embedded queue has, in anybody's hand or nobody's."""
+    (found,) = site.rows("SELECT count(*) AS n FROM carnet_queue WHERE topic LIKE '%.inbound'")
+    return int(found.n)
+
+
+def first_lease(site: LaneSite) -> Lease:
+    lease = site.queue.take(INBOUND, 50, timedelta())
+    assert lease is not None
+    return lease
+
+
+class Lossy:
+    """A queue that cannot be reached when what is owed is first put into it."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.take, self.depth, self.purge, self.close = (
+            queue.take, queue.depth, queue.purge, queue.close
+        )  # fmt: skip
+        self._put, self._is_there = queue.put, False
+
+    def put(self, topic: str, work: Sequence[Work]) -> None:
+        if topic != INBOUND and not self._is_there:
+            self._is_there = True
+            raise TransientError("queue.unavailable", where=topic)
+        self._put(topic, work)
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_was_filed_while_the_queue_was_away_does_not_stay_in_hand(
+    lane_site: LaneSite,
+) -> None:
+    one = lane_site.receive(adt("1", "A1"))
+    doing = Worker(lane_site.pipeline, Lossy(lane_site.queue), lane_site.telemetry, batch=50)
+
+    with pytest.raises(TransientError, match=r"queue.unavailable"):
+        doing.work(first_lease(lane_site))
+    assert lane_site.states(*one) == ["filed"]
+
+    work_again(lane_site, doing)
+
+
+REFUSED = {
+    "sqlite": (
+        "CREATE TRIGGER damaged BEFORE UPDATE ON message BEGIN SELECT RAISE(ABORT, 'damaged'); END",
+        "DROP TRIGGER damaged",
+    ),
+    "postgresql": (
+        """DO $$ BEGIN
+            CREATE FUNCTION damaged() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''damaged''; END';
+            CREATE TRIGGER damaged BEFORE UPDATE ON message FOR EACH ROW EXECUTE FUNCTION damaged();
+        END $$""",
+        "DROP FUNCTION damaged CASCADE",
+    ),
+}
+"""What has a database refuse every message's new state, and what ends it."""
+
+
+@pytest.mark.usefixtures("soon")
+def test_messages_that_cannot_even_be_parked_wait_for_the_database_and_lose_nothing(
+    lane_site: LaneSite,
+) -> None:
+    some = lane_site.receive(adt("1", "A1"), adt("1", "A2"), adt("2", "B1"))
+    unpack(lane_site.engine, "test")
+    begin, end = REFUSED[lane_site.engine.dialect.name]
+    lane_site.spoil(begin)
+
+    with pytest.raises(TransientError, match=r"database.refused"):
+        lane_site.worker.work(first_lease(lane_site))
+    lane_site.spoil(end)
+    work_again(lane_site, lane_site.worker)
+
+    assert lane_site.states(*some) == ["filed"] * 3
+
+
+@pytest.mark.usefixtures("soon")
+def test_what_stands_behind_a_failure_in_its_batch_comes_again_too(lane_site: LaneSite) -> None:
+    some = lane_site.receive(adt("1", "A1"), adt("2", "B1"), adt("3", "C1"), adt("4", "D1"))
+    real, turns = lane_site.pipeline.process, iter([ValueError("one is at fault"), AWAY])
+
+    def process(seqs: Sequence[int]) -> Outcome:
+        failure = next(turns, None)
+        if failure is not None:
+            raise failure
+        return real(seqs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lane_site.pipeline, "process", process)
+        with pytest.raises(TransientError):
+            lane_site.worker.work(first_lease(lane_site))
+    work_again(lane_site, lane_site.worker)
+
+    assert lane_site.states(*some) == ["filed"] * 4
