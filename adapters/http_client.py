@@ -18,9 +18,15 @@ import msgspec
 
 from adapters.fhir_tokens import token_of
 from adapters.http_oauth import ClientCredentials
-from adapters.network import client_context, require_protection
+from adapters.network import address_of, client_context, require_protection
 from broker.envelope import Envelope, Receipt
-from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
+from broker.errors import (
+    AmbiguousError,
+    CarnetError,
+    PermanentError,
+    SetupError,
+    TransientError,
+)
 
 FHIR_JSON = "application/fhir+json"
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
@@ -98,6 +104,7 @@ class HttpDestination:
         _check(settings, where)
         self.settings = self._settings = settings
         self._not_before = 0.0
+        self._peer = ""
         headers = dict(settings.headers)
         if settings.token:
             headers["Authorization"] = f"Bearer {settings.token}"
@@ -139,7 +146,8 @@ class HttpDestination:
 
         Raises: TransientError for no connection, 408, 429 and 5xx (Retry-After is kept to: until then the partner
         is not asked again), and when no token can be had now; PermanentError for any other status, and for a token
-        that is refused; AmbiguousError for a request without its answer.
+        that is refused; AmbiguousError for a request without its answer. They have what the partner said, but nothing
+        of what a token server said.
         """
         if time.monotonic() < self._not_before:
             raise TransientError("http.retry_after", reason="the partner asked for a pause")
@@ -150,7 +158,12 @@ class HttpDestination:
         key = envelope.keys.get("idempotency_key") or envelope.keys.get("delivery")
         if key:
             headers["Idempotency-Key"] = key
-        return self._judge(*self._authorised(method, url, envelope.body, headers))
+        self._peer = ""
+        try:
+            return self._judge(*self._authorised(method, url, envelope.body, headers))
+        except CarnetError as error:
+            error.peer = self._peer
+            raise
 
     def ask(self, method: str, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, bytes]:
         """Status and body of the answer to a question, which changes nothing at the partner.
@@ -182,6 +195,8 @@ class HttpDestination:
             headers = {**headers, "Authorization": f"Bearer {self._oauth.token()}"}
         try:
             with self._client.stream(method, url, content=body, headers=headers) as response:
+                connection = response.extensions["network_stream"]
+                self._peer = address_of(connection.get_extra_info("server_addr"))
                 return response, self._read(response)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise TransientError("http.connect", reason=type(error).__name__) from error
@@ -245,21 +260,26 @@ class HttpDestination:
                 keys=keys,
                 answer=answer,
                 answer_media=response.headers.get("Content-Type", ""),
+                peer=self._peer,
             )
         if status in (408, 429) or status >= 500:
             if status in (429, 503):
                 self._pause(response.headers.get("Retry-After", ""))
-            raise TransientError(f"http.{status}", reason="the partner cannot take it now")
+            raise TransientError(
+                f"http.{status}", reason="the partner cannot take it now", answer=answer
+            )
         if 300 <= status < 400:
             raise PermanentError(
                 f"http.{status}",
                 reason="the partner redirects; redirects are not followed",
                 hint="set the new url",
+                answer=answer,
             )
         raise PermanentError(
             f"http.{status}",
             reason="the partner refused it",
             hint="correct the message, its mapping or the token, then release it",
+            answer=answer,
         )
 
     def _pause(self, retry_after: str) -> None:

@@ -15,9 +15,9 @@ import msgspec
 from adapters import mllp_frames
 from adapters.hl7_header import ER7_MEDIA, Header, read_header
 from adapters.mllp_frames import FrameDecoder, Oversize
-from adapters.network import client_context, require_protection
+from adapters.network import client_context, peer_of, require_protection
 from broker.envelope import Envelope, Receipt
-from broker.errors import AmbiguousError, PermanentError, TransientError
+from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
 
 _LINES = re.compile(rb"[\r\n]+")
 _PLACE_PARTS = re.compile(rb"[A-Z][A-Z0-9]{2}|[0-9]{1,4}|")
@@ -82,13 +82,14 @@ class MllpDestination:
         self._settings = settings
         self._tls = _tls(settings, where) if settings.tls else None
         self._socket: socket.socket | None = None
+        self._peer = ""
         self._committed = b""
 
     def deliver(self, envelope: Envelope) -> Receipt:
         """Send one message and wait for its acknowledgement.
 
         Raises: TransientError when it surely did not arrive whole; AmbiguousError when it may have; PermanentError
-        for AE, AR, CE and CR, and for a message that cannot be sent by MLLP.
+        for AE, AR, CE and CR, and for a message that cannot be sent by MLLP. They have the answer, if one came.
         """
         header = _sendable(envelope.body)
         control_id = header.field(10)
@@ -96,10 +97,12 @@ class MllpDestination:
         try:
             self._send(mllp_frames.encode(envelope.body))
             if header.field(15).strip() == b"NE" and header.field(16).strip() == b"NE":
-                return Receipt(outcome="accepted", code="mllp.no_answer_asked")
+                return Receipt(outcome="accepted", code="mllp.no_answer_asked", peer=self._peer)
             return self._read_answer(control_id)
-        except (TransientError, AmbiguousError):
-            self.close()
+        except CarnetError as error:
+            error.peer = self._peer
+            if not isinstance(error, PermanentError):
+                self.close()
             raise
 
     def close(self) -> None:
@@ -122,6 +125,7 @@ class MllpDestination:
             raise TransientError("mllp.connect", reason=_why(error)) from error
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._peer = peer_of(plain)
         if self._tls is None:
             self._socket = plain
             return
@@ -130,7 +134,7 @@ class MllpDestination:
             self._socket = self._tls.wrap_socket(plain, server_hostname=name)
         except (OSError, ValueError) as error:
             plain.close()
-            raise TransientError("mllp.tls", reason=_why(error)) from error
+            raise TransientError("mllp.tls", reason=_why(error), peer=self._peer) from error
 
     def _send(self, frame: bytes) -> None:
         """All of the frame, or an error that says whether its end marker may have left."""
@@ -179,7 +183,10 @@ class MllpDestination:
         msa = _segment(answer, b"MSA", header)
         if header is None or msa is None or isinstance(answer, Oversize):
             raise AmbiguousError(
-                "mllp.answer_unreadable", where="MSA", reason="the answer is no acknowledgement"
+                "mllp.answer_unreadable",
+                where="MSA",
+                reason="the answer is no acknowledgement",
+                answer=answer,
             )
         code, acknowledged = _field(msa, 1), _field(msa, 2)
         if acknowledged != control_id:
@@ -187,7 +194,11 @@ class MllpDestination:
                 self._committed = b""
                 return None
             raise AmbiguousError(
-                "mllp.answer_mismatch", where="MSA-2", reason="the answer is to another message"
+                "mllp.answer_mismatch",
+                where="MSA-2",
+                reason="the answer is to another message",
+                answer=answer,
+                answer_matched=False,
             )
         if code in (b"AA", b"CA"):
             self._committed = control_id if code == b"CA" else b""
@@ -198,6 +209,8 @@ class MllpDestination:
                 keys=keys,
                 answer=answer,
                 answer_media=ER7_MEDIA,
+                answer_matched=True,
+                peer=self._peer,
             )
         if code in (b"AE", b"AR", b"CE", b"CR"):
             err = _segment(answer, b"ERR", header)
@@ -206,9 +219,15 @@ class MllpDestination:
                 where=_place(err, header),
                 reason=f"the partner refused it{_condition(err, header)}",
                 hint="correct the message or its mapping, then release it",
+                answer=answer,
+                answer_matched=True,
             )
         raise AmbiguousError(
-            "mllp.answer_unreadable", where="MSA-1", reason="not a code of table 0008"
+            "mllp.answer_unreadable",
+            where="MSA-1",
+            reason="not a code of table 0008",
+            answer=answer,
+            answer_matched=True,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,22 @@ def client_context(
     except (OSError, ValueError) as error:
         raise _unusable(where, error) from error
     return context
+
+
+def peer_of(connection: socket.socket | None) -> str:
+    """Who is at the other end, as `10.0.0.7:2575` or `[::1]:2575`; empty when it is gone already."""
+    try:
+        return address_of(connection.getpeername()) if connection is not None else ""
+    except OSError:
+        return ""
+
+
+def address_of(name: object) -> str:
+    """An internet address as the socket module has it (host, port, …), in words; empty for anything else."""
+    match name:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return ""
 
 
 def certificate_names(peer_certificate: dict[str, Any] | None) -> tuple[str, frozenset[str]]:

@@ -15,6 +15,7 @@ import paramiko
 
 from adapters import sftp_connection, sftp_host_keys
 from adapters.asking import Asking
+from adapters.network import address_of
 from adapters.sftp_connection import is_plain_failure, request_errors
 from broker.contracts import Destination
 from broker.envelope import Envelope, Receipt
@@ -107,6 +108,7 @@ class SftpDestination:
         )
         self._ssh: paramiko.SSHClient | None = None
         self._sftp: paramiko.SFTPClient | None = None
+        self._peer = ""
         # The library reports lost connections with stack traces of its own; ours is one event, told by who waits.
         logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
@@ -114,19 +116,23 @@ class SftpDestination:
         """Write one file.
 
         Raises: TransientError when it surely has not got its name; AmbiguousError when it may have, or when its
-        companion may be missing; PermanentError when the server refuses the login, the folder or the bytes.
+        companion may be missing; PermanentError when the server refuses the login, the folder or the bytes. They have
+        the words of the server's refusal.
         """
         digest, name, path = self._file(envelope)
-        sftp = self._connected()
+        self._peer = ""
         try:
+            sftp = self._connected()
             self._write(sftp, path + self._settings.unfinished, envelope.body)
             self._rename(sftp, path, len(envelope.body))
             if self._settings.companion:
                 self._mark(sftp, path + self._settings.companion)
-        except (TransientError, AmbiguousError):
-            self.close()
+        except (TransientError, AmbiguousError, PermanentError) as error:
+            error.peer = self._peer
+            if not isinstance(error, PermanentError):
+                self.close()
             raise
-        return _receipt(name, digest)
+        return _receipt(name, digest, self._peer)
 
     def find(self, envelope: Envelope) -> Receipt | None:
         """The file of a delivery, whole and with its companion; None: it is not there.
@@ -173,6 +179,7 @@ class SftpDestination:
             transport = self._ssh.get_transport()
             channel = self._sftp.get_channel()
             if transport and transport.is_active() and channel and not channel.closed:
+                self._peer = _peer(self._ssh)
                 return self._sftp
         self.close()
         self._ssh = paramiko.SSHClient()
@@ -181,6 +188,7 @@ class SftpDestination:
         except (TransientError, PermanentError):
             self.close()
             raise
+        self._peer = _peer(self._ssh)
         return self._sftp
 
     def _write(self, sftp: paramiko.SFTPClient, unfinished: str, body: bytes) -> None:
@@ -231,8 +239,18 @@ def destination(name: str, settings: SftpDestinationSettings) -> Destination:
     return Asking(client, client.find) if settings.files_stay else client
 
 
-def _receipt(name: str, digest: str) -> Receipt:
-    return Receipt(outcome="accepted", code="sftp.written", keys={"file": name, "sha256": digest})
+def _receipt(name: str, digest: str, peer: str = "") -> Receipt:
+    return Receipt(
+        outcome="accepted", code="sftp.written", keys={"file": name, "sha256": digest}, peer=peer
+    )
+
+
+def _peer(ssh: paramiko.SSHClient) -> str:
+    """Who is at the other end."""
+    transport = ssh.get_transport()
+    with contextlib.suppress(OSError):
+        return address_of(transport.getpeername()) if transport is not None else ""
+    return ""
 
 
 def _is_there(sftp: paramiko.SFTPClient, path: str, size: int) -> bool:

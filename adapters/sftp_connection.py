@@ -123,7 +123,7 @@ def request_errors(
         yield
     except FileNotFoundError as error:
         reason = "there is no such folder or file on the server"
-        raise TransientError(code, where=where, reason=reason) from error
+        raise TransientError(code, where=where, reason=reason, answer=_said(error)) from error
     except (EOFError, paramiko.SSHException, paramiko.SFTPError) as error:
         raise lost(code, where=where, reason=_why(error)) from error
     except OSError as error:
@@ -135,7 +135,13 @@ def request_errors(
             where=where,
             reason=f"the server refused it: {reason}",
             hint="have the partner look at the folder's rights and quota, then release it",
+            answer=_said(error),
         ) from error
+
+
+def _said(error: OSError) -> bytes:
+    """The words of the server's status (SSH_FXP_STATUS): the library makes the error's text of them."""
+    return str(error.strerror or error).encode()
 
 
 def _why(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from adapters import smtp_mail
-from adapters.network import client_context, require_protection
+from adapters.network import client_context, peer_of, require_protection
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
 
@@ -94,12 +94,13 @@ class SmtpDestination:
             where=f"{where}.tls_ca",
         )
         self._server: smtplib.SMTP | None = None
+        self._peer = ""
 
     def deliver(self, envelope: Envelope) -> Receipt:
         """Send one mail; accepted when the server has answered the end of its data with 2xx.
 
         Raises: TransientError for no connection, 4xx, and a connection lost before the end of the data;
-        PermanentError for 5xx; AmbiguousError for a connection lost after it.
+        PermanentError for 5xx; AmbiguousError for a connection lost after it. They have the server's reply.
         """
         to = envelope.keys.get("recipient") or self._settings.to
         if not _is_address(to):
@@ -112,7 +113,8 @@ class SmtpDestination:
                 self._announce(server, envelope, to, len(mail))
                 self._send_data(server, smtp_mail.dotted(mail))
             code, text = self._end(server)
-        except (TransientError, AmbiguousError, PermanentError):
+        except (TransientError, AmbiguousError, PermanentError) as error:
+            error.peer = self._peer
             self._drop()
             raise
         return Receipt(
@@ -122,8 +124,9 @@ class SmtpDestination:
                 "smtp_message_id": identifier,
                 "smtp_envid": smtp_mail.envelope_id(envelope),
             },
-            answer=f"{code} ".encode() + text,
+            answer=_reply(code, text),
             answer_media="text/plain",
+            peer=self._peer,
         )
 
     def close(self) -> None:
@@ -164,6 +167,7 @@ class SmtpDestination:
 
     def _open(self) -> smtplib.SMTP:
         settings = self._settings
+        self._peer = ""
         wait = settings.connect_timeout.total_seconds()
         port = settings.port or _PORTS[settings.tls]
         if settings.tls == "implicit":
@@ -173,6 +177,7 @@ class SmtpDestination:
         else:
             server = smtplib.SMTP(settings.host, port, timeout=wait)
         self._server = server
+        self._peer = peer_of(server.sock)
         _expect(server.ehlo())
         if settings.tls == "starttls":
             server.starttls(context=self._tls)
@@ -211,7 +216,11 @@ class SmtpDestination:
         except OSError as error:
             raise AmbiguousError("smtp.sent_unanswered", reason=_why(error)) from error
         if not 200 <= code < 600 or 300 <= code < 400:
-            raise AmbiguousError("smtp.sent_unanswered", reason="the answer is no SMTP reply")
+            raise AmbiguousError(
+                "smtp.sent_unanswered",
+                reason="the answer is no SMTP reply",
+                answer=_reply(code, text),
+            )
         _judge(code, text)
         return code, text
 
@@ -229,8 +238,13 @@ def _before_the_end() -> Iterator[None]:
         ) from error
     except smtplib.SMTPResponseException as error:
         text = error.smtp_error
-        _judge(error.smtp_code, text if isinstance(text, bytes) else text.encode())
-        raise TransientError("smtp.unreadable", reason="the answer is no SMTP reply") from error
+        said = text if isinstance(text, bytes) else text.encode()
+        _judge(error.smtp_code, said)
+        raise TransientError(
+            "smtp.unreadable",
+            reason="the answer is no SMTP reply",
+            answer=_reply(error.smtp_code, said),
+        ) from error
     except ssl.SSLError as error:
         raise TransientError("smtp.tls", reason=_why(error)) from error
     except OSError as error:
@@ -249,14 +263,22 @@ def _judge(code: int, text: bytes) -> None:
     condition = f" ({found[0].decode()})" if found else ""
     if 400 <= code < 500:
         raise TransientError(
-            f"smtp.{code}", reason=f"the mail server cannot take it now{condition}"
+            f"smtp.{code}",
+            reason=f"the mail server cannot take it now{condition}",
+            answer=_reply(code, text),
         )
     if 500 <= code < 600:
         raise PermanentError(
             f"smtp.{code}",
             reason=f"the mail server refused it{condition}",
             hint="correct the address, the login or the size, then release it",
+            answer=_reply(code, text),
         )
+
+
+def _reply(code: int, text: bytes) -> bytes:
+    """A reply as it is kept: its code and the server's words."""
+    return b"%d %s" % (code, text)
 
 
 def _wait(server: smtplib.SMTP, timeout: timedelta) -> None:

@@ -28,6 +28,7 @@ from broker.contracts import Destination, Lease, Queue, Verifiable
 from broker.correlating import Expects, receipt_keys, sent_keys
 from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
+from broker.encryption import sealing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, CarnetError, PermanentError, TransientError
 from broker.gathering import TIMES_A_COURIER, Gathering
@@ -44,6 +45,7 @@ from broker.records.expectations import Expectation
 from broker.records.outbox import Due, Ended
 from broker.records.patients import PatientRow
 from broker.telemetry import Telemetry
+from broker.values import month_of
 
 _WAIT = timedelta(milliseconds=500)
 _AWAY = timedelta(seconds=2)
@@ -361,6 +363,8 @@ class Courier:
             outcome="sent",
             code=code,
             answer=receipt.answer,
+            answer_matched=receipt.answer_matched,
+            peer=receipt.peer,
             keys=receipt_keys(receipt.keys),
             expects=self._expected(receipt),
         )
@@ -394,6 +398,9 @@ class Courier:
             outcome=outcome,
             code=error.code,
             place=error.where,
+            answer=error.answer,
+            answer_matched=error.answer_matched,
+            peer=error.peer,
         )
 
     def _mark(self, ended: Ended) -> None:
@@ -417,12 +424,14 @@ class Courier:
             return
         is_again, self._is_told_again = self._is_told_again, True
         with writing(self._engine) as connection:
+            keep_key = sealing.ready(connection, month_of(self._clock()))
             if is_again:
                 # The commit of the last time may have arrived, and only its answer have been lost.
                 ids = outbox.in_hand(connection, list(self._untold), self._journal.identity)
                 told = [one for one in told if one.ended.delivery_id in ids]
             outbox.withdraw(connection, sorted(put_down), self._journal.identity)
             self._note(connection, told, self._clock())
+        keep_key()
         fault_points.reach("delivery.noted")
         self._is_told_again = False
         self._untold = {}

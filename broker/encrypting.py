@@ -130,6 +130,7 @@ def seal(
         "document_payload": sealing_older.documents,
         "content": sealing_older.moved,
         **{table: partial(_walked, table, act.at) for table in sealing_older.WALKED},
+        "attempt": sealing_older.answers,
         "account": lambda connection: sealing_older.mails(connection, act.at),
         "patient_identifier": sealing_older.identifiers,
         "identity_event": sealing_older.journal,

@@ -82,7 +82,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Inward: `accepted` (durable, `message_id` names the row), `refused` (nothing kept; `code`, `where` and `text`
     say why; `retry_after` set means "not now" rather than "never"). `first_received_at` is the instant of the
     first reception, so that a duplicate's answer is the first answer again, byte for byte.
-    Outward: also `unknown`; `keys` are the remote's ids, `answer` its raw bytes, kept.
+    Outward: also `unknown`; `keys` are the remote's ids, `answer` its raw bytes, kept. `answer_matched` says that the
+    answer names the message that was sent (None: its protocol needs no name), `peer` the network address sent to.
     """
 
     outcome: Outcome
@@ -98,6 +99,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expects: Sequence[Expected] = ()
     retry_after: timedelta | None = None
     created: Sequence[str] = ()
+    answer_matched: bool | None = None
+    peer: str = ""
 
     def __repr__(self) -> str:
         return f"Receipt({self.outcome}, message_id={self.message_id!r}, code={self.code!r}, where={self.where!r})"

@@ -6,6 +6,9 @@ place (`where`) and a reason code, never the value: its text is safe to log.
 
 from __future__ import annotations
 
+ANSWER_BYTES = 64 * 1024
+"""As much of a partner's answer is kept with an error, in bytes."""
+
 
 class CarnetError(Exception):
     """Base of everything Carnet raises on purpose.
@@ -13,13 +16,30 @@ class CarnetError(Exception):
     `code` is a stable reason code of the catalogue in `broker.events` (`hl7v2.no_msh`), `where` a place in the
     sender's own terms (`PID-7`, `ClinicalDocument/id`, `carnet.toml: source.lab.port`), `reason` a sentence
     without any value of the message.
+
+    A destination gives the partner's `answer` along, which is kept with the attempt (its first `ANSWER_BYTES`);
+    `answer_matched` says whether it names the message that was sent (None: its protocol needs no name), `peer` the
+    network address that was sent to. The answer may hold health data: it is never part of the error's text.
     """
 
-    def __init__(self, code: str, *, where: str = "", reason: str = "", hint: str = "") -> None:
+    def __init__(
+        self,
+        code: str,
+        *,
+        where: str = "",
+        reason: str = "",
+        hint: str = "",
+        answer: bytes = b"",
+        answer_matched: bool | None = None,
+        peer: str = "",
+    ) -> None:
         self.code = code
         self.where = where
         self.reason = reason
         self.hint = hint
+        self.answer = bytes(answer[:ANSWER_BYTES])
+        self.answer_matched = answer_matched
+        self.peer = peer
         super().__init__(": ".join(part for part in (code, where, reason, hint) if part))
 
 

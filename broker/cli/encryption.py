@@ -119,8 +119,8 @@ def seal(
     number of a patient that is sealed (`patient_identifier`), older ones do not start any more. On SQLite a bounded rest of the old content stays in
     free pages of the file until they are used again; `carnet archive run --compact` rewrites it.
 
-    JSON: {"done", "document_payload", "content", "message_body", "prepared", "patient", "account", "patient_identifier",
-    "identity_event"}: rows passed of each.
+    JSON: {"done", "document_payload", "content", "message_body", "prepared", "patient", "attempt", "account",
+    "patient_identifier", "identity_event"}: rows passed of each.
 
     Exit codes: 0 done, 1 stopped before the end, 2 usage or set-up.
     """

@@ -17,7 +17,7 @@ from broker.database.schema import archive, archive_day, archive_span
 from broker.database.types import from_micros, to_micros
 from broker.encryption import sealed, sealing
 from broker.errors import PermanentError
-from broker.records import bodies, outbox
+from broker.records import bodies, outbox, partner_answers
 from broker.records.lookups import any_of
 from broker.records.receptions import control_key
 from broker.values import SEQ_MONTH_SHIFT, State
@@ -102,8 +102,9 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     """Everything of these messages, in order: {"message", "body", "deliveries": [{…, "prepared", "attempts",
     "expectations"}]}.
 
-    Values as they are stored (instants are microseconds), but for bodies: those are as they were, since an archive has a
-    key of its own. A body is None where the bytes are not there or not to be opened, `sealed.ERASED` where they were erased.
+    Values as they are stored (instants are microseconds), but for bodies and answers: those are as they were, since an
+    archive has a key of its own. A body is None where the bytes are not there or not to be opened, `sealed.ERASED` where
+    they were erased.
     """
     if not seqs:
         return []
@@ -113,7 +114,7 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     ids = [row["id"] for row in deliveries]
     prepared = _prepared(connection, ids)
     tries: dict[int, list[dict[str, Any]]] = {}
-    for row in _rows(connection, "attempt", "delivery_id", ids, "delivery_id, number"):
+    for row in _attempts(connection, ids):
         tries.setdefault(row["delivery_id"], []).append(row)
     awaited: dict[int, list[dict[str, Any]]] = {}
     for row in _rows(connection, "expectation", "delivery_id", ids, "delivery_id, kind"):
@@ -151,6 +152,15 @@ def _prepared(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str,
         row["delivery_id"]: {**row, "body": _body(body)}
         for row, body in zip(rows, opened, strict=True)
     }
+
+
+def _attempts(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    rows = _rows(connection, "attempt", "delivery_id", ids, "delivery_id, number")
+    stored = {(row["delivery_id"], row["number"]): row["answer"] for row in rows if row["answer"]}
+    opened = partner_answers.opened(connection, stored)
+    return [
+        {**row, "answer": _body(opened.get((row["delivery_id"], row["number"])))} for row in rows
+    ]
 
 
 def key_of(message: Mapping[str, Any]) -> int:

@@ -21,7 +21,7 @@ from broker.database.schema import OPEN_BY_KEY, attempt, delivery, prepared
 from broker.database.types import from_micros, to_micros
 from broker.encryption import sealing
 from broker.errors import PermanentError, TransientError
-from broker.records import bodies
+from broker.records import bodies, partner_answers
 from broker.records.lookups import among, any_of, any_text
 from broker.values import Lane, month_of
 
@@ -125,7 +125,8 @@ class Ended:
     """The end of one attempt. `outcome` is sent, failed, refused, expired, unknown or withheld (not sent: consent).
 
     With `next_try_at` the delivery is owed again from then on, whatever the outcome was; `answer_code` is the
-    receiver's own (`AA`), `code` ours. `keys` are what later answers may name it by, `expects` the kinds that are awaited
+    receiver's own (`AA`), `code` ours. `answer` is what it said, `answer_matched` whether it named the message (None:
+    its protocol needs no name), `peer` where it was sent. `keys` are what later answers may name it by, `expects` the kinds that are awaited
     and until when.
     """
 
@@ -435,7 +436,11 @@ def note(connection: Connection, rows: Sequence[Ended]) -> None:
     """Note how attempts ended: one row each, and where their deliveries stand now; put them down."""
     if not rows:
         return
-    bulk.insert_rows(connection, attempt, _ATTEMPT, [_attempt_row(row) for row in rows])
+    kept = partner_answers.stored(
+        connection, [((row.delivery_id, row.number), row.ended_at, row.answer) for row in rows]
+    )
+    made = [_attempt_row(row, answer) for row, answer in zip(rows, kept, strict=True)]
+    bulk.insert_rows(connection, attempt, _ATTEMPT, made)
     deliveries = []
     for row in sorted(rows, key=lambda row: row.delivery_id):
         state = "owed" if row.next_try_at is not None else STATES[row.outcome]
@@ -456,7 +461,7 @@ def note(connection: Connection, rows: Sequence[Ended]) -> None:
     bulk.update_rows(connection, delivery, "id", _STANDS, deliveries, where=in_hand)
 
 
-def _attempt_row(row: Ended) -> tuple[Any, ...]:
+def _attempt_row(row: Ended, answer: bytes | None) -> tuple[Any, ...]:
     return (
         row.delivery_id,
         row.number,
@@ -468,7 +473,7 @@ def _attempt_row(row: Ended) -> tuple[Any, ...]:
         min(to_micros(row.ended_at) - to_micros(row.started_at), 2**31 - 1),
         row.peer or None,
         row.sent_digest,
-        row.answer or None,
+        answer,
     )
 
 

@@ -25,6 +25,7 @@ from broker.records import (
     identity_circle,
     identity_journal,
     outbox,
+    partner_answers,
     patients,
     payloads,
     people,
@@ -201,6 +202,54 @@ def _prepared(connection: Connection, plain: Mapping[int, bytes]) -> list[tuple[
     ]
 
 
+def answers(connection: Connection) -> int:
+    """Seal the answers to the attempts of the next deliveries; returns how many deliveries were passed, 0 at the end."""
+    numbers = [
+        int(row.delivery_id)
+        for row in connection.execute(
+            text(
+                "SELECT DISTINCT delivery_id FROM attempt WHERE delivery_id > :after AND answer IS NOT NULL "
+                "ORDER BY delivery_id LIMIT :limit"
+            ),
+            {"after": position(connection, "attempt"), "limit": AT_ONCE},
+        )
+    ]
+    if not numbers:
+        return 0
+    within, given = any_of(connection, "delivery_id", numbers)
+    # A later answer may be added to one at this moment.
+    lock = "" if is_sqlite(connection) else " FOR UPDATE"
+    rows = connection.execute(
+        text(
+            "SELECT delivery_id, number, started_at, answer FROM attempt "  # noqa: S608
+            f"WHERE {within} AND answer IS NOT NULL ORDER BY delivery_id, number{lock}"
+        ),
+        given,
+    )
+    plain = [
+        (
+            (int(row.delivery_id), int(row.number)),
+            from_micros(int(row.started_at)),
+            sealed.plain_of(partner_answers.TABLE, bytes(row.answer)),
+        )
+        for row in rows
+        if not sealed.is_sealed(bytes(row.answer))
+    ]
+    kept = partner_answers.stored(connection, plain)
+    if plain:
+        connection.execute(
+            text(
+                "UPDATE attempt SET answer = :answer WHERE delivery_id = :id AND number = :number"
+            ),
+            [
+                {"answer": answer, "id": one[0], "number": one[1]}
+                for (one, _, _), answer in zip(plain, kept, strict=True)
+            ],
+        )
+    _keep_position(connection, "attempt", numbers[-1])
+    return len(numbers)
+
+
 def mails(connection: Connection, now: datetime) -> int:
     """Seal the next mail addresses of holders; returns how many spaces were passed, 0 at the end."""
     lock = "" if is_sqlite(connection) else " FOR UPDATE"
@@ -335,11 +384,12 @@ def counts(connection: Connection) -> dict[str, dict[str, int]]:
         ("document_payload", "payload"),
         ("attachment", "body"),
         ("content", "body"),
+        ("attempt", "answer"),
         *((table, value) for table, (_, value) in WALKED.items()),
     ):
         row: Any = connection.execute(
             text(
-                "SELECT count(*) AS n, "  # noqa: S608 - our own words
+                "SELECT count(start) AS n, "  # noqa: S608 - our own words
                 "coalesce(sum(CASE WHEN start = :sealed THEN 1 ELSE 0 END), 0) AS sealed, "
                 "coalesce(sum(CASE WHEN start = :erased THEN 1 ELSE 0 END), 0) AS erased "
                 f"FROM (SELECT substr({column}, 1, {_PREFIX}) AS start FROM {table}) AS s"

@@ -15,6 +15,7 @@ from adapters.mllp import MllpSource, MllpSourceSettings
 from adapters.mllp_client import MllpDestination, MllpDestinationSettings
 from broker.envelope import Envelope
 from broker.errors import (
+    ANSWER_BYTES,
     AmbiguousError,
     CarnetError,
     PermanentError,
@@ -159,6 +160,29 @@ def test_a_refusal_is_permanent_and_says_only_the_place(
     assert (caught.value.code, caught.value.where) == (f"mllp.{code}", "PID-3.4")
     assert "101" in caught.value.reason
     assert "DUPONT" not in str(caught.value)
+    assert framed(caught.value.answer) == ack(code, "1", err)
+    assert caught.value.answer_matched is True
+    assert caught.value.peer == f"127.0.0.1:{there.port}"
+
+
+def test_an_answer_to_another_message_is_kept_as_such(dial: Dial, partner: MakePartner) -> None:
+    there = partner([ack("AA", "2")])
+
+    with pytest.raises(AmbiguousError) as caught:
+        dial(there.port).deliver(envelope("1"))
+
+    assert framed(caught.value.answer) == ack("AA", "2")
+    assert caught.value.answer_matched is False
+
+
+def test_of_a_long_refusal_the_beginning_is_kept(dial: Dial, partner: MakePartner) -> None:
+    there = partner([ack("AE", "1", f"ERR||PID^1^3|101|E||||{'x' * 100_000}\r")])
+
+    with pytest.raises(PermanentError) as caught:
+        dial(there.port).deliver(envelope("1"))
+
+    assert len(caught.value.answer) == ANSWER_BYTES
+    assert b"MSA|AE|1" in caught.value.answer
 
 
 def test_f12_a_place_that_is_no_place_is_not_repeated(dial: Dial, partner: MakePartner) -> None:

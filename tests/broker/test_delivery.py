@@ -18,7 +18,7 @@ from broker.contracts import Work
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, TransientError
-from broker.records import patients
+from broker.records import partner_answers, patients
 from broker.values import Lane
 from tests.broker.partner import Partner
 from tests.broker.post import DEADLINE, Killed, Post, mllp, opened, queue_of
@@ -65,9 +65,11 @@ def test_the_answer_is_kept_with_the_attempt_and_everything_is_in_the_trail(
 
     assert post.states() == {"good": "sent", "bad": "parked"}
     with reading(post.engine) as connection:
-        answer = connection.execute(
-            text("SELECT answer FROM attempt WHERE delivery_id = :id"), {"id": post.numbers["good"]}
-        ).scalar_one()
+        answers = {
+            name: partner_answers.of_delivery(connection, post.numbers[name])[1]
+            for name in ("good", "bad")
+        }
+        told = connection.execute(text("SELECT answer_matched, peer FROM attempt")).all()
         acts = connection.execute(text("SELECT act FROM audit_entry WHERE act LIKE 'delivery_%'"))
         assert {row.act for row in acts} == {"delivery_sent", "delivery_refused"}
         now = connection.execute(
@@ -78,7 +80,11 @@ def test_the_answer_is_kept_with_the_attempt_and_everything_is_in_the_trail(
                 text("SELECT measure, n FROM flow_minute WHERE measure IN ('delivered', 'refused')")
             ).all()
         )
-    assert b"MSA|AA|good" in bytes(answer)
+    assert b"MSA|AA|good" in bytes(answers["good"])
+    assert b"MSA|AE|bad" in bytes(answers["bad"]), "a refusal is kept too"
+    assert {(bool(row.answer_matched), row.peer) for row in told} == {
+        (True, f"127.0.0.1:{partner.port}")
+    }
     assert tuple(now) == ("mllp.AE", "closed")
     assert flows == {"delivered": 1, "refused": 1}
 
