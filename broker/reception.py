@@ -422,7 +422,7 @@ class Reception:
             counts[(day, source, "duplicate_answered")] += n
         tallies.tally(connection, counts, self._writer)
         if is_sqlite(connection) and rows:
-            trail.received(connection, first, first + reserved - 1, len(rows))
+            trail.received(connection, [(first, first + reserved - 1)], len(rows))
         beside.write(connection, now, self._writer)
 
 
