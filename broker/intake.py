@@ -244,40 +244,38 @@ class Intake:
     async def _commit_or_refuse(
         self, batch: Sequence[Arrival], reserved: Callable[[], None]
     ) -> list[Answer]:
-        """Commit a batch; where the database is away all are told to come back, where one is at fault only that one.
-
-        A commit whose outcome was lost is tried again once: what it did store is then found and answered as stored.
-        """
+        """Commit a batch; where the database is away all are told to come back, where one is at fault only that one."""
         try:
-            return await self._commit(batch, reserved)
-        except TransientError:
-            pass
+            return await self._commit_twice(batch, reserved)
+        except TransientError as error:
+            self._telemetry.emit(
+                "database_unavailable", code=error.code, where=error.where, count=len(batch)
+            )
+            return [self._not_now(one, error.code, error.where) for one in batch]
         except Exception as error:  # noqa: BLE001 - the top of a commit: nothing was promised yet
             if len(batch) == 1:
                 self._telemetry.emit(
                     "intake_failed", source=batch[0].envelope.source, error=type(error).__name__
                 )
-                return [
-                    (
-                        self._reception.refuse(batch[0].envelope, "internal", "intake", later=True),
-                        None,
-                    )
-                ]
-            return [
-                answer
-                for arrival in batch
-                for answer in await self._commit_or_refuse([arrival], reserved)
-            ]
+                return [self._not_now(batch[0], "internal", "intake")]
+        # One at a time; the next commit has its numbers behind the last of them.
+        return [
+            answer
+            for arrival in batch
+            for answer in await self._commit_or_refuse([arrival], lambda: None)
+        ]
+
+    def _not_now(self, arrival: Arrival, code: str, where: str) -> Answer:
+        return self._reception.refuse(arrival.envelope, code, where, later=True), None
+
+    async def _commit_twice(
+        self, batch: Sequence[Arrival], reserved: Callable[[], None]
+    ) -> list[Answer]:
+        """A commit whose outcome was lost is tried again once: what it did store is then found and answered as stored."""
         try:
             return await self._commit(batch, reserved)
-        except TransientError as error:
-            self._telemetry.emit(
-                "database_unavailable", code=error.code, where=error.where, count=len(batch)
-            )
-            return [
-                (self._reception.refuse(one.envelope, error.code, error.where, later=True), None)
-                for one in batch
-            ]
+        except TransientError:
+            return await self._commit(batch, reserved)
 
     async def _commit(self, batch: Sequence[Arrival], reserved: Callable[[], None]) -> list[Answer]:
         """Commit on the event loop, which goes on while the database works; else on a thread.

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -17,7 +17,9 @@ from broker import gathering
 from broker.contracts import Work
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
+from broker.errors import TransientError
 from broker.intake import Intake, Limits, OnConflict
+from broker.reception import Arrival, Reception
 from broker.records import tallies
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
@@ -249,6 +251,63 @@ def test_connections_that_the_server_cuts_cost_no_message(postgres_url: str) -> 
     assert site.fates()["received"] == 50
     site.engine.dispose()
     other.dispose()
+
+
+def test_a_text_that_only_looks_like_a_nul_character_is_taken(site: Site) -> None:
+    odd = r"A\u0000B"
+    first, again = site.run(
+        lambda intake: send(intake, [envelope(odd, source="lab"), envelope(odd, source="lab")])
+    )
+
+    assert (first.outcome, again.outcome, again.duplicate) == ("accepted", "accepted", True)
+    assert [control_id for _, control_id, _ in site.rows()] == [odd]
+
+
+def test_one_message_at_fault_lets_nobody_overtake_those_behind_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Reception.store
+
+    def failing(self: Reception, batch: Sequence[Arrival], wait: Any, reserved: Any) -> Any:
+        if any(b"|02|" in arrival.envelope.body for arrival in batch):
+            raise ValueError("at fault")
+        return store(self, batch, wait, reserved)
+
+    monkeypatch.setattr(Reception, "store", failing)
+    ids = [f"{n:02}" for n in range(60)]
+
+    receipts = site.run(
+        lambda intake: send(intake, [envelope(one) for one in ids]), Limits(max_batch=20)
+    )
+
+    assert [n for n, one in enumerate(receipts) if one.outcome != "accepted"] == [2]
+    assert [control_id for _, control_id, _ in site.rows()] == [one for one in ids if one != "02"]
+
+
+@pytest.mark.parametrize(
+    "then", [ValueError("no fault of the database"), TransientError("database.unavailable")]
+)
+def test_whatever_fails_at_the_second_try_the_senders_are_told_to_come_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch, then: Exception
+) -> None:
+    store, failures = (
+        Reception.store,
+        iter([TransientError("database.unavailable"), then, then, then]),
+    )
+
+    def failing(self: Reception, batch: Any, wait: Any, reserved: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return store(self, batch, wait, reserved)
+
+    monkeypatch.setattr(Reception, "store", failing)
+
+    async def body(intake: Intake) -> list[Receipt]:
+        return await asyncio.wait_for(send(intake, [envelope("C1"), envelope("C2")]), 10)
+
+    refused = site.run(body)
+
+    assert {(one.outcome, one.retry_after is not None) for one in refused} == {("refused", True)}
 
 
 def test_who_comes_after_the_end_is_told_to_come_back(site: Site) -> None:
