@@ -115,7 +115,9 @@ class Courier:
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
-        self._gathering = Gathering(manner.gather.total_seconds(), TIMES_A_COURIER)
+        self._gathering = Gathering(
+            manner.gather.total_seconds(), TIMES_A_COURIER, batch=manner.batch
+        )
         self._untold: dict[int, _Told] = {}
         self._unbegun: set[int] = set()
         self._is_told_again = False

@@ -275,16 +275,20 @@ class Intake:
         try:
             return await self._commit(batch, reserved)
         except TransientError:
-            return await self._commit(batch, reserved)
+            # Connections may have to be made anew, which takes long where the server does not answer.
+            return await self._commit(batch, reserved, beside=True)
 
-    async def _commit(self, batch: Sequence[Arrival], reserved: Callable[[], None]) -> list[Answer]:
+    async def _commit(
+        self, batch: Sequence[Arrival], reserved: Callable[[], None], *, beside: bool = False
+    ) -> list[Answer]:
         """Commit on the event loop, which goes on while the database works; else on a thread.
 
         A thread beside a busy loop has both wait for the interpreter at every turn. It is for what blocks: SQLite, a
-        connection or a partition still to be made, and bodies that take long to digest.
+        connection or a partition still to be made, and bodies that take long to digest; and what is tried `beside` it.
         """
         if (
-            self._engine.dialect.name != "sqlite"
+            not beside
+            and self._engine.dialect.name != "sqlite"
             and cast(QueuePool, self._engine.pool).checkedin()
             and month_of(self._clock()) == self._reception.month
             and sum(len(arrival.envelope.body) for arrival in batch) < _LONG_BYTES

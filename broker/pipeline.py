@@ -25,7 +25,7 @@ from broker.contracts import Work
 from broker.correlating import read_answer
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, Patient, encode
-from broker.errors import CarnetError, SetupError
+from broker.errors import CarnetError, SetupError, TransientError
 from broker.hops import Loops, content_digest
 from broker.identifying import KEEP_TRAITS, Identities, crossed, identify
 from broker.identity import matching
@@ -152,6 +152,13 @@ class Pipeline:
         Raises: TransientError when the database is away; anything else is the fault of one message of the batch,
         and the caller tries them one at a time.
         """
+        try:
+            return self._process(seqs)
+        except TransientError:
+            self._unpacker.forget()
+            raise
+
+    def _process(self, seqs: Sequence[int]) -> Outcome:
         self._unpacker.up_to(max(seqs, default=0))
         with reading(self._engine) as connection:
             opened = messages.claim(connection, seqs)
@@ -244,8 +251,8 @@ class Pipeline:
         hands = [hand for hand in hands if hand.message.seq in mine]
         ready, waiting = self._in_order(connection, hands)
         answered = self._answers.credit(connection, ready, now, self._writer)
-        early = {hand.message.seq for hands in answered.early.values() for hand in hands}
-        ready = [hand for hand in ready if hand.message.seq not in early]
+        early = [hand for some in answered.early.values() for hand in some]
+        ready, waiting = _behind_early(ready, waiting, early)
         identities = identify(connection, ready, self._keys, self._secret, now)
         ready, waiting = _behind_held(ready, waiting)
         self._decide(ready, identities, now)
@@ -621,6 +628,29 @@ def _coverage(message: messages.Open) -> Coverage:
     if message.format == "hl7v2":
         return "fast"
     return message.seq % _TREES_LOOKED_AT == 0
+
+
+def _behind_early(
+    ready: Sequence[InHand], waiting: Sequence[InHand], early: Sequence[InHand]
+) -> tuple[list[InHand], list[InHand]]:
+    """Answers that came too early come again, and whoever came behind one in its lane waits for it."""
+    if not early:
+        return list(ready), list(waiting)
+    numbers = {hand.message.seq for hand in early}
+    first: dict[int, int] = {}
+    for hand in early:
+        if lane := hand.message.lane:
+            first[lane] = min(hand.message.seq, first.get(lane, hand.message.seq))
+    going, stopped = [], list(waiting)
+    for hand in ready:
+        if hand.message.seq in numbers:
+            continue
+        if hand.message.seq > first.get(hand.message.lane, hand.message.seq):
+            hand.end(State.WAITING, "lane.behind")
+            stopped.append(hand)
+        else:
+            going.append(hand)
+    return going, stopped
 
 
 def _behind_held(

@@ -27,6 +27,7 @@ def unpack(
 ) -> int:
     """Unpack all receptions above the number `after`, in order; returns how many messages they held.
 
+
     `writer` is whose tallies count them. Several processes may do it at once: each reception is unpacked by one, and
     the others wait for it. Raises: TransientError.
     """
@@ -82,3 +83,7 @@ class Unpacker:
         if seq > self._done:
             unpack(self._engine, self._writer, after=self._done)
             self._done = seq
+
+    def forget(self) -> None:
+        """After a failure of the database: what it unpacked last, without waiting for the disk, may be packed again."""
+        self._done = 0
