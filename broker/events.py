@@ -511,7 +511,8 @@ REASONS: dict[str, Words] = {
     "routing.loop": Words(
         "This message was sent on and came back to its source too many times: systems route it in a circle.",
         "Ce message a été retransmis et est revenu à sa source trop souvent : des systèmes se le renvoient.",
-        "Look at its timeline for the partners, take the route of one of them away, then discard the message.",
+        "Look at its timeline for the partners, take the route of one of them away, then discard the message "
+        "(docs/how-to/stop-a-loop.md).",
     ),
     "routing.filtered": Words(
         "A routing rule keeps this message from its destinations; it is not filed either. The place is the rule.",

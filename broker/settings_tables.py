@@ -38,7 +38,7 @@ class Site(Table, frozen=True, kw_only=True):
         production: true refuses test identities and what `carnet doctor` calls unsafe
         data_folder: keys, embedded database and snapshots of metrics; needs a durable disk
         digest_key: 64 hexadecimal digits, by reference; needed when processes run on several machines, else made once
-        hop_limit: a message that comes back to the source it came from, sent on for another in between, for the so manieth time is parked: systems route it in a circle
+        hop_limit: a message that came round so many times, by other systems or given back by the one it is sent to, is parked
         loop_window: within what time it must have come back so often
     """
 

@@ -118,7 +118,14 @@ PAGES: dict[str, Reader] = {
         c, {("msh10+sender", f"{r.control_id}|lab|carnet")}
     ),
     "what is awaited": lambda c, _: expectations.of(c, [_MIDDLE]),
-    "circles": lambda c, _: circles.rounds_of(c, [(7, "lab01"), (8, "lab02")], ledger.START),
+    "circles": lambda c, _: circles.signs_of(
+        c,
+        [
+            circles.Said(7, circles.Name("lab01"), ledger.START),
+            circles.Said(8, circles.Name("lab02"), ledger.START),
+        ],
+        ledger.START,
+    ),
     "heads of lanes": lambda c, _: lanes.unsettled_heads(c, {7: 2, 8: 1}),
     "by two keys": lambda c, _: messages_reading.by_keys(c, [[7], [8]]),
     "next of a replay": lambda c, _: replaying.window(c, _MIDDLE, _NEWEST),
