@@ -126,6 +126,34 @@ class Troubled:
     error_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One destination now: when it took something last, and why it did not, last."""
+
+    destination: str
+    delivered_at: datetime | None
+    error_code: str
+    error_at: datetime | None
+
+
+def listing(connection: Connection) -> list[Destination]:
+    """Every destination that was ever sent something, by name."""
+    rows = connection.execute(
+        text(
+            "SELECT destination, delivered_at, error_code, error_at FROM destination_now ORDER BY destination"
+        )
+    )
+    return [
+        Destination(
+            row.destination,
+            None if row.delivered_at is None else from_micros(int(row.delivered_at)),
+            row.error_code or "",
+            None if row.error_at is None else from_micros(int(row.error_at)),
+        )
+        for row in rows
+    ]
+
+
 def troubled(connection: Connection) -> list[Troubled]:
     """Destinations that are left alone for a while, or whose courier does not run."""
     rows = connection.execute(

@@ -66,7 +66,7 @@ PAGES: dict[str, Reader] = {
     "balance of a day": lambda c, _: messages_reading.balance(c, _DAY),
     "balance of a source": lambda c, r: messages_reading.balance(c, _DAY, r.source),
     "days": lambda c, _: messages_reading.days(c),
-    "partners": lambda c, _: messages_reading.partners(c),
+    "partners": lambda c, _: messages_reading.partners(c, _NOW),
     "blocked lanes": lambda c, _: messages_reading.blocked_lanes(c),
     "newest messages": lambda c, _: messages_reading.listing(c),
     "a later page": lambda c, _: messages_reading.listing(c, before=_MIDDLE),
