@@ -180,7 +180,9 @@ class Reception:
     def notice(self, name: str, fields: dict[str, Any]) -> None:
         """`broker.contracts.Notice` for sources: said as an event, and what it tells of a source is kept for its row."""
         self._telemetry.notice(name, fields)
-        source = fields.get("source", "")
+        source = fields.get("source")
+        if not source:
+            return
         with self._sharing:
             if name in _CONNECTIONS:
                 self._open[source] += _CONNECTIONS[name]

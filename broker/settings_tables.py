@@ -20,6 +20,7 @@ from broker.correlating import Expects
 from broker.retry import Policy
 
 _MOST_WORKERS = 8
+_MOST_ROUNDS = 1_000
 
 OnConflict = Literal["accept", "hold", "refuse"]
 Sends = Literal["original", "fhir", "fhir-document", "hl7v2", "cda", "xdm"]
@@ -51,8 +52,8 @@ class Site(Table, frozen=True, kw_only=True):
     loop_window: timedelta = timedelta(days=1)
 
     def __post_init__(self) -> None:
-        if self.hop_limit < 1:
-            raise ValueError("hop_limit must be 1 or more")
+        if not 1 <= self.hop_limit <= _MOST_ROUNDS:
+            raise ValueError(f"hop_limit must be 1 to {_MOST_ROUNDS}")
         if self.loop_window <= timedelta(0):
             raise ValueError("loop_window must be more than nothing")
 
