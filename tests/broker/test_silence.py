@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import Engine
 
+from broker.cli import status_partners
 from broker.database.engine import reading, writing
 from broker.records import partner_reading, partners, tallies
 from broker.records.partners import Seen
@@ -95,6 +96,27 @@ def test_a_source_that_falls_silent_is_said_so_once_and_once_that_it_is_back(
     assert during.usual is not None
     assert (during.usual.count, during.usual.span) == (24, HOUR)
     assert shown == {}, "it has sent, whether that was said already or not"
+
+
+def test_people_and_programs_are_shown_who_is_silent(
+    watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watched.usually("lab", 12, every=30 * MINUTE, until=NOW - 80 * MINUTE)
+    watched.look("lab")
+    with writing(watched.engine) as connection:
+        refused = Seen(error_code="size.exceeded", error_at=NOW - 5 * MINUTE, connections=2)
+        partners.note(connection, {"lab": refused}, "gateway-0", NOW)
+
+    found = watched.status()
+    status_partners.show(found, NOW, PARIS)
+
+    (lab,) = status_partners.plain_sources(found)
+    assert (lab["silent_since"], lab["usually"]) == (NOW - 90 * MINUTE, 24)
+    assert (lab["usually_in_seconds"], lab["last_hour"], lab["connections"]) == (3600, 0, 2)
+    line, _, row = capsys.readouterr().out.splitlines()
+    since = "source lab: silent since 2026-11-10 09:35"
+    assert line == f"{since} (usually 24 or more in 1 h at this time)"
+    assert " ".join(row.split()) == "lab 1 h ago 0 2 size.exceeded, 5 min ago"
 
 
 def test_one_that_was_back_can_fall_silent_again(watched: Watched) -> None:
