@@ -488,10 +488,16 @@ class Courier:
     # --- what a courier before left behind ------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Take up what the courier before had in its hands, as far as the journal vouches for it."""
+        """Take up what the courier before had in its hands, as far as the journal vouches for it, and its circuit.
+
+        Else a destination that was said to be down would be said so once more, or never to be back.
+        """
         with reading(self._engine) as connection:
             found = outbox.interrupted(connection, self._name)
             bodies = outbox.bodies_of(connection, found)
+            failures = destinations.left_open(connection, self._name)
+        if failures and not self._circuit.is_open:
+            self._circuit.resume(failures)
         left, now = self._journal.left, self._clock()
         for one in found:
             attempt = (one.id, one.attempts)

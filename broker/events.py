@@ -100,6 +100,13 @@ EVENTS: dict[str, Event] = _catalogue(
     ),
     Event("circuit_closed", "info", "a destination answers again", ("destination",)),
     Event(
+        "source_silent",
+        "warning",
+        "a source that usually sends at this time has sent nothing",
+        ("source",),
+    ),
+    Event("source_back", "info", "a source that was silent has sent again", ("source",)),
+    Event(
         "answer_matched",
         "info",
         "an answer that came as a message of its own was credited to its delivery",
@@ -470,6 +477,11 @@ REASONS: dict[str, Words] = {
         "Le correspondant a répondu plus tard qu'il ne prend pas ces messages.",
         "Correct the route or the mapping, then release the delivery.",
     ),
+    "source.silent": Words(
+        "This source usually sends at this time, and has sent nothing.",
+        "Cette source émet d'habitude à cette heure, et n'a rien envoyé.",
+        "Ask whoever runs it; look at its connections and its last error in `carnet status`, and at the network between.",
+    ),
     "courier.failed": Words(
         "The courier of this destination ended by an error of its own, and is started again by itself.",
         "Le facteur de cette destination s'est arrêté sur une erreur interne ; il est relancé.",
@@ -511,7 +523,8 @@ REASONS: dict[str, Words] = {
     "routing.loop": Words(
         "This message was sent on and came back to its source too many times: systems route it in a circle.",
         "Ce message a été retransmis et est revenu à sa source trop souvent : des systèmes se le renvoient.",
-        "Look at its timeline for the partners, take the route of one of them away, then discard the message.",
+        "Look at its timeline for the partners, take the route of one of them away, then discard the message "
+        "(docs/how-to/stop-a-loop.md).",
     ),
     "routing.filtered": Words(
         "A routing rule keeps this message from its destinations; it is not filed either. The place is the rule.",

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import accumulate
-from typing import cast
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, QueuePool
@@ -118,6 +119,10 @@ class Intake:
             self._await_more()
         return future
 
+    def notice(self, name: str, fields: dict[str, Any]) -> None:
+        """What sources report (`broker.contracts.Notice`); any thread."""
+        self._reception.notice(name, fields)
+
     def _why_not_now(self) -> str:
         if self._pending_bytes > self._limits.max_pending_bytes:
             return "pressure.memory"
@@ -140,7 +145,7 @@ class Intake:
         ticking.cancel()
         if self._running:
             await asyncio.wait(self._running)
-        await loop.run_in_executor(self._thread, self._reception.flush)
+        await loop.run_in_executor(self._thread, partial(self._reception.flush, is_last=True))
 
     def _here(self) -> asyncio.AbstractEventLoop:
         """The loop of this intake; asked for once, since asking is a system call."""

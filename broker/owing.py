@@ -102,7 +102,7 @@ class Owing:
             intent=_intent(document),
             media="",
             reason=route,
-            hops=hand.hops,
+            signs=hand.signs,
         )
         try:
             rendered = self.render(

@@ -330,19 +330,26 @@ class Pipeline:
             hand.step("decide", 0, hand.decision)
 
     def _stop_loops(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
-        """How often each message came back to its source already; one that goes round in a circle is parked before it is filed."""
+        """What signs there are that a message goes round in a circle; where they are enough it is parked before it is filed.
+
+        What a person has read again goes where they send it, and does not come back by that.
+        """
         if not self._owing.routing.rules:
             return
         going = {
-            hand.message.seq: (content_digest(hand.message.body), hand.message.source)
+            hand.message.seq: circles.Said(
+                content_digest(hand.message.body),
+                circles.Name(hand.message.source, hand.message.sender),
+                hand.message.received_at,
+            )
             for hand in hands
-            if hand.is_open
+            if hand.is_open and hand.origin is None
         }
-        rounds = circles.rounds_of(connection, going.values(), now - self._loops.window)
-        for hand in hands if rounds else ():
-            if hand.is_open:
-                hand.hops = rounds.get(going[hand.message.seq], 0)
-                if hand.hops >= self._loops.limit:
+        signs = circles.signs_of(connection, going.values(), now - self._loops.window)
+        for hand in hands if signs else ():
+            if said := going.get(hand.message.seq):
+                hand.signs = signs.get(said, 0)
+                if hand.signs >= self._loops.signs:
                     hand.end(State.PARKED, "routing.loop", "message")
 
     def _file(

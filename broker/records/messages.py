@@ -50,6 +50,8 @@ class Open:
     replay_run: int | None = None
     unreadable: PermanentError | None = None
     """Why there are no bytes: they were erased, or are not as they were received."""
+    sender: str = ""
+    """MSH-3|MSH-4 of an HL7v2 message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +139,18 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
         Open(
             Seq(seq), MessageId(str(name)), source, from_micros(received_at), day, format_, media or "", kind or "",
             charset or "", control_id, Lane(lane), State(state), attempts, sha256, trail, _bytes_of(opened[seq]),
-            replay_of, replay_run, _error_of(opened[seq]),
+            replay_of, replay_run, _error_of(opened[seq]), sender or "",
         )
         for (
             seq, name, source, received_at, day, format_, media, kind, charset, control_id, lane, state, attempts,
-            trail, replay_of, replay_run, sha256, _,
+            trail, replay_of, replay_run, sender, sha256, _,
         ) in rows
     ]  # fmt: skip
 
 
 _OPEN = (
     "SELECT m.seq, m.id, m.source, m.received_at, m.day, m.format, m.media, m.type, m.charset_declared, m.control_id, "
-    "m.lane, m.state, m.attempts, m.trail, m.replay_of, m.replay_run, m.sha256, b.body "
+    "m.lane, m.state, m.attempts, m.trail, m.replay_of, m.replay_run, m.sender, m.sha256, b.body "
     "FROM message m JOIN message_body b ON b.seq = m.seq WHERE"
 )
 

@@ -77,6 +77,7 @@ class Owed:
 
     refused: why the document has no form the destination takes; the delivery is parked from the beginning, a person's
         business, and the filing of the message goes on
+    signs: that the message goes round in a circle (`records.circles`), kept as `hops`
     """
 
     message_seq: int
@@ -89,7 +90,7 @@ class Owed:
     reason: str = ""
     recipient: str = ""
     ins_used: str | None = None
-    hops: int = 0
+    signs: int = 0
     refused: str = ""
     refused_at: str = ""
 
@@ -174,7 +175,7 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
             (
                 first + position, row.message_seq, row.document_id, row.destination, row.recipient, row.intent,
                 row.lane, "parked" if row.refused else "owed", created, created if row.refused else None,
-                row.refused or row.reason or None, row.refused_at or None, row.ins_used, row.hops, 0,
+                row.refused or row.reason or None, row.refused_at or None, row.ins_used, row.signs, 0,
             )
             for position, row in enumerate(rows)
         ],

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from broker import gathering
 from broker.contracts import Work
@@ -20,7 +20,7 @@ from broker.envelope import Envelope, Receipt
 from broker.errors import TransientError
 from broker.intake import Intake, Limits, OnConflict
 from broker.reception import Arrival, Reception
-from broker.records import tallies
+from broker.records import messages_reading, tallies
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
 from broker.values import State
@@ -350,6 +350,54 @@ def test_under_pressure_a_sender_is_told_to_come_back_and_nothing_is_kept(site: 
     assert (receipt.outcome, receipt.code) == ("refused", "pressure.disk")
     assert receipt.retry_after is not None
     assert site.rows() == []
+
+
+def test_what_is_seen_of_a_source_is_written_with_what_is_written_anyway(site: Site) -> None:
+    commits: list[object] = []
+    event.listen(site.engine, "commit", commits.append)
+
+    async def coming_and_going(intake: Intake) -> Receipt:
+        for _ in range(500):
+            intake.notice("connection_opened", {"source": "lab", "peer": "10.0.0.1"})
+            intake.notice("connection_closed", {"source": "lab", "peer": "10.0.0.1"})
+        intake.notice("connection_opened", {"source": "lab", "peer": "10.0.0.1"})
+        intake.notice("refused_at_door", {"source": "port", "code": "peer.not_allowed"})
+        return await intake.accept(envelope("C1"))
+
+    receipt = site.run(coming_and_going)
+
+    with reading(site.engine) as connection:
+        found = {one.source: one for one in messages_reading.partners(connection, later())}
+        answered = connection.execute(
+            text("SELECT received_at, answered_at FROM source_now WHERE source = 'lab'")
+        ).one()
+    assert receipt.outcome == "accepted"
+    assert (found["lab"].connections, found["lab"].error_code) == (1, None)
+    assert found["lab"].received_at == receipt.first_received_at
+    assert answered.answered_at > answered.received_at
+    assert (found["port"].error_code, found["port"].received_at) == ("peer.not_allowed", None)
+    assert len(commits) <= 5, "none for each of a thousand notices"
+
+
+def test_the_last_refusal_of_a_source_is_kept_until_the_next(site: Site) -> None:
+    small = Limits(max_bytes=300)
+
+    async def refused(intake: Intake) -> None:
+        await intake.accept(envelope("C1", more="X" * 300))
+        await intake.accept(envelope("C2"))
+
+    site.run(refused, small)
+    site.run(lambda intake: send(intake, [envelope("C3")]))
+
+    with reading(site.engine) as connection:
+        (one,) = messages_reading.partners(connection, later())
+    assert one.error_code == "size.exceeded"
+    assert one.error_at is not None
+    assert one.error_at <= later()
+
+
+def later() -> datetime:
+    return datetime.now(UTC)
 
 
 def test_more_bytes_than_may_wait_for_a_commit_are_refused_for_now(site: Site) -> None:

@@ -66,7 +66,7 @@ PAGES: dict[str, Reader] = {
     "balance of a day": lambda c, _: messages_reading.balance(c, _DAY),
     "balance of a source": lambda c, r: messages_reading.balance(c, _DAY, r.source),
     "days": lambda c, _: messages_reading.days(c),
-    "partners": lambda c, _: messages_reading.partners(c),
+    "partners": lambda c, _: messages_reading.partners(c, _NOW),
     "blocked lanes": lambda c, _: messages_reading.blocked_lanes(c),
     "newest messages": lambda c, _: messages_reading.listing(c),
     "a later page": lambda c, _: messages_reading.listing(c, before=_MIDDLE),
@@ -118,7 +118,14 @@ PAGES: dict[str, Reader] = {
         c, {("msh10+sender", f"{r.control_id}|lab|carnet")}
     ),
     "what is awaited": lambda c, _: expectations.of(c, [_MIDDLE]),
-    "circles": lambda c, _: circles.rounds_of(c, [(7, "lab01"), (8, "lab02")], ledger.START),
+    "circles": lambda c, _: circles.signs_of(
+        c,
+        [
+            circles.Said(7, circles.Name("lab01"), ledger.START),
+            circles.Said(8, circles.Name("lab02"), ledger.START),
+        ],
+        ledger.START,
+    ),
     "heads of lanes": lambda c, _: lanes.unsettled_heads(c, {7: 2, 8: 1}),
     "by two keys": lambda c, _: messages_reading.by_keys(c, [[7], [8]]),
     "next of a replay": lambda c, _: replaying.window(c, _MIDDLE, _NEWEST),
