@@ -196,10 +196,15 @@ def find(
     """Find messages by what they are about: a patient, a stay, an order, a document. Whatever format they came in.
 
     The values are read from standard input, one line a KIND, so that they stand in no shell history and no process
-    list. `order` is whoever's number it is, placer's, filler's or accession; `patient` an INS or a local number; a
-    patient by name and birth date (name_birth) is `NAME|1954-02-01`. Of several KINDs a message has to have each.
+    list. `order` is whoever's number it is, placer's, filler's or accession; `patient` an INS or a local number; `stay`
+    a visit or an account number; a patient by name and birth date (name_birth) is `NAME|1954-02-01`; `sender` the
+    application that sent it (MSH-3), or its facility where it names none. Of several KINDs a message has to have each.
+
+    What waits, is held or was parked is found too. An HL7v2 message that could not be read is found by the numbers that
+    stand in its header, patient, stay and orders.
 
         echo 4711 | carnet messages find order
+        printf '4711\\nSIL\\n' | carnet messages find order sender
         printf '279035121518989\\nMATER\\n' | carnet messages find patient ward
         carnet messages find stay < stay.txt
 
@@ -220,9 +225,12 @@ def find(
         if sys.stdin.isatty():
             output.aside().print(f"value of {kind}, then Enter:")
         value = sys.stdin.readline().strip()
-        wanted.append(search_keys.digests_of(kind, value, secret))
+        wanted.append((kind, search_keys.digests_of(kind, value, secret)))
+    rarest_first = sorted(wanted, key=lambda one: one[0] in search_keys.COMMON)
     with reading(ledger.engine) as connection:
-        page = messages_reading.by_keys(connection, wanted, before=before, limit=limit)
+        page = messages_reading.by_keys(
+            connection, [digests for _, digests in rarest_first], before=before, limit=limit
+        )
     _page(page, json, Sentences(ledger))
     if not page.lines:
         raise typer.Exit(output.FOUND)
