@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from broker.errors import ParseError
@@ -80,9 +79,7 @@ class _Segment:
             text = cut[sub - 1] if sub <= len(cut) else ""
         elif sub > 1:
             return ""
-        with suppress(ValueError):  # a sequence of bytes that are no text stays as it stands
-            text = unescape(text, self.marks)
-        text = text.strip()
+        text = unescape(text, self.marks).strip()
         return "" if text == _NULL else text
 
     def each(self, *numbers: int) -> Iterator[str]:
@@ -100,20 +97,13 @@ def _segments(body: bytes, declared: str) -> Iterator[tuple[str, list[str], Sepa
         if count >= _SEGMENTS:
             return
         name = found[1].decode()
-        text = _text(found[2][:_LONGEST], declared)
+        text = decode(found[2][:_LONGEST], declared).text
         if name == "MSH":
             marks = _separators(text)
         elif marks is None:
             marks = Separators(field=text[0])
         fields = text.split(marks.field)
         yield name, [name, marks.field, *fields[1:]] if name == "MSH" else fields, marks
-
-
-def _text(raw: bytes, declared: str) -> str:
-    try:
-        return decode(raw, declared).text
-    except (ValueError, LookupError):  # a charset that is none for text
-        return raw.decode("cp1252", "replace")
 
 
 def _separators(behind: str) -> Separators:
