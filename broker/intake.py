@@ -67,6 +67,7 @@ class Intake:
             engine,
             writer=writer,
             zone=zone,
+            key=key,
             on_conflict=on_conflict,
             telemetry=telemetry,
             clock=clock,

@@ -489,9 +489,8 @@ class Pipeline:
         for hand in hands:
             self._conclude(hand)
             changes.append(self._transition(hand, now))
-            if hand.verdict in _KEYED:
-                for document in hand.documents:
-                    keys += search_keys.keys_of(document, hand.message.seq, self._secret)
+            if not (hand.verdict == State.WAITING == hand.message.state):
+                keys += self._business_keys(hand)
             if hand.verdict == State.WAITING:
                 continue
             source, fate = hand.message.source, tallies.FATES_BY_STATE[hand.verdict or State.FILED]
@@ -517,6 +516,22 @@ class Pipeline:
             h.message.source for h in hands if h.verdict == State.FILED
         ).items():
             self._telemetry.emit_many("filed", n, source=source)
+
+    def _business_keys(self, hand: InHand) -> list[messages.Key]:
+        """What the message is searched by: from its documents or, where it gave none, from what its bytes show.
+
+        Of one that waits too, once: it may wait for days behind one that a person has to look at.
+        """
+        message = hand.message
+        keys = [
+            key
+            for document in hand.documents
+            for key in search_keys.keys_of(document, message.seq, self._secret)
+        ]
+        if not hand.documents and message.format == "hl7v2":
+            charset = message.charset_declared
+            return search_keys.keys_of_bytes(message.body, charset, message.seq, self._secret)
+        return keys
 
     def _conclude(self, hand: InHand) -> None:
         """The fate of a message nothing stood against."""
@@ -625,9 +640,6 @@ class Pipeline:
             control_id=hand.message.control_id,
             details=header.told_of(document) if document is not None else None,
         )
-
-
-_KEYED = (State.FILED, State.DELIVERED_ONLY, State.FILTERED, State.HELD, State.PARKED)
 
 
 def _coverage(message: messages.Open) -> Coverage:

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from broker import fault_points
+from broker import fault_points, search_keys
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database import partitions, sequences, together
@@ -126,12 +126,15 @@ class Reception:
         *,
         writer: str,
         zone: ZoneInfo,
+        key: bytes,
         on_conflict: Callable[[str], OnConflict],
         telemetry: Telemetry,
         clock: Callable[[], datetime],
     ) -> None:
+        """`key` is the installation's digest key: what is held at the door is found by it, see `search_keys`."""
         self._engine = engine
         self._writer = writer
+        self._key = key
         self._zone = zone
         self._on_conflict = on_conflict
         self._telemetry = telemetry
@@ -468,14 +471,16 @@ class Reception:
     ) -> None:
         """Everything one commit leaves in the database; `first` of the numbers it reserved, 0 while it is not known."""
         receptions.write(connection, rows, now, self._writer, reserved=reserved, first=first)
+        held = [row for row in rows if row.state == State.HELD]
         lanes.block(
-            connection,
-            [
-                (row.lane, "held", row.seq, now, row.reason, None)
-                for row in rows
-                if row.state == State.HELD
-            ],
+            connection, [(row.lane, "held", row.seq, now, row.reason, None) for row in held]
         )
+        keys = (
+            search_keys.keys_of_bytes(row.body, row.charset_declared, row.seq, self._key)
+            for row in held
+            if row.format == "hl7v2"
+        )
+        messages.add_keys(connection, [key for some in keys for key in some])
         counts = Counter(beside.refused)
         day = messages.day_of(now, self._zone)
         for source, n in duplicates.items():

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
@@ -95,8 +94,9 @@ KEY_KINDS: Mapping[str, int] = {
     "accession": 7,
     "document": 8,
     "ward": 9,
-    "batch": 10,
+    "sender": 11,
 }
+"""Kinds of business keys and their numbers in the table. 10 was never written, and is not given again."""
 
 _TRANSITION_COLUMNS = (
     "state",
@@ -222,6 +222,6 @@ def transition(connection: Connection, changes: Sequence[Transition], writer: st
 
 def add_keys(connection: Connection, keys: Iterable[Key], version: int = 1) -> None:
     """File the business keys of messages; the same key twice is one."""
-    rows = sorted({(key.digest, key.seq, key.kind, version) for key in keys})
-    unique = [next(group) for _, group in groupby(rows, key=lambda row: row[:2])]
-    bulk.insert_missing(connection, business_key, ("digest", "seq", "kind", "key_version"), unique)
+    rows = {(key.digest, key.seq): (key.digest, key.seq, key.kind, version) for key in keys}
+    columns = ("digest", "seq", "kind", "key_version")
+    bulk.insert_missing(connection, business_key, columns, sorted(rows.values()))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
+from broker.audit.reading import about
 from broker.database import together
 from broker.database.engine import is_sqlite, reading
 from broker.database.types import to_micros
@@ -86,6 +87,7 @@ PAGES: dict[str, Reader] = {
     "one message": lambda c, r: message_detail.detail(c, r.id),
     "its bytes": lambda c, r: message_detail.body(c, r.seq),
     "its deliveries": lambda c, r: message_detail.owed(c, r.seq),
+    "its entries": lambda c, r: about(c, r.id, r.seq),
     "by control id": lambda c, r: messages_reading.by_control_id(c, r.control_id),
     "by number": lambda c, r: message_detail.find(c, str(r.seq)),
     "by a key": lambda c, _: messages_reading.by_keys(c, [[7]]),
