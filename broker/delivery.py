@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine
 from broker import fault_points, retry
 from broker.audit import trail
 from broker.circuit import Circuit
-from broker.contracts import Destination, Lease, Queue, Verifiable
+from broker.contracts import RECIPIENT, Destination, Lease, Queue, Verifiable
 from broker.correlating import Expects, receipt_keys, sent_keys
 from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
@@ -397,8 +397,8 @@ class Courier:
         )
 
     def _mark(self, ended: Ended) -> None:
-        """Tell the circuit: an answer, whatever it says, shows that the partner is there."""
-        if ended.outcome in ("sent", "refused"):
+        """Tell the circuit: an answer, whatever it says, shows that the partner is there. So does one about a mailbox."""
+        if ended.outcome in ("sent", "refused") or ended.place == RECIPIENT:
             if self._circuit.succeeded():
                 self._telemetry.emit("circuit_closed", destination=self._name)
         elif self._circuit.failed(self._clock()):

@@ -21,7 +21,7 @@ import msgspec
 from broker import settings_retention
 from broker.accounts.notices import CHANNELS
 from broker.circuit import CircuitPolicy
-from broker.contracts import Adapter, QueuePlugin
+from broker.contracts import Adapter, PerRecipient, QueuePlugin
 from broker.correlating import Expects
 from broker.errors import SetupError
 from broker.retry import Policy
@@ -104,6 +104,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool
     verifiable: bool
     for_record: bool
+    per_recipient: PerRecipient | None
     expects: Expects | None
     pause: timedelta
     retry: Policy
@@ -302,6 +303,13 @@ def _destinations(
         common, options = _plugged(
             table, f"destination.{name}", DestinationCommon, "destination", adapters, reader
         )
+        per_recipient = common and adapters[common.adapter].per_recipient(options)
+        if per_recipient is not None and common.sends == "original":
+            reader.problem(
+                f"destination.{name}.sends",
+                "a recipient gets the document that names them, not the message it came in.",
+                'Write the form, like sends = "xdm".',
+            )
         made[name] = common and Destination(
             name=name,
             adapter=common.adapter,
@@ -310,6 +318,7 @@ def _destinations(
             idempotent=common.idempotent,
             verifiable=common.verifiable,
             for_record=common.for_record,
+            per_recipient=per_recipient,
             expects=common.expects,
             pause=common.pause,
             retry=common.retry,
