@@ -534,6 +534,10 @@ REASONS: dict[str, Words] = {
         "Le document ne nomme aucun destinataire ayant une adresse de messagerie : il n'est pas envoyé ici.",
         "Nothing is to be done, unless the sender should have named somebody (PRT-15, informationRecipient).",
     ),
+    "recipient.not_asked": Words(
+        "The sender says that the document is not to be mailed to professionals.",
+        "L'émetteur indique que le document n'est pas à envoyer par messagerie aux professionnels.",
+    ),
     "recipient.no_address": Words(
         "A recipient is named without a mail address.",
         "Un destinataire est nommé sans adresse de messagerie.",

@@ -129,6 +129,8 @@ class Owing:
         A new version that names no address goes to whom the one before went. One that names some goes to those: whom
         the sender took off the list gets nothing more of it. An address that may not be written to is parked.
         """
+        if recipients.is_declined(document):
+            return self._to_nobody(hand, destination, recipients.NOT_ASKED)
         found = recipients.addressed(document, asked)
         for reason, n in sorted(found.left.items()):
             hand.step(f"{n} of the recipients left out for {destination}", 0, reason)
@@ -136,9 +138,7 @@ class Owing:
         if not found.names_addresses:
             found = self._as_before(hand, document, destination, asked, earlier)
         if not found.names_addresses:
-            hand.step(f"filtered for {destination}", 0, recipients.NONE)
-            self._left_out(destination, recipients.NONE)
-            return []
+            return self._to_nobody(hand, destination, recipients.NONE)
         if len(found.addresses) + len(found.refused) > asked.most:
             return [
                 self._parked(
@@ -180,6 +180,11 @@ class Owing:
         if names:
             hand.step(f"to whom the version before went, at {destination}", 0)
         return recipients.of_addresses(list(names), asked)
+
+    def _to_nobody(self, hand: InHand, destination: str, reason: str) -> list[outbox.Owed]:
+        hand.step(f"filtered for {destination}", 0, reason)
+        self._left_out(destination, reason)
+        return []
 
     def _left_out(self, destination: str, reason: str, n: int = 1) -> None:
         self.telemetry.emit_many("recipient_left_out", n, destination=destination, reason=reason)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from broker.contracts import PerRecipient
 from broker.document import Document, Recipient
 
-NONE, NO_ADDRESS, PATIENT, MALFORMED, DOMAIN, TOO_MANY = (
+NONE, NOT_ASKED, NO_ADDRESS, PATIENT, MALFORMED, DOMAIN, TOO_MANY = (
     "recipient.none",
+    "recipient.not_asked",
     "recipient.no_address",
     "recipient.patient",
     "recipient.malformed",
@@ -54,6 +55,15 @@ class Addressed:
     def names_addresses(self) -> bool:
         """Whether the sender gave an address of anybody but the patient."""
         return bool(self.addresses or self.refused)
+
+
+def is_declined(document: Document) -> bool:
+    """Whether the sender says that the document is not to be mailed to professionals (DESTMSSANTEPS = N).
+
+    A CDA in it may name recipients all the same: that list is the document's, and not whom to send it to.
+    """
+    asked = document.delivery
+    return asked is not None and asked.mssante_professional is False
 
 
 def addressed(document: Document, asked: PerRecipient) -> Addressed:

@@ -150,10 +150,11 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
     for delivery in owed:
         stuck = delivery.state == "parked" and not delivery.attempts
         why = f"parked: {delivery.reason}" if stuck else ""
-        steps.append((delivery.created_at, f"owed to {delivery.destination}", None, why))
+        whom = " ".join(filter(None, (delivery.destination, delivery.recipient)))
+        steps.append((delivery.created_at, f"owed to {whom}", None, why))
         for number, started, _, outcome, code in delivery.attempts:
             ended = " ".join(filter(None, (outcome, code))) or "begun"
-            steps.append((started, f"attempt {number} to {delivery.destination}", None, ended))
+            steps.append((started, f"attempt {number} to {whom}", None, ended))
     steps.sort(key=lambda step: step[0])
     rules = Sentences(ledger)
 

@@ -21,11 +21,17 @@ from broker.telemetry import Telemetry
 from broker.worker import Worker
 from tests.adapters.certificates import Certificates
 from tests.adapters.mail_server import MailServer
-from tests.broker.lane_site import LaneSite
+from tests.broker.lane_site import MAPPINGS
+from tests.broker.replay_site import ReplaySite
 
 ANNE, LUC, PAUL = "anne@ville.mssante.fr", "luc@ville.mssante.fr", "paul@bourg.mssante.fr"
 INS = "279035121518989"
 HOURLY = Policy(base=timedelta(hours=1), max_delay=timedelta(hours=1), jitter=0)
+
+
+NOT_TO_PROFESSIONALS = (
+    "OBX|2|CE|DESTMSSANTEPS^Destinataire^MetaDMPMSS||N^^expandedYes-NoIndicator||||||F\r"
+)
 
 
 def rct(address: str, name: str = "MEDECIN^ANNE", kind: str = "RPPS") -> str:
@@ -50,7 +56,7 @@ def letter(
     numbers = f"{patient}^^^CHU&1.2.250.1.999.1.1&ISO^PI"
     if ins:
         numbers += f"~{INS}^^^ASIP-SANTE-INS-NIR&1.2.250.1.213.1.4.10&ISO^INS"
-    prts = "".join(one if one.startswith("PRT") else rct(one) for one in recipients)
+    prts = "".join(one if one.endswith("\r") else rct(one) for one in recipients)
     return (
         f"MSH|^~\\&|GAM|CHU|CARNET|CHU|20261123100000||MDM^{event}|{control_id}|P|2.5|||||FRA|UNICODE UTF-8\r"
         f"PID|||{numbers}||EXEMPLE^JEANNE^^^^^L||19540201|F{'|' * 24 + 'VALI' if ins else ''}\r"
@@ -59,11 +65,11 @@ def letter(
     ).encode()
 
 
-class MailSite(LaneSite):
+class MailSite(ReplaySite):
     """A site with a destination `mail`, and couriers for it."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        super().__init__(folder, url)
+    def __init__(self, folder: Path, url: str, mappings: Path = MAPPINGS) -> None:
+        super().__init__(folder, url, mappings)
         with self.file.open("a", encoding="utf-8") as file:
             file.write(
                 '[destination.mail]\nadapter = "smtp"\nhost = "127.0.0.1"\ntls = "none"\n'

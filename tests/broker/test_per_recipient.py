@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from email import message_from_bytes
 from pathlib import Path
@@ -14,12 +15,14 @@ from prometheus_client import generate_latest
 from broker import at_rest, operating
 from broker.contracts import Work
 from broker.database.engine import reading
-from broker.records import outbox
+from broker.records import lane_names, lane_reading, outbox
 from broker.values import Lane
 from tests.adapters.certificates import Certificates
 from tests.adapters.mail_server import MailServer
 from tests.broker import mail_site
+from tests.broker.cli.command import carnet
 from tests.broker.mail_site import ANNE, INS, LUC, PAUL, MailSite, letter, rct
+from tests.broker.replay_site import mappings
 
 BUSY = "452 4.2.2 Mailbox full"
 GONE = "550 5.1.1 No such mailbox"
@@ -30,18 +33,30 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("certificates"))
 
 
+@contextmanager
+def _site(folder: Path, url: str) -> Iterator[MailSite]:
+    made = MailSite(folder, url)
+    if url.startswith("sqlite"):
+        at_rest.attach(made.engine, made.settings, made.clock())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sqlite_site(tmp_path: Path) -> Iterator[MailSite]:
+    """Encrypted, as it is by itself."""
+    with _site(tmp_path, f"sqlite:///{tmp_path / 'carnet.db'}") as made:
+        yield made
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MailSite]:
     """On each database in turn; on SQLite encrypted, as it is by itself."""
     if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path / 'carnet.db'}"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    made = MailSite(tmp_path, url)
-    if request.param == "sqlite":
-        at_rest.attach(made.engine, made.settings, made.clock())
-    yield made
-    made.close()
+        yield request.getfixturevalue("sqlite_site")
+        return
+    with _site(tmp_path, request.getfixturevalue("postgres_url")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -65,19 +80,21 @@ def test_each_recipient_is_owed_one_delivery_of_the_same_bytes(site: MailSite) -
     assert len(bodies) == 2
 
 
-def test_a_letter_that_names_nobody_is_filtered_there_and_says_why(site: MailSite) -> None:
-    (one,) = site.file_letters(letter("1", "L1", "D1"))
+def test_a_letter_that_names_nobody_is_filtered_there_and_says_why(sqlite_site: MailSite) -> None:
+    (one,) = sqlite_site.file_letters(letter("1", "L1", "D1"))
 
-    assert site.owed(one) == []
-    assert '["filtered for mail",0,"recipient.none"]' in site.told(one)
-    assert site.state(one).name == "FILED"
+    assert sqlite_site.owed(one) == []
+    assert '["filtered for mail",0,"recipient.none"]' in sqlite_site.told(one)
+    assert sqlite_site.state(one).name == "FILED"
 
 
-def test_a_recipient_without_address_is_left_out_and_said_so(site: MailSite) -> None:
-    (one,) = site.file_letters(letter("1", "L1", "D1", rct(""), ANNE))
+def test_a_recipient_without_address_is_left_out_and_said_so(sqlite_site: MailSite) -> None:
+    (one,) = sqlite_site.file_letters(letter("1", "L1", "D1", rct(""), ANNE))
 
-    assert site.owed(one) == [(ANNE, "owed", "letters")]
-    assert '["1 of the recipients left out for mail",0,"recipient.no_address"]' in site.told(one)
+    assert sqlite_site.owed(one) == [(ANNE, "owed", "letters")]
+    assert '["1 of the recipients left out for mail",0,"recipient.no_address"]' in sqlite_site.told(
+        one
+    )
 
 
 def test_a_mailbox_of_another_domain_is_never_written_to_by_itself(
@@ -102,15 +119,17 @@ def test_a_mailbox_of_another_domain_is_never_written_to_by_itself(
 
 
 def test_a_domain_that_is_trusted_later_lets_the_parked_letter_go(
-    site: MailSite, mails: MailServer
+    sqlite_site: MailSite, mails: MailServer
 ) -> None:
-    site.file_letters(letter("1", "L1", "D1", "anne@chu.invalid", LUC))
-    site.renew('["mssante.fr"]', '["mssante.fr", "chu.invalid"]')
-    (number,) = [int(row.id) for row in site.rows("SELECT id FROM delivery WHERE state = 'parked'")]
+    sqlite_site.file_letters(letter("1", "L1", "D1", "anne@chu.invalid", LUC))
+    sqlite_site.renew('["mssante.fr"]', '["mssante.fr", "chu.invalid"]')
+    (number,) = [
+        int(row.id) for row in sqlite_site.rows("SELECT id FROM delivery WHERE state = 'parked'")
+    ]
 
-    done = operating.release_deliveries(site.engine, [number], site.act())
-    site.queue.put("outbound.mail", done.outbound["mail"])
-    site.send(mails)
+    done = operating.release_deliveries(sqlite_site.engine, [number], sqlite_site.act())
+    sqlite_site.queue.put("outbound.mail", done.outbound["mail"])
+    sqlite_site.send(mails)
 
     assert sorted(mails.recipients) == ["anne@chu.invalid", LUC]
 
@@ -122,23 +141,30 @@ def test_what_is_no_address_is_parked_and_the_others_are_owed(site: MailSite) ->
     assert site.prove().findings == []
 
 
-def test_the_patient_is_never_written_to_and_the_ins_is_kept_nowhere(site: MailSite) -> None:
-    (one,) = site.file_letters(letter("1", "L1", "D1", f"{INS}@patient.mssante.fr", LUC))
+def test_the_patient_is_never_written_to_and_the_ins_is_kept_nowhere(sqlite_site: MailSite) -> None:
+    (one,) = sqlite_site.file_letters(letter("1", "L1", "D1", f"{INS}@patient.mssante.fr", LUC))
 
-    assert site.owed(one) == [(LUC, "owed", "letters")]
-    assert "recipient.patient" in site.told(one)
-    assert INS not in site.told(one)
+    assert sqlite_site.owed(one) == [(LUC, "owed", "letters")]
+    assert "recipient.patient" in sqlite_site.told(one)
+    assert INS not in sqlite_site.told(one)
+
+
+def test_what_is_not_to_be_mailed_to_professionals_is_not(sqlite_site: MailSite) -> None:
+    (one,) = sqlite_site.file_letters(letter("1", "L1", "D1", ANNE, mail_site.NOT_TO_PROFESSIONALS))
+
+    assert sqlite_site.owed(one) == []
+    assert '["filtered for mail",0,"recipient.not_asked"]' in sqlite_site.told(one)
 
 
 def test_more_recipients_than_allowed_are_a_person_s_business_and_nobody_is_written_to(
-    site: MailSite,
+    sqlite_site: MailSite,
 ) -> None:
-    (one,) = site.file_letters(
+    (one,) = sqlite_site.file_letters(
         letter("1", "L1", "D1", *(f"n{n}@ville.mssante.fr" for n in range(4)))
     )
 
-    assert site.owed(one) == [("", "parked", "recipient.too_many")]
-    assert site.state(one).name == "FILED"
+    assert sqlite_site.owed(one) == [("", "parked", "recipient.too_many")]
+    assert sqlite_site.state(one).name == "FILED"
 
 
 # --- each recipient's own lane ------------------------------------------------------------------------------------
@@ -194,6 +220,103 @@ def test_a_full_mailbox_keeps_its_own_letters_waiting_and_nobody_else_s(
     assert [_text(body) for body in server.mails[3:]] == ["letter 1", "letter 2", "letter 3"]
 
 
+@pytest.fixture
+def stuck(site: MailSite, certificates: Certificates) -> Iterator[MailServer]:
+    """Two mailboxes of one patient's correspondents are full; the third, and another patient, got theirs."""
+    server = mail_site.server(certificates, [(LUC, BUSY), (PAUL, BUSY)])
+    site.file_letters(letter("1", "L1", "D1", ANNE, LUC, PAUL), letter("1", "L2", "D2", LUC, ANNE))
+    site.send(server)
+    yield server
+    server.stop()
+
+
+def test_each_recipient_s_lane_is_listed_and_shown_by_a_name_without_the_address(
+    site: MailSite, stuck: MailServer
+) -> None:
+    with reading(site.engine) as connection:
+        lines = lane_reading.listing(connection, kind="outbound", destination="mail").lines
+        behind = [len(lane_reading.behind(connection, line.name)) for line in lines]
+        shown = [lane_reading.one(connection, line.name) for line in lines]
+        paged = [
+            lane_reading.listing(connection, destination="mail", limit=1, after=after).lines
+            for after in (None, lines[0].name)
+        ]
+
+    lane = site.rows("SELECT lane FROM delivery WHERE destination = 'mail'")[0].lane
+    names = [lane_names.outbound("mail", lane, one) for one in (LUC, PAUL)]
+    assert [line.name for line in lines] == sorted(names)
+    assert {line.state for line in lines} == {"retrying"}
+    assert sorted(behind) == [1, 2]
+    assert [one and one.head for one in shown] == [line.head for line in lines]
+    assert [[line.name for line in page] for page in paged] == [[one] for one in sorted(names)]
+    for name in names:
+        assert lane_names.parse(str(name)) == name
+        assert not any(one in str(name) for one in (LUC, PAUL))
+
+
+def test_one_recipient_s_head_is_skipped_and_theirs_go_on(
+    site: MailSite, stuck: MailServer
+) -> None:
+    lane = site.rows("SELECT lane FROM delivery WHERE destination = 'mail'")[0].lane
+    luc, paul = (lane_names.outbound("mail", lane, one) for one in (LUC, PAUL))
+    with reading(site.engine) as connection:
+        head = lane_reading.head_number(connection, luc)
+    assert head is not None
+
+    done = operating.skip(site.engine, luc, head, site.act())
+    tried = operating.release(site.engine, paul, site.act())
+
+    assert (done.outcome, tried.outcome) == ("skipped", "tried_now")
+    assert [(to, state) for to, state, _ in site.owed()] == [
+        (ANNE, "sent"), (LUC, "skipped"), (PAUL, "owed"), (LUC, "owed"), (ANNE, "sent"),
+    ]  # fmt: skip
+    stuck.answers.clear()
+    site.queue.put("outbound.mail", [*done.outbound["mail"], *tried.outbound["mail"]])
+    site.send(stuck)
+    assert sorted(stuck.recipients) == sorted([ANNE, ANNE, LUC, PAUL])
+    assert site.prove().findings == []
+
+
+def test_a_patient_s_lane_is_held_for_all_recipients_at_once(
+    site: MailSite, stuck: MailServer
+) -> None:
+    lane = site.rows("SELECT lane FROM delivery WHERE destination = 'mail'")[0].lane
+    whole, luc = lane_names.outbound("mail", lane), lane_names.outbound("mail", lane, LUC)
+
+    alone = operating.hold(site.engine, luc, site.act())
+    held = operating.hold(site.engine, whole, site.act())
+    again = operating.release(site.engine, luc, site.act())
+    with reading(site.engine) as connection:
+        lines = lane_reading.listing(connection, destination="mail").lines
+    lifted = operating.release(site.engine, whole, site.act())
+
+    assert (alone.outcome, again.outcome) == ("whole", "whole")
+    assert (held.outcome, lifted.outcome) == ("held", "lifted")
+    assert [(line.name, line.state) for line in lines] == [(whole, "held")]
+    assert len(lifted.outbound["mail"]) == 3
+
+
+def test_commands_tell_of_each_recipient(sqlite_site: MailSite, certificates: Certificates) -> None:
+    server = mail_site.server(certificates, [(LUC, GONE), (PAUL, BUSY)])
+    try:
+        (one,) = sqlite_site.file_letters(letter("1", "L1", "D1", ANNE, LUC, PAUL, rct("")))
+        sqlite_site.send(server)
+    finally:
+        server.stop()
+    config = ("--config", str(sqlite_site.file), "--json")
+
+    steps = [line["step"] for line in carnet("messages", "timeline", one, *config).lines]
+    parked = carnet("parked", "list", "--kind", "delivery", *config).lines
+    lanes = carnet("lanes", "list", *config).lines
+
+    for address in (ANNE, LUC, PAUL):
+        assert f"owed to mail {address}" in steps
+        assert f"attempt 1 to mail {address}" in steps
+    assert "1 of the recipients left out for mail" in steps
+    assert [(line["recipient"], line["reason"]) for line in parked] == [(LUC, "smtp.550")]
+    assert [line["lane"].split(":")[-1] for line in lanes] == [lane_names.mark(PAUL)]
+
+
 # --- again, and in place of ---------------------------------------------------------------------------------------
 
 
@@ -203,6 +326,25 @@ def test_a_message_received_again_owes_nobody_anything_again(site: MailSite) -> 
     site.file_letters(letter("1", "L9", "D1", ANNE, LUC))
 
     assert [to for to, _, _ in site.owed()] == [ANNE, LUC]
+
+
+def test_a_replay_owes_each_recipient_what_changed_once_and_nothing_else(tmp_path: Path) -> None:
+    site = MailSite(tmp_path, f"sqlite:///{tmp_path / 'carnet.db'}", mappings(tmp_path, "one"))
+    try:
+        (one,) = site.file_letters(letter("1", "L1", "D1", ANNE, LUC))
+        site.replay([one], deliver=True)
+        site.work()
+        unchanged = site.owed()
+        site.use(mappings(tmp_path, "two"))
+        for _ in range(2):
+            site.replay([one], deliver=True)
+            site.work()
+
+        assert [to for to, _, _ in unchanged] == [ANNE, LUC]
+        assert [to for to, _, _ in site.owed()] == [ANNE, LUC, ANNE, LUC]
+        assert site.prove().findings == []
+    finally:
+        site.close()
 
 
 def test_a_new_version_goes_to_those_it_names(site: MailSite) -> None:
@@ -222,13 +364,18 @@ def test_a_new_version_that_names_nobody_goes_to_whom_the_ones_before_went(site:
     assert [[to for to, _, _ in site.owed(one)] for one in ids] == [[ANNE, LUC], [ANNE, LUC]]
 
 
-def test_who_is_not_trusted_any_more_does_not_get_the_new_version_by_itself(site: MailSite) -> None:
-    site.file_letters(letter("1", "L1", "D1", ANNE, PAUL))
-    site.renew('["mssante.fr"]', '["ville.mssante.fr"]')
+def test_who_is_not_trusted_any_more_does_not_get_the_new_version_by_itself(
+    sqlite_site: MailSite,
+) -> None:
+    sqlite_site.file_letters(letter("1", "L1", "D1", ANNE, PAUL))
+    sqlite_site.renew('["mssante.fr"]', '["ville.mssante.fr"]')
 
-    (again,) = site.file_letters(letter("1", "L2", "D2", replaces="D1"))
+    (again,) = sqlite_site.file_letters(letter("1", "L2", "D2", replaces="D1"))
 
-    assert site.owed(again) == [(ANNE, "owed", "letters"), (PAUL, "parked", "recipient.domain")]
+    assert sqlite_site.owed(again) == [
+        (ANNE, "owed", "letters"),
+        (PAUL, "parked", "recipient.domain"),
+    ]
 
 
 # --- what is kept -------------------------------------------------------------------------------------------------
