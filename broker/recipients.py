@@ -92,6 +92,18 @@ def addressed(document: Document, asked: PerRecipient) -> Addressed:
     return Addressed(tuple(found), tuple(refused.values()), left)
 
 
+def outlook(document: Document, asked: PerRecipient) -> tuple[int, str]:
+    """(how many a document would be owed to, or why it would be to nobody), for whoever asks before it is routed."""
+    if is_declined(document):
+        return 0, NOT_ASKED
+    found = addressed(document, asked)
+    if len(found.addresses) + len(found.refused) > asked.most:
+        return 0, TOO_MANY
+    if not found.addresses:
+        return 0, found.refused[0].reason if found.refused else NONE
+    return len(found.addresses), ""
+
+
 def of_addresses(addresses: Sequence[str], asked: PerRecipient) -> Addressed:
     """Addresses that a document went to before, by what becomes of each now."""
     refused = [one for one in addresses if not asked.takes(one)]

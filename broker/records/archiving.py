@@ -102,8 +102,8 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     """Everything of these messages, in order: {"message", "body", "deliveries": [{…, "prepared", "attempts",
     "expectations"}]}.
 
-    Values as they are stored (instants are microseconds), but for bodies: those are as they were, since an archive has a
-    key of its own. A body is None where the bytes are not there or not to be opened, `sealed.ERASED` where they were erased.
+    Values as they are stored (instants are microseconds), but for bodies and the INS that left (`OID|value`): those are
+    as they were, since an archive has a key of its own. A body is None where the bytes are not there or not to be opened, `sealed.ERASED` where they were erased.
     """
     if not seqs:
         return []
@@ -112,6 +112,7 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     deliveries = _rows(connection, "delivery", "message_seq", seqs, "id")
     ids = [row["id"] for row in deliveries]
     prepared = _prepared(connection, ids)
+    ins = outbox.ins_used(connection, ids) if ids else {}
     tries: dict[int, list[dict[str, Any]]] = {}
     for row in _rows(connection, "attempt", "delivery_id", ids, "delivery_id, number"):
         tries.setdefault(row["delivery_id"], []).append(row)
@@ -122,6 +123,7 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     for row in deliveries:
         whole = {
             **row,
+            "ins_used": "|".join(ins[row["id"]]) if row["id"] in ins else None,
             "prepared": prepared.get(row["id"]),
             "attempts": tries.get(row["id"], []),
             "expectations": awaited.get(row["id"], []),

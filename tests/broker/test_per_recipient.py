@@ -15,7 +15,7 @@ from prometheus_client import generate_latest
 from broker import at_rest, operating
 from broker.contracts import Work
 from broker.database.engine import reading
-from broker.records import lane_names, lane_reading, outbox
+from broker.records import archiving, lane_names, lane_reading, outbox
 from broker.values import Lane
 from tests.adapters.certificates import Certificates
 from tests.adapters.mail_server import MailServer
@@ -317,6 +317,28 @@ def test_commands_tell_of_each_recipient(sqlite_site: MailSite, certificates: Ce
     assert [line["lane"].split(":")[-1] for line in lanes] == [lane_names.mark(PAUL)]
 
 
+@pytest.mark.parametrize(
+    ("recipients", "withheld"),
+    [
+        ((ANNE,), []),
+        ((), ["recipient.none"]),
+        (("anne@webmail.invalid",), ["recipient.domain"]),
+        ((mail_site.NOT_TO_PROFESSIONALS, ANNE), ["recipient.not_asked"]),
+        ((ANNE, LUC, PAUL, "a@mssante.fr"), ["recipient.too_many"]),
+    ],
+)
+def test_a_decision_says_where_nobody_would_be_written_to(
+    sqlite_site: MailSite, recipients: tuple[str, ...], withheld: list[str]
+) -> None:
+    (one,) = sqlite_site.file_letters(letter("1", "L1", "D1", *recipients))
+
+    decided = carnet("decide", "--message", one, "--config", str(sqlite_site.file), "--json")
+
+    (line,) = decided.lines
+    assert [w["reason"] for w in line["withheld"]] == withheld
+    assert {w["to"] for w in line["withheld"]} <= {"mail"}
+
+
 # --- again, and in place of ---------------------------------------------------------------------------------------
 
 
@@ -336,10 +358,13 @@ def test_a_replay_owes_each_recipient_what_changed_once_and_nothing_else(tmp_pat
         site.work()
         unchanged = site.owed()
         site.use(mappings(tmp_path, "two"))
+        config = ("--config", str(site.file), "--json")
+        dry = carnet("messages", "replay", one, "--dry-run", *config).lines
         for _ in range(2):
             site.replay([one], deliver=True)
             site.work()
 
+        assert [line["would_owe"] for line in dry if "would_owe" in line] == [{"dmp": 1, "mail": 2}]
         assert [to for to, _, _ in unchanged] == [ANNE, LUC]
         assert [to for to, _, _ in site.owed()] == [ANNE, LUC, ANNE, LUC]
         assert site.prove().findings == []
@@ -382,7 +407,9 @@ def test_who_is_not_trusted_any_more_does_not_get_the_new_version_by_itself(
 
 
 def test_the_ins_that_left_is_kept_with_each_delivery(site: MailSite) -> None:
-    site.file_letters(letter("1", "L1", "D1", ANNE, LUC, ins=True), letter("2", "L2", "D2", ANNE))
+    one, _ = site.file_letters(
+        letter("1", "L1", "D1", ANNE, LUC, ins=True), letter("2", "L2", "D2", ANNE)
+    )
 
     numbers = [
         int(row.id)
@@ -391,7 +418,11 @@ def test_the_ins_that_left_is_kept_with_each_delivery(site: MailSite) -> None:
     with reading(site.engine) as connection:
         found = outbox.ins_used(connection, numbers)
 
+        archived = archiving.gather(connection, [site.detail(one).line.seq])
+
     assert found == dict.fromkeys(numbers[:2], ("1.2.250.1.213.1.4.10", INS))
+    gone = [d["ins_used"] for d in archived[0]["deliveries"] if d["destination"] == "mail"]
+    assert gone == [f"1.2.250.1.213.1.4.10|{INS}"] * 2
     kept = [
         row.ins_used
         for row in site.rows("SELECT ins_used FROM delivery WHERE ins_used IS NOT NULL")
