@@ -185,7 +185,7 @@ def load(
     sources = _sources(_named(table, "source", reader), adapters, reader)
     destinations = _destinations(_named(table, "destination", reader), adapters, reader)
     _expect_sources(destinations, set(sources), reader)
-    _expect_ways(values["notices"], set(destinations), reader)
+    _expect_ways(values["notices"], destinations, reader)
     routes = _routes(table.get("route", []), set(sources), set(destinations), reader)
     _check(values, queues, reader)
     settings_retention.check(
@@ -340,12 +340,21 @@ def _expect_sources(
                 reader.unknown(key, source, list(sources), what="source")
 
 
-def _expect_ways(notices: Notices, destinations: set[str], reader: Reader) -> None:
-    """Notices go out by destinations that there are."""
+def _expect_ways(
+    notices: Notices, destinations: Mapping[str, Destination | None], reader: Reader
+) -> None:
+    """Notices go out by destinations that there are; those to holders by one that may write to anybody."""
     for channel in CHANNELS:
         name = getattr(notices, channel)
         if name and name not in destinations:
             reader.unknown(f"notices.{channel}", name, list(destinations), what="destination")
+    way = destinations.get(notices.mail)
+    if way is not None and way.per_recipient is not None:
+        reader.problem(
+            "notices.mail",
+            f'"{way.name}" writes only to addresses of its recipient_domains.',
+            "Name a destination without per_recipient.",
+        )
 
 
 def _plugged(

@@ -191,7 +191,7 @@ def deliveries_of(connection: Connection, name: LaneName) -> tuple[str, dict[str
     )
     found = next((row.recipient for row in rows if mark(row.recipient) == name.recipient), None)
     if found is None:
-        return "1 = 0", {}
+        return f"{within} AND 1 = 0", given
     return f"{within} AND recipient = :recipient", {**given, "recipient": found}
 
 

@@ -108,7 +108,7 @@ class Due:
     message_seq: int
     message_id: str
     destination: str
-    recipient: str = ""
+    recipient: str = field(default="", repr=False)
     last_outcome: str = ""
 
 

@@ -557,3 +557,17 @@ def test_other_adapters_know_nothing_of_recipients(tmp_path: Path) -> None:
 
     with pytest.raises(settings.SettingsError, match='unknown key "per_recipient"'):
         settings.load(file, adapters=plugins.adapters())
+
+
+def test_notices_to_holders_do_not_go_by_a_destination_of_few_domains(tmp_path: Path) -> None:
+    file = tmp_path / "carnet.toml"
+    file.write_text(
+        '[destination.out]\nadapter = "smtp"\nhost = "127.0.0.1"\nsender = "a@b.invalid"\nsends = "xdm"\n'
+        'per_recipient = true\nrecipient_domains = ["mssante.fr"]\n[notices]\nmail = "out"\nmssante = "out"\n'
+    )
+
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(file, adapters=plugins.adapters())
+
+    (found,) = caught.value.problems
+    assert found.key == "notices.mail"
