@@ -557,6 +557,11 @@ REASONS: dict[str, Words] = {
         "L'adresse d'un destinataire ne relève pas des domaines autorisés pour cette destination.",
         "Ask the sender. If the domain is trusted, add it to recipient_domains and release the delivery; else discard it.",
     ),
+    "recipient.taken_back": Words(
+        "A document that the recipient may have was taken back; this form cannot say so, so nothing was sent.",
+        "Un document que le destinataire peut avoir reçu a été annulé ; ce format ne peut pas le dire, rien n'est parti.",
+        "Tell the recipient in another way, then discard this delivery.",
+    ),
     "recipient.too_many": Words(
         "The document names more recipients than this destination writes to; nobody was written to.",
         "Le document nomme plus de destinataires que cette destination n'en accepte ; aucun n'a été servi.",

@@ -32,6 +32,8 @@ Earlier = Mapping[tuple[str, str], Sequence[str]]
 """(document, destination) -> whom it was owed to there."""
 
 _ZIP = "application/zip"
+_NEVER_TAKEN_BACK = ("application/cda+xml", _ZIP)
+"""Media of forms that cannot say of a document that it was taken back."""
 _INTENTS = {"replace": "replace", "delete": "delete", "cancel": "delete"}
 
 
@@ -127,7 +129,8 @@ class Owing:
         """A delivery for each recipient, of the same bytes; the trail says who else is not written to, and why.
 
         A new version that names no address goes to whom the one before went. One that names some goes to those: whom
-        the sender took off the list gets nothing more of it. An address that may not be written to is parked.
+        the sender took off the list gets nothing more of it. An address that may not be written to is parked. So are
+        those of a document that was taken back, where its form would look like a new letter.
         """
         if recipients.is_declined(document):
             return self._to_nobody(hand, destination, recipients.NOT_ASKED)
@@ -140,23 +143,31 @@ class Owing:
         if not found.names_addresses:
             return self._to_nobody(hand, destination, recipients.NONE)
         if len(found.addresses) + len(found.refused) > asked.most:
+            whole = self._owed(hand, document, destination, route)
+            whole = replace(whole, document_id=document.id)
+            return [self._parked(hand, whole, recipients.TOO_MANY, "recipients")]
+        made = self._delivery(hand, document, destination, route)
+        return [made] if made.refused else self._to_each(hand, made, found)
+
+    def _to_each(
+        self, hand: InHand, made: outbox.Owed, found: recipients.Addressed
+    ) -> list[outbox.Owed]:
+        """What was rendered, to each address; parked without it where it never may go there."""
+        nothing = replace(made, body=None, ins_used=None)
+        if made.intent == "delete" and made.media in _NEVER_TAKEN_BACK:
             return [
                 self._parked(
                     hand,
-                    replace(
-                        self._owed(hand, document, destination, route), document_id=document.id
-                    ),
-                    recipients.TOO_MANY,
-                    "recipients",
+                    replace(nothing, recipient=address),
+                    recipients.TAKEN_BACK,
+                    "event.operation",
                 )
+                for address in found.addresses
             ]
-        made = self._delivery(hand, document, destination, route)
-        if made.refused:
-            return [made]
         return [replace(made, recipient=address) for address in found.addresses] + [
             self._parked(
                 hand,
-                replace(made, recipient=one.address, body=made.body if one.address else None),
+                replace(made if one.address else nothing, recipient=one.address),
                 one.reason,
                 one.place,
             )

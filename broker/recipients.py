@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from broker.contracts import PerRecipient
 from broker.document import Document, Recipient
 
-NONE, NOT_ASKED, NO_ADDRESS, PATIENT, MALFORMED, DOMAIN, TOO_MANY = (
+NONE, NOT_ASKED, NO_ADDRESS, PATIENT, MALFORMED, DOMAIN, TOO_MANY, TAKEN_BACK = (
     "recipient.none",
     "recipient.not_asked",
     "recipient.no_address",
@@ -23,6 +23,7 @@ NONE, NOT_ASKED, NO_ADDRESS, PATIENT, MALFORMED, DOMAIN, TOO_MANY = (
     "recipient.malformed",
     "recipient.domain",
     "recipient.too_many",
+    "recipient.taken_back",
 )
 """Why nobody, or not somebody, is written to: reason codes."""
 

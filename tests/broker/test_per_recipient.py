@@ -15,6 +15,7 @@ from prometheus_client import generate_latest
 from broker import at_rest, operating
 from broker.contracts import Work
 from broker.database.engine import reading
+from broker.errors import SetupError
 from broker.records import archiving, lane_names, lane_reading, outbox
 from broker.values import Lane
 from tests.adapters.certificates import Certificates
@@ -249,6 +250,8 @@ def test_each_recipient_s_lane_is_listed_and_shown_by_a_name_without_the_address
     assert sorted(behind) == [1, 2]
     assert [one and one.head for one in shown] == [line.head for line in lines]
     assert [[line.name for line in page] for page in paged] == [[one] for one in sorted(names)]
+    with pytest.raises(SetupError, match="usage.lane"):
+        lane_names.parse(f"filing:{lane:016x}:{lane_names.mark(LUC)}")
     for name in names:
         assert lane_names.parse(str(name)) == name
         assert not any(one in str(name) for one in (LUC, PAUL))
@@ -387,6 +390,20 @@ def test_a_new_version_that_names_nobody_goes_to_whom_the_ones_before_went(site:
     ids += site.file_letters(letter("1", "L3", "D3", replaces="D2"))
 
     assert [[to for to, _, _ in site.owed(one)] for one in ids] == [[ANNE, LUC], [ANNE, LUC]]
+
+
+def test_a_letter_that_was_taken_back_is_not_sent_again_but_a_person_s_business(
+    site: MailSite,
+) -> None:
+    site.file_letters(letter("1", "L1", "D1", ANNE, LUC), letter("1", "L2", "D2"))
+
+    back, unsent = site.file_letters(
+        letter("1", "L3", "D1", deletes=True), letter("1", "L4", "D2", deletes=True)
+    )
+
+    assert site.owed(back) == [(one, "parked", "recipient.taken_back") for one in (ANNE, LUC)]
+    assert site.owed(unsent) == []
+    assert site.prove().findings == []
 
 
 def test_who_is_not_trusted_any_more_does_not_get_the_new_version_by_itself(
