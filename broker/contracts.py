@@ -133,8 +133,8 @@ class Adapter:
     has an entry in the class docstring's `Fields:` block, from which come `carnet explain` and the reference page.
     `verifiable` says by which settings a destination is made that is `Verifiable`; empty where there are none.
     `per_recipient` says of a destination's settings whether it is owed a document once a recipient, None: it is not.
-    Its envelopes have the address under the key `recipient`; an error whose `where` is RECIPIENT is that address's
-    alone, and no sign that the partner is away.
+    Its envelopes have the address under the key `recipient`; an error whose `where` is RECIPIENT is then that
+    address's alone, and no sign that the partner is away.
     The factories get the configured name, the settings object, and (sources) a Notice; secrets are already resolved.
     """
 

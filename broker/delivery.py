@@ -309,7 +309,7 @@ class Courier:
         self._journal.end(ended)
         fault_points.reach("delivery.journaled")
         self._sent_at = time.monotonic()
-        self._mark(ended)
+        self._mark(due, ended)
         return ended
 
     def _traceable(self, ended: Ended, body: bytes) -> Ended:
@@ -396,9 +396,13 @@ class Courier:
             place=error.where,
         )
 
-    def _mark(self, ended: Ended) -> None:
-        """Tell the circuit: an answer, whatever it says, shows that the partner is there. So does one about a mailbox."""
-        if ended.outcome in ("sent", "refused") or ended.place == RECIPIENT:
+    def _mark(self, due: Due, ended: Ended) -> None:
+        """Tell the circuit: an answer, whatever it says, shows that the partner is there.
+
+        So does a failure of one recipient's mailbox, where there are others to go on with.
+        """
+        is_theirs = bool(due.recipient) and ended.place == RECIPIENT
+        if ended.outcome in ("sent", "refused") or is_theirs:
             if self._circuit.succeeded():
                 self._telemetry.emit("circuit_closed", destination=self._name)
         elif self._circuit.failed(self._clock()):

@@ -342,6 +342,25 @@ def test_a_decision_says_where_nobody_would_be_written_to(
     assert {w["to"] for w in line["withheld"]} <= {"mail"}
 
 
+def test_the_only_mailbox_of_a_destination_that_is_full_is_left_alone(
+    sqlite_site: MailSite, certificates: Certificates
+) -> None:
+    """Where all goes to one address there are no others to go on with: the circuit opens as for any failure."""
+    site = sqlite_site
+    site.renew(
+        'per_recipient = true\nrecipient_domains = ["mssante.fr"]\nmax_recipients = 3\n',
+        f'to = "{LUC}"\n',
+    )
+    server = mail_site.server(certificates, [(LUC, BUSY)])
+    try:
+        site.file_letters(*(letter(str(n), f"L{n}", f"D{n}") for n in range(3)))
+        site.send_once(server, failures=1)
+    finally:
+        server.stop()
+
+    assert server.commands.count(f"RCPT TO:<{LUC}>".encode()) == 1
+
+
 # --- again, and in place of ---------------------------------------------------------------------------------------
 
 
