@@ -76,7 +76,7 @@ def addressed(document: Document, asked: PerRecipient) -> Addressed:
     for number, recipient in enumerate(document.recipients, 1):
         texts = list(_mails(recipient))
         addresses = list(filter(None, map(asked.address, texts)))
-        if recipient.patient or any(_is_patients(text) or text in own for text in texts):
+        if _has_ins(recipient) or any(_is_patients(one) or _folded(one) in own for one in texts):
             left[PATIENT] += 1
             continue
         if not texts:
@@ -125,12 +125,25 @@ def _mails(recipient: Recipient) -> Iterator[str]:
             return
 
 
+def _has_ins(recipient: Recipient) -> bool:
+    """Whether a recipient is a patient by what the sender says of them."""
+    person = recipient.person
+    numbers = person.identifiers if person is not None else ()
+    return bool(recipient.patient) or any(one.kind.startswith("INS") for one in numbers)
+
+
 def _is_patients(text: str) -> bool:
     """Whether a text is meant to be the mailbox of a patient, well-formed or not."""
-    return _PATIENT in text.strip().lower().rpartition("@")[2].split(".")
+    return _PATIENT in _folded(text).rpartition("@")[2].split(".")
 
 
 def _own(document: Document) -> frozenset[str]:
     """What the patient is reached by; a recipient who has it is the patient, or lives with them."""
     patient = document.patient
-    return frozenset(one.value for one in patient.phones) if patient is not None else frozenset()
+    if patient is None:
+        return frozenset()
+    return frozenset(_folded(one.value) for one in patient.phones)
+
+
+def _folded(text: str) -> str:
+    return text.strip().lower()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapters.smtp import ADAPTER
 from adapters.smtp_client import SmtpDestinationSettings
 from broker.contracts import PerRecipient
-from broker.document import Document, Organization, Patient, Person, Recipient, Telecom
+from broker.document import Document, Identifier, Organization, Patient, Person, Recipient, Telecom
 from broker.recipients import Addressed, Refused, addressed
 
 INS = "279035121518989"
@@ -78,6 +78,11 @@ def test_where_the_address_of_a_recipient_is_looked_for(
     "recipient",
     [
         Recipient(patient=True, telecoms=(mail(ANNE),)),
+        Recipient(
+            person=Person(identifiers=(Identifier(value=INS, kind="INS-NIR"),)),
+            telecoms=(mail("exemple@mssante.fr"),),
+        ),
+        "Jeanne@mssante.fr ",
         f"{INS}@patient.mssante.fr",
         f"{INS}@PATIENT.mssante.fr ",
         f"{INS}@patient.mssante.f",
