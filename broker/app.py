@@ -536,6 +536,9 @@ def pipeline_of(
         decide.load(settings.rules.folder, settings.rules.switched),
         routing,
         for_record=frozenset(n for n, d in settings.destinations.items() if d.for_record),
+        per_recipient={
+            n: d.per_recipient for n, d in settings.destinations.items() if d.per_recipient
+        },
         answers=Answers(
             {n: d.expects.sources for n, d in settings.destinations.items() if d.expects}, telemetry
         ),

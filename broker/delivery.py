@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine
 from broker import fault_points, retry
 from broker.audit import trail
 from broker.circuit import Circuit
-from broker.contracts import Destination, Lease, Queue, Verifiable
+from broker.contracts import RECIPIENT, Destination, Lease, Queue, Verifiable
 from broker.correlating import Expects, receipt_keys, sent_keys
 from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
@@ -311,7 +311,7 @@ class Courier:
         self._journal.end(ended)
         fault_points.reach("delivery.journaled")
         self._sent_at = time.monotonic()
-        self._mark(ended)
+        self._mark(due, ended)
         return ended
 
     def _traceable(self, ended: Ended, body: bytes) -> Ended:
@@ -398,9 +398,13 @@ class Courier:
             place=error.where,
         )
 
-    def _mark(self, ended: Ended) -> None:
-        """Tell the circuit: an answer, whatever it says, shows that the partner is there."""
-        if ended.outcome in ("sent", "refused"):
+    def _mark(self, due: Due, ended: Ended) -> None:
+        """Tell the circuit: an answer, whatever it says, shows that the partner is there.
+
+        So does a failure of one recipient's mailbox, where there are others to go on with.
+        """
+        is_theirs = bool(due.recipient) and ended.place == RECIPIENT
+        if ended.outcome in ("sent", "refused") or is_theirs:
             if self._circuit.succeeded():
                 self._telemetry.emit("circuit_closed", destination=self._name)
         elif self._circuit.failed(self._clock()):

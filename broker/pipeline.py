@@ -9,7 +9,7 @@ Longer than other modules because the story is told in one place, in its order.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter, perf_counter_ns
@@ -21,7 +21,7 @@ from broker import fault_points, header, replayed, search_keys
 from broker.answers import Answers
 from broker.audit import trail
 from broker.batch import InHand
-from broker.contracts import Work
+from broker.contracts import PerRecipient, Work
 from broker.correlating import read_answer
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, Patient, encode
@@ -88,6 +88,7 @@ class Pipeline:
         routing: Callable[[MappingSet], Routing],
         *,
         for_record: frozenset[str],
+        per_recipient: Mapping[str, PerRecipient],
         answers: Answers,
         loops: Loops,
         writer: str,
@@ -103,7 +104,12 @@ class Pipeline:
         self._rules = rules
         self._routing_of = routing
         self._owing = Owing(
-            mapper.mapping_set, routing(mapper.mapping_set), for_record, render, telemetry
+            mapper.mapping_set,
+            routing(mapper.mapping_set),
+            for_record,
+            per_recipient,
+            render,
+            telemetry,
         )
         self._answers = answers
         self._loops = loops

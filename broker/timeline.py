@@ -95,10 +95,11 @@ def _own(found: Detail, told: Sequence[Told]) -> Iterator[Step]:
 def _sent(delivery: Owed) -> Iterator[Step]:
     is_stuck = delivery.state == "parked" and not delivery.attempts
     why = f"parked: {delivery.reason}" if is_stuck else ""
-    yield Step(delivery.created_at, f"owed to {delivery.destination}", outcome=why)
+    whom = " ".join(filter(None, (delivery.destination, delivery.recipient)))
+    yield Step(delivery.created_at, f"owed to {whom}", outcome=why)
     for number, started, _, outcome, code in delivery.attempts:
         ended = " ".join(filter(None, (outcome, code))) or "begun"
-        yield Step(started, f"attempt {number} to {delivery.destination}", outcome=ended)
+        yield Step(started, f"attempt {number} to {whom}", outcome=ended)
 
 
 def _awaited(delivery: Owed, one: Expectation, *, was_given_up: bool) -> Iterator[Step]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -31,7 +31,7 @@ class Sent:
     message_seq: Seq
     message_id: MessageId
     destination: str
-    recipient: str
+    recipient: str = field(repr=False)
     lane: Lane
     state: str
     answer_code: str

@@ -40,6 +40,7 @@ from broker.records import (
     messages_reading,
     notice_check,
     notices,
+    outbox,
     parked,
     replaying,
     replays,
@@ -102,6 +103,11 @@ PAGES: dict[str, Reader] = {
     "one lane": lambda c, _: lane_reading.one(c, lane_names.filing(7)),
     "what is in it": lambda c, _: lane_reading.behind(c, lane_names.filing(7)),
     "one lane of deliveries": lambda c, _: lane_reading.one(c, lane_names.outbound("partner1", 7)),
+    "one recipient's lane": lambda c, _: lane_reading.one(
+        c, lane_names.outbound("partner2", 8, "r2@ville.invalid")
+    ),
+    "whom a document went to": lambda c, r: outbox.recipients_of(c, [r.id], ["partner2"]),
+    "the ins that left": lambda c, _: outbox.ins_used(c, [_MIDDLE]),
     "what is owed in it": lambda c, _: lane_reading.behind(c, lane_names.outbound("partner1", 7)),
     "parked messages": lambda c, _: parked.messages(c, reason="mapping.none"),
     "parked deliveries": lambda c, _: parked.deliveries(c),
