@@ -10,4 +10,5 @@ ADAPTER = Adapter(
     summary="Each message as the attachment of one mail, handed to a mail server over TLS",
     destination_settings=SmtpDestinationSettings,
     destination=SmtpDestination,
+    per_recipient=lambda settings: settings.recipients,
 )

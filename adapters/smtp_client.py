@@ -15,6 +15,7 @@ import msgspec
 
 from adapters import smtp_mail
 from adapters.network import client_context, peer_of, require_protection
+from broker.contracts import RECIPIENT, PerRecipient
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, PermanentError, SetupError, TransientError
 
@@ -31,7 +32,10 @@ class SmtpDestinationSettings(
     Fields:
         host: Name or address of the mail server (submission).
         sender: Address the mails come from, which also gets what is returned.
-        to: The one address they go to. A message's own `recipient`, where it has one, wins.
+        to: The one address they go to; a notice's own wins. Left out with per_recipient.
+        per_recipient: Send each document once to each recipient it names who has a mail address of recipient_domains; never to the patient.
+        recipient_domains: Domains that recipients of messages may be of, or below: `["mssante.fr"]` takes `medecin.mssante.fr`. Required with per_recipient: no message names a mailbox elsewhere.
+        max_recipients: Recipients of one document, at most (1 to 100); of one that names more, none is written to.
         port: TCP port; 0 is 587 with STARTTLS, 465 with implicit TLS, 25 without TLS.
         tls: `starttls` or `implicit`; the server's certificate and name are verified. `none` on loopback only, unless allow_plaintext.
         allow_plaintext: Send beyond loopback without TLS. Only where the network itself is protected.
@@ -52,7 +56,10 @@ class SmtpDestinationSettings(
 
     host: str
     sender: str
-    to: str
+    to: str = ""
+    per_recipient: bool = False
+    recipient_domains: tuple[str, ...] = ()
+    max_recipients: int = 20
     port: int = 0
     tls: Literal["starttls", "implicit", "none"] = "starttls"
     allow_plaintext: bool = False
@@ -69,6 +76,32 @@ class SmtpDestinationSettings(
     reading_notice: bool = False
     connect_timeout: timedelta = timedelta(seconds=10)
     answer_timeout: timedelta = timedelta(minutes=10)
+
+    def __post_init__(self) -> None:
+        if not self.per_recipient:
+            if not self.to:
+                raise ValueError("to is required, or per_recipient = true")
+            if self.recipient_domains:
+                raise ValueError("recipient_domains needs per_recipient = true")
+            return
+        if self.to:
+            raise ValueError("per_recipient sends to whom a document names; leave out to")
+        if not self.recipient_domains:
+            raise ValueError(
+                "per_recipient needs recipient_domains: without it a message could name any mailbox"
+            )
+        for domain in self.recipient_domains:
+            if not smtp_mail.is_domain(domain):
+                raise ValueError('recipient_domains are written like "mssante.fr"')
+        if not 1 <= self.max_recipients <= 100:
+            raise ValueError("max_recipients must lie between 1 and 100")
+
+    @property
+    def recipients(self) -> PerRecipient | None:
+        """Who may be written to, where it is whom a document names."""
+        if not self.per_recipient:
+            return None
+        return PerRecipient(smtp_mail.mailbox, self.recipient_domains, self.max_recipients)
 
     def __repr__(self) -> str:
         return f"SmtpDestinationSettings({self.host}:{self.port})"
@@ -102,9 +135,7 @@ class SmtpDestination:
         Raises: TransientError for no connection, 4xx, and a connection lost before the end of the data;
         PermanentError for 5xx; AmbiguousError for a connection lost after it. They have the server's reply.
         """
-        to = envelope.keys.get("recipient") or self._settings.to
-        if not _is_address(to):
-            raise PermanentError("smtp.recipient", where="recipient", reason="not a mail address")
+        to = self._recipient(envelope)
         identifier = smtp_mail.message_id(envelope, self._domain)
         mail = self._composed(envelope, to, identifier)
         try:
@@ -140,6 +171,21 @@ class SmtpDestination:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    def _recipient(self, envelope: Envelope) -> str:
+        """Whom it goes to. The domains are asked again: they may have changed since it was owed."""
+        to = envelope.keys.get("recipient") or self._settings.to
+        if not smtp_mail.is_address(to):
+            raise PermanentError("smtp.recipient", where=RECIPIENT, reason="not a mail address")
+        asked = self._settings.recipients
+        if asked is not None and not asked.takes(to.lower()):
+            raise PermanentError(
+                "smtp.recipient_domain",
+                where=RECIPIENT,
+                reason="its domain is none of recipient_domains",
+                hint="add the domain, if it is trusted, and release the delivery",
+            )
+        return to
 
     def _composed(self, envelope: Envelope, to: str, identifier: str) -> bytes:
         settings = self._settings
@@ -198,7 +244,7 @@ class SmtpDestination:
             if self._settings.delivery_notice:
                 rcpt.append("NOTIFY=SUCCESS,FAILURE,DELAY")
         _expect(server.mail(self._settings.sender, mail))
-        _expect(server.rcpt(to, rcpt))
+        _expect_recipient(server.rcpt(to, rcpt))
         _expect(server.docmd("DATA"), wanted=3)
 
     def _send_data(self, server: smtplib.SMTP, data: bytes) -> None:
@@ -257,19 +303,29 @@ def _expect(reply: tuple[int, bytes], wanted: int = 2) -> None:
         raise smtplib.SMTPResponseException(*reply)
 
 
-def _judge(code: int, text: bytes) -> None:
+def _expect_recipient(reply: tuple[int, bytes]) -> None:
+    """Go on only where the mailbox is taken. One that is full or busy says nothing of the others (450, 452)."""
+    code, text = reply
+    if code in (450, 452) or 500 <= code < 600:
+        _judge(code, text, RECIPIENT)
+    _expect(reply)
+
+
+def _judge(code: int, text: bytes, where: str = "") -> None:
     """RFC 5321 §4.2.1: 4yz may work later, 5yz will not. The server's words stay out; its RFC 3463 code is kept."""
     found = _ENHANCED.match(text)
     condition = f" ({found[0].decode()})" if found else ""
     if 400 <= code < 500:
         raise TransientError(
             f"smtp.{code}",
+            where=where,
             reason=f"the mail server cannot take it now{condition}",
             answer=_reply(code, text),
         )
     if 500 <= code < 600:
         raise PermanentError(
             f"smtp.{code}",
+            where=where,
             reason=f"the mail server refused it{condition}",
             hint="correct the address, the login or the size, then release it",
             answer=_reply(code, text),
@@ -291,10 +347,6 @@ def _is_good(code: int) -> bool:
     return 200 <= code < 300
 
 
-def _is_address(text: str) -> bool:
-    return len(text) <= smtp_mail.ADDRESS_BYTES and bool(smtp_mail.ADDRESS.fullmatch(text))
-
-
 def _why(error: Exception) -> str:
     """The kind of an error, without addresses or text of the server."""
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -313,8 +365,8 @@ def _check(settings: SmtpDestinationSettings, where: str) -> None:
         allow_plaintext=settings.allow_plaintext,
         where=f"{where}.tls",
     )
-    for name in ("sender", "to"):
-        if not _is_address(getattr(settings, name)):
+    for name in ("sender",) if settings.per_recipient else ("sender", "to"):
+        if not smtp_mail.is_address(getattr(settings, name)):
             raise SetupError(
                 "smtp.address",
                 where=f"{where}.{name}",

@@ -19,6 +19,8 @@ ADDRESS = re.compile(
 ADDRESS_BYTES = 254
 """Longest address: RFC 5321 §4.5.3.1.3 gives a path 256 octets, its angle brackets among them."""
 
+_DOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)+")
+
 XDM = "application/zip"
 TEXT = "text/plain"
 _NAMES = {
@@ -32,6 +34,26 @@ _XDM_SUBJECT = "XDM/1.0/DDM"
 _POLICY = policy.SMTP.clone(cte_type="7bit")
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}")
 _DOT = re.compile(rb"^\.", re.MULTILINE)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is one mailbox, in ASCII."""
+    return len(text) <= ADDRESS_BYTES and bool(ADDRESS.fullmatch(text))
+
+
+def is_domain(text: str) -> bool:
+    """Whether a text is a domain of two labels at least, in lower case."""
+    return len(text) <= ADDRESS_BYTES and bool(_DOMAIN.fullmatch(text))
+
+
+def mailbox(text: str) -> str:
+    """The address that a text of a message is, in lower case; empty where it is none.
+
+    Lower case on the left too, so that a mailbox is one recipient however senders write it: RFC 5321 §2.4 lets a server
+    tell the cases apart and discourages it.
+    """
+    found = text.strip().lower().removeprefix("mailto:")
+    return found if is_address(found) else ""
 
 
 def message_id(envelope: Envelope, domain: str) -> str:

@@ -243,7 +243,7 @@ class Accounts:
         replaying.end(connection, run.number, now)
         day = messages.day_of(now, self._zone)
         made = replaying.receive(connection, chosen, run.number, day=day, now=now, writer=WRITER)
-        trail.received(connection, made[0][1], made[-1][1], len(made))
+        trail.received(connection, [(made[0][1], made[-1][1])], len(made))
         entries = [
             trail.Entry(
                 act="replayed",

@@ -119,7 +119,7 @@ class Answers:
         self._end(hand, answer, refusal)
         if not refusal:
             _credit(hand, answer, chosen, batch, now)
-            done.entries.append(_entry(hand, answer, chosen, now))
+            done.entries.append(_entry(hand, answer, batch.credits[chosen.id], now))
 
     def _leave(self, hand: InHand, answer: Answer, refusal: str) -> None:
         """Credited to nobody: a person's business, unless there is a patient's business to go on with."""
@@ -237,8 +237,17 @@ def reason_of(answer: Answer) -> str:
     return f"answer.{answer.code}" if answer.kind in ("accept", "application") else "answer.refused"
 
 
-def _entry(hand: InHand, answer: Answer, one: Sent, now: datetime) -> trail.Entry:
-    details = {"delivery": one.id, "destination": one.destination, "answer": answer.kind}
+def _entry(hand: InHand, answer: Answer, credit: Credit, now: datetime) -> trail.Entry:
+    """By which message a delivery was answered, and what that made of it (`state`: null where it stays as it was)."""
+    one = credit.delivery
+    details = {
+        "delivery": one.id,
+        "destination": one.destination,
+        "answer": answer.kind,
+        "message": hand.message.id,
+        "state": credit.state,
+        "reason": credit.reason,
+    }
     return trail.Entry(
         act="delivery_answered",
         at=now,

@@ -28,6 +28,7 @@ from broker import (
     memory,
     plugins,
     rendering,
+    silence,
 )
 from broker.account_acts import Accounts
 from broker.account_jobs import AccountJobs
@@ -37,7 +38,16 @@ from broker.archive.shelf import Shelf
 from broker.audit.atna import Forward, Receiver, tls_context
 from broker.audit.keys import KeyFolder
 from broker.circuit import Circuit
-from broker.contracts import INBOUND, Accept, Adapter, Destination, Queue, Source, Verifiable
+from broker.contracts import (
+    INBOUND,
+    Accept,
+    Adapter,
+    Destination,
+    Notice,
+    Queue,
+    Source,
+    Verifiable,
+)
 from broker.courier_journal import Journal
 from broker.courier_watch import CourierWatch, Hired
 from broker.database import migrate
@@ -61,6 +71,7 @@ from broker.rules import decide
 from broker.schedule import Job, Schedule
 from broker.settings import Destination as DestinationSettings
 from broker.settings import Settings, host_port
+from broker.silence import Silence
 from broker.telemetry import Telemetry, hearing_libraries
 from broker.telemetry_pages import Snapshots, snapshot_folder
 from broker.web import listener
@@ -205,7 +216,7 @@ async def _listen(
         pressure=lambda: pressure.reason,
     )
     committing = asyncio.create_task(intake.run(), name="intake")
-    sources = sources_of(settings, telemetry)
+    sources = sources_of(settings, intake.notice)
     listening = [
         asyncio.create_task(source.run(_received_by(intake.accept, clock)), name=name)
         for name, source in sources.items()
@@ -378,7 +389,13 @@ def _scheduler(
             keep=lambda is_stopped: keeper_of(
                 settings, engine, telemetry, clock, is_stopped=is_stopped
             ).run(),
-            more=lambda queue: _account_jobs(settings, engine, telemetry, queue, notifier, clock),
+            more=lambda queue: [
+                *_account_jobs(settings, engine, telemetry, queue, notifier, clock),
+                Job(
+                    Silence(engine, telemetry, clock, settings.sources, settings.site.zone).look,
+                    silence.EVERY,
+                ),
+            ],
             signer=KeyFolder(installation.audit_keys(settings)).signer,
             forward=_trail_receiver(settings, engine, clock),
         ).run(stop)
@@ -519,6 +536,9 @@ def pipeline_of(
         decide.load(settings.rules.folder, settings.rules.switched),
         routing,
         for_record=frozenset(n for n, d in settings.destinations.items() if d.for_record),
+        per_recipient={
+            n: d.per_recipient for n, d in settings.destinations.items() if d.per_recipient
+        },
         answers=Answers(
             {n: d.expects.sources for n, d in settings.destinations.items() if d.expects}, telemetry
         ),
@@ -548,13 +568,13 @@ def _expect_mappings(settings: Settings, mappings: catalogue.MappingSet) -> None
             )
 
 
-def sources_of(settings: Settings, telemetry: Telemetry) -> dict[str, Source]:
-    """The configured sources, made by their adapters."""
+def sources_of(settings: Settings, notice: Notice) -> dict[str, Source]:
+    """The configured sources, made by their adapters; what they report goes to `notice`."""
     installed = plugins.adapters()
     made: dict[str, Source] = {}
     for name, source in settings.sources.items():
         make = installed[source.adapter].source
         if make is None:
             raise SetupError("adapter.no_source", where=f"source.{name}.adapter")
-        made[name] = make(name, source.options, telemetry.notice)
+        made[name] = make(name, source.options, notice)
     return made

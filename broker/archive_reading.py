@@ -49,8 +49,8 @@ def where(connection: Connection, shelf: Shelf, reference: str) -> list[Place]:
 def by_control_id(connection: Connection, shelf: Shelf, control_id: str) -> Iterator[Place]:
     """Archived messages that a sender named so, oldest first: every index is read."""
     keys = {
-        receptions.control_key(one.source, control_id, 0)
-        for one in messages_reading.partners(connection)
+        receptions.control_key(source, control_id, 0)
+        for source in messages_reading.sources(connection)
     }
     for one in archiving.shelved(connection):
         for entry in shelf.entries(one.name):

@@ -30,7 +30,8 @@ class InHand:
     `patient` is the person as consents stand, `filtered_by` the first routing rule that kept it from a destination,
     `is_routed` whether a rule sends it anywhere.
     `person` is whom it is filed under, `record` all persons of that record as it was then. `applied` says what it did to
-    identities (`changes`): such a message is in the journal, and no document of the record.
+    identities (`changes`): such a message is in the journal, and no document of the record. `signs` are those of a
+    circle (`records.circles`).
     """
 
     message: Open
@@ -44,7 +45,7 @@ class InHand:
     changes: list[Change] = field(default_factory=list)
     filings: list[Filing] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
-    hops: int = 0
+    signs: int = 0
     answer: Answer | None = None
     answers: Seq | None = None
     not_filed: str | None = None

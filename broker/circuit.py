@@ -51,6 +51,13 @@ class Circuit:
         """Whether it is open, or waiting to see if the next delivery arrives."""
         return self._openings > 0
 
+    def resume(self, failures: int) -> None:
+        """Take up where a courier before left it open, after so many failures: the next delivery is tried at once, alone.
+
+        That it opened was said, and that it closes will be.
+        """
+        self.failures, self._openings, self._until = failures, 1, None
+
     def wait(self, now: datetime) -> timedelta:
         """How long nothing may be tried; nothing where it is closed, or the pause is over.
 

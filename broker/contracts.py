@@ -22,6 +22,9 @@ that is a refused Receipt. Many may be in flight at once; their order of call is
 INBOUND = "inbound"
 """The topic of what was received and not filed yet."""
 
+RECIPIENT = "recipient"
+"""Where an error is of one recipient alone: in a mail server's answer to RCPT."""
+
 Notice = Callable[[str, dict[str, Any]], None]
 """How an adapter reports an event of `broker.events` by name (connection opened, refused at the door). Cheap,
 thread-safe, never raises. No health data in the fields."""
@@ -104,12 +107,34 @@ class Queue(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PerRecipient:
+    """A destination that is owed each document once for each recipient it names.
+
+    address: the mail address that a text is, always in the same letters; empty where it is none
+    domains: those an address may be of, or below (`mssante.fr`), in lower case; never empty
+    most: recipients of one document, at most; of a document that names more, none is written to
+    """
+
+    address: Callable[[str], str]
+    domains: tuple[str, ...]
+    most: int
+
+    def takes(self, address: str) -> bool:
+        """Whether an address is of one of the domains, or below one."""
+        domain = address.rpartition("@")[2]
+        return any(domain == one or domain.endswith(f".{one}") for one in self.domains)
+
+
+@dataclass(frozen=True, slots=True)
 class Adapter:
     """A plug-in for one protocol, registered under the entry point group `carnet.adapters`.
 
     `source_settings` and `destination_settings` are msgspec Structs (kw_only, forbid_unknown_fields); every field
     has an entry in the class docstring's `Fields:` block, from which come `carnet explain` and the reference page.
     `verifiable` says by which settings a destination is made that is `Verifiable`; empty where there are none.
+    `per_recipient` says of a destination's settings whether it is owed a document once a recipient, None: it is not.
+    Its envelopes have the address under the key `recipient`; an error whose `where` is RECIPIENT is then that
+    address's alone, and no sign that the partner is away.
     The factories get the configured name, the settings object, and (sources) a Notice; secrets are already resolved.
     """
 
@@ -120,6 +145,7 @@ class Adapter:
     source: Callable[[str, Any, Notice], Source] | None = None
     destination: Callable[[str, Any], Destination] | None = None
     verifiable: str = ""
+    per_recipient: Callable[[Any], PerRecipient | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
-from broker.database.engine import writing
+from broker.database.engine import reading, writing
 from broker.errors import CarnetError
 from broker.records import destinations
 from broker.telemetry import Telemetry
@@ -67,6 +67,9 @@ class CourierWatch:
 
     def run(self, stop: threading.Event) -> None:
         """Returns when `stop` is set."""
+        with suppress(Exception), reading(self._engine) as connection:
+            # What a process before said to have failed is to be said to be back.
+            self._is_failing = destinations.has_failed(connection, self.name)
         while not stop.is_set():
             try:
                 hired = self._next or self._hire()

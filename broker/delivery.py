@@ -24,7 +24,7 @@ from sqlalchemy import Connection, Engine
 from broker import fault_points, retry
 from broker.audit import trail
 from broker.circuit import Circuit
-from broker.contracts import Destination, Lease, Queue, Verifiable
+from broker.contracts import RECIPIENT, Destination, Lease, Queue, Verifiable
 from broker.correlating import Expects, receipt_keys, sent_keys
 from broker.courier_journal import Journal
 from broker.database.engine import reading, writing
@@ -117,7 +117,9 @@ class Courier:
         self._telemetry = telemetry
         self._clock = clock
         self._random = random
-        self._gathering = Gathering(manner.gather.total_seconds(), TIMES_A_COURIER)
+        self._gathering = Gathering(
+            manner.gather.total_seconds(), TIMES_A_COURIER, batch=manner.batch
+        )
         self._untold: dict[int, _Told] = {}
         self._unbegun: set[int] = set()
         self._is_told_again = False
@@ -311,7 +313,7 @@ class Courier:
         self._journal.end(ended)
         fault_points.reach("delivery.journaled")
         self._sent_at = time.monotonic()
-        self._mark(ended)
+        self._mark(due, ended)
         return ended
 
     def _traceable(self, ended: Ended, body: bytes) -> Ended:
@@ -403,9 +405,13 @@ class Courier:
             peer=error.peer,
         )
 
-    def _mark(self, ended: Ended) -> None:
-        """Tell the circuit: an answer, whatever it says, shows that the partner is there."""
-        if ended.outcome in ("sent", "refused"):
+    def _mark(self, due: Due, ended: Ended) -> None:
+        """Tell the circuit: an answer, whatever it says, shows that the partner is there.
+
+        So does a failure of one recipient's mailbox, where there are others to go on with.
+        """
+        is_theirs = bool(due.recipient) and ended.place == RECIPIENT
+        if ended.outcome in ("sent", "refused") or is_theirs:
             if self._circuit.succeeded():
                 self._telemetry.emit("circuit_closed", destination=self._name)
         elif self._circuit.failed(self._clock()):
@@ -495,10 +501,16 @@ class Courier:
     # --- what a courier before left behind ------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Take up what the courier before had in its hands, as far as the journal vouches for it."""
+        """Take up what the courier before had in its hands, as far as the journal vouches for it, and its circuit.
+
+        Else a destination that was said to be down would be said so once more, or never to be back.
+        """
         with reading(self._engine) as connection:
             found = outbox.interrupted(connection, self._name)
             bodies = outbox.bodies_of(connection, found)
+            failures = destinations.left_open(connection, self._name)
+        if failures and not self._circuit.is_open:
+            self._circuit.resume(failures)
         left, now = self._journal.left, self._clock()
         for one in found:
             attempt = (one.id, one.attempts)

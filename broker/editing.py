@@ -98,7 +98,7 @@ def _write(
     row.seq = Seq(first)
     receptions.write(connection, [row], act.at, WRITER, reserved=1, first=first)
     if is_sqlite(connection):
-        trail.received(connection, first, first, 1)
+        trail.received(connection, [(first, first)], 1)
     while unpack_some(connection, WRITER):
         pass
     editing.link(connection, row.seq, original.seq)

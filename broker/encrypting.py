@@ -134,6 +134,7 @@ def seal(
         "account": lambda connection: sealing_older.mails(connection, act.at),
         "patient_identifier": sealing_older.identifiers,
         "identity_event": sealing_older.journal,
+        "delivery": sealing_older.deliveries,
     }
     passed = dict.fromkeys(steps, 0)
     for table, step in steps.items():

@@ -100,6 +100,13 @@ EVENTS: dict[str, Event] = _catalogue(
     ),
     Event("circuit_closed", "info", "a destination answers again", ("destination",)),
     Event(
+        "source_silent",
+        "warning",
+        "a source that usually sends at this time has sent nothing",
+        ("source",),
+    ),
+    Event("source_back", "info", "a source that was silent has sent again", ("source",)),
+    Event(
         "answer_matched",
         "info",
         "an answer that came as a message of its own was credited to its delivery",
@@ -130,6 +137,12 @@ EVENTS: dict[str, Event] = _catalogue(
         "error",
         "a message or delivery cannot go on without a person",
         ("source", "reason"),
+    ),
+    Event(
+        "recipient_left_out",
+        "info",
+        "a document was not owed to a recipient it names, or to nobody at a destination, for a reason",
+        ("destination", "reason"),
     ),
     Event("skipped", "warning", "an operator let a lane go on without a message", ("source",)),
     Event("discarded", "warning", "an operator discarded a message", ("source",)),
@@ -470,6 +483,11 @@ REASONS: dict[str, Words] = {
         "Le correspondant a répondu plus tard qu'il ne prend pas ces messages.",
         "Correct the route or the mapping, then release the delivery.",
     ),
+    "source.silent": Words(
+        "This source usually sends at this time, and has sent nothing.",
+        "Cette source émet d'habitude à cette heure, et n'a rien envoyé.",
+        "Ask whoever runs it; look at its connections and its last error in `carnet status`, and at the network between.",
+    ),
     "courier.failed": Words(
         "The courier of this destination ended by an error of its own, and is started again by itself.",
         "Le facteur de cette destination s'est arrêté sur une erreur interne ; il est relancé.",
@@ -511,7 +529,8 @@ REASONS: dict[str, Words] = {
     "routing.loop": Words(
         "This message was sent on and came back to its source too many times: systems route it in a circle.",
         "Ce message a été retransmis et est revenu à sa source trop souvent : des systèmes se le renvoient.",
-        "Look at its timeline for the partners, take the route of one of them away, then discard the message.",
+        "Look at its timeline for the partners, take the route of one of them away, then discard the message "
+        "(docs/how-to/stop-a-loop.md).",
     ),
     "routing.filtered": Words(
         "A routing rule keeps this message from its destinations; it is not filed either. The place is the rule.",
@@ -522,6 +541,54 @@ REASONS: dict[str, Words] = {
         "A routing rule has an error.",
         "Une règle de routage comporte une erreur.",
         "`carnet mapping lint` shows each with its line; nothing was changed.",
+    ),
+    "recipient.none": Words(
+        "The document names nobody with a mail address, so this destination is not sent it.",
+        "Le document ne nomme aucun destinataire ayant une adresse de messagerie : il n'est pas envoyé ici.",
+        "Nothing is to be done, unless the sender should have named somebody (PRT-15, informationRecipient).",
+    ),
+    "recipient.not_asked": Words(
+        "The sender says that the document is not to be mailed to professionals.",
+        "L'émetteur indique que le document n'est pas à envoyer par messagerie aux professionnels.",
+    ),
+    "recipient.no_address": Words(
+        "A recipient is named without a mail address.",
+        "Un destinataire est nommé sans adresse de messagerie.",
+        "Have the sender give it with the recipient (PRT-15), or route the document to them in another way.",
+    ),
+    "recipient.patient": Words(
+        "The recipient is the patient, whom this destination does not write to.",
+        "Le destinataire est le patient, auquel cette destination n'écrit pas.",
+    ),
+    "recipient.malformed": Words(
+        "What stands in place of a recipient's mail address is none.",
+        "L'adresse de messagerie d'un destinataire n'est pas valide.",
+        "Have the sender correct the address and send the document again; then discard this delivery.",
+    ),
+    "recipient.domain": Words(
+        "A recipient's address is not of the domains that this destination may write to.",
+        "L'adresse d'un destinataire ne relève pas des domaines autorisés pour cette destination.",
+        "Ask the sender. If the domain is trusted, add it to recipient_domains and release the delivery; else discard it.",
+    ),
+    "recipient.taken_back": Words(
+        "A document that the recipient may have was taken back; this form cannot say so, so nothing was sent.",
+        "Un document que le destinataire peut avoir reçu a été annulé ; ce format ne peut pas le dire, rien n'est parti.",
+        "Tell the recipient in another way, then discard this delivery.",
+    ),
+    "recipient.too_many": Words(
+        "The document names more recipients than this destination writes to; nobody was written to.",
+        "Le document nomme plus de destinataires que cette destination n'en accepte ; aucun n'a été servi.",
+        "Ask the sender. If all are meant, raise max_recipients and have the document sent again.",
+    ),
+    "smtp.recipient": Words(
+        "The address that a delivery is to go to is none.",
+        "L'adresse à laquelle un envoi doit partir n'est pas valide.",
+        "Set `to`, or per_recipient with recipient_domains; then release the delivery.",
+    ),
+    "smtp.recipient_domain": Words(
+        "The address is not of the domains that this destination may write to any more.",
+        "L'adresse ne relève plus des domaines autorisés pour cette destination.",
+        "If the domain is trusted, add it to recipient_domains and release the delivery; else discard it.",
     ),
     "lane.behind": Words(
         "An earlier message of the same patient is not settled yet.",

@@ -26,11 +26,12 @@ _LONGEST_BETWEEN = 1.0
 
 
 class Gathering:
-    """The rests of one worker or courier; `most` are the seconds of the longest."""
+    """The rests of one worker or courier; `most` are the seconds of the longest, `batch` the most items it takes at once."""
 
-    def __init__(self, most: float, times: float) -> None:
+    def __init__(self, most: float, times: float, *, batch: int) -> None:
         self._most = most
         self._times = times
+        self._few = min(_FEW, batch - 1)
         self._piled = False
 
     def rest(self, taken: int, worked: float) -> float:
@@ -38,7 +39,7 @@ class Gathering:
 
         None after the batch behind a large one either: the queue had no time to bring what else is there.
         """
-        before, self._piled = self._piled, taken > _FEW
+        before, self._piled = self._piled, taken > self._few
         return 0.0 if before or self._piled else min(self._most, worked * self._times)
 
 

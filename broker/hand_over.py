@@ -12,7 +12,7 @@ from queue import Empty, SimpleQueue
 
 from broker import fault_points
 from broker.contracts import Queue, Work
-from broker.errors import TransientError
+from broker.errors import CarnetError
 from broker.telemetry import Telemetry
 
 _PAUSE_SECONDS = 1.0
@@ -77,9 +77,10 @@ class HandOver:
             fault_points.reach("queue.publishing")
             queue.put(topic, work)
             fault_points.reach("queue.confirmed")
-        except TransientError as error:
+        except Exception as error:  # noqa: BLE001 - the top of a thread that has to go on: the ledger knows the work
+            code = error.code if isinstance(error, CarnetError) else "internal"
             if not self._away:
-                self._telemetry.emit("queue_unavailable", topic=topic, code=error.code)
+                self._telemetry.emit("queue_unavailable", topic=topic, code=code)
             self._away = True
             self._stopping.wait(_PAUSE_SECONDS)
         else:

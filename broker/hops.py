@@ -1,7 +1,7 @@
-"""By what a message is known again that was sent on and comes back: its content without its header. Pure.
+"""By what a message is known again that was sent on and comes back: what it says, without what a relay writes. Pure.
 
-Whoever sends a message on may write a header of their own (MSH-3 to MSH-7, MSH-10) and other line ends; what it says
-of the patient stays.
+Whoever sends a message on may write a header of their own (MSH, SFT), the time of its event anew (EVN), segments of
+their own (Z...) and other line ends; what it says of the patient stays, and of what event it speaks.
 """
 
 from __future__ import annotations
@@ -11,6 +11,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 _HEADERS = (b"MSH", b"FHS", b"BHS")
+_RELAYS = frozenset({b"FHS", b"BHS", b"BTS", b"FTS", b"SFT", b"UAC"})
+"""Segments about the way of a message, beside MSH. Source: HL7 v2.5.1 §2.15, message control segments; UAC since v2.6."""
+
+_FRENCH = frozenset({b"ZAM", b"ZBE", b"ZFA", b"ZFD", b"ZFM", b"ZFP", b"ZFS", b"ZFV"})
+"""Z segments that say something of the patient or the stay, in France's extensions: of IHE PAM, and of CDA in HL7v2."""
+
+_EVENT_TIMES = (1, 2, 6)
+"""EVN-1 (MSH-9.2 once more), EVN-2 (when it was recorded), EVN-6 (when it occurred): relays write them anew."""
+
+_LONG_BYTES = 32 * 1024
+"""What is longer is digested segment by segment: to join it would copy a letter once more."""
+
+PLAIN = 4
+"""Signs that one plain circle is worth: so many quick returns under one name are as good as it (`records.circles`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +34,58 @@ class Loops:
     limit: int = 3
     window: timedelta = timedelta(days=1)
 
+    @property
+    def signs(self) -> int:
+        """How many signs of a circle are enough."""
+        return self.limit * PLAIN
+
 
 def content_digest(body: bytes) -> int:
     """Signed 64-bit digest of what a message says, never 0; of anything but HL7v2, of all of its bytes.
 
     The beginning of its SHA-256, which processors have instructions for: of a letter of 200 KB in half the time of BLAKE2b.
     """
-    said = hashlib.sha256()
-    if body.lstrip()[:3] in _HEADERS:
-        for line in body.replace(b"\n", b"\r").split(b"\r"):
-            if (line := line.rstrip()) and line[:3] not in _HEADERS:
-                said.update(line)
-                said.update(b"\r")
+    if body.lstrip()[:3] not in _HEADERS:
+        digest = hashlib.sha256(body)
+    elif len(body) < _LONG_BYTES:
+        digest = hashlib.sha256(b"\r".join(_said(body)))
     else:
-        said.update(body)
-    return int.from_bytes(said.digest()[:8], "big", signed=True) or 1
+        digest = hashlib.sha256()
+        for number, line in enumerate(_said(body)):
+            digest.update(b"\r" if number else b"")
+            digest.update(line)
+    return int.from_bytes(digest.digest()[:8], "big", signed=True) or 1
+
+
+def _said(body: bytes) -> list[bytes]:
+    """The segments that a relay leaves as they are; for each header, the event it speaks of."""
+    said: list[bytes] = []
+    separator = b"|"
+    for line in body.replace(b"\n", b"\r").split(b"\r"):
+        if not (line := line.rstrip()):
+            continue
+        name = line[:3]
+        if name == b"MSH":
+            separator = line[3:4] or separator
+            said.append(_event(line, separator))
+        elif name == b"EVN":
+            said.append(_without_times(line, separator))
+        elif name not in _RELAYS and (name in _FRENCH or name[:1] != b"Z"):
+            said.append(line)
+    return said
+
+
+def _event(header: bytes, separator: bytes) -> bytes:
+    """MSH-9.1 and MSH-9.2: an admission and its cancellation may differ in nothing else."""
+    fields = header.split(separator, 9)
+    if len(fields) < 9:
+        return b""
+    return b"^".join(fields[8].rstrip().split(fields[1][:1] or b"^")[:2])
+
+
+def _without_times(line: bytes, separator: bytes) -> bytes:
+    fields = line.split(separator)
+    for number in _EVENT_TIMES:
+        if number < len(fields):
+            fields[number] = b""
+    return separator.join(fields).rstrip(separator)

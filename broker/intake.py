@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import accumulate
-from typing import cast
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Engine, QueuePool
@@ -66,6 +67,7 @@ class Intake:
             engine,
             writer=writer,
             zone=zone,
+            key=key,
             on_conflict=on_conflict,
             telemetry=telemetry,
             clock=clock,
@@ -118,6 +120,10 @@ class Intake:
             self._await_more()
         return future
 
+    def notice(self, name: str, fields: dict[str, Any]) -> None:
+        """What sources report (`broker.contracts.Notice`); any thread."""
+        self._reception.notice(name, fields)
+
     def _why_not_now(self) -> str:
         if self._pending_bytes > self._limits.max_pending_bytes:
             return "pressure.memory"
@@ -140,7 +146,7 @@ class Intake:
         ticking.cancel()
         if self._running:
             await asyncio.wait(self._running)
-        await loop.run_in_executor(self._thread, self._reception.flush)
+        await loop.run_in_executor(self._thread, partial(self._reception.flush, is_last=True))
 
     def _here(self) -> asyncio.AbstractEventLoop:
         """The loop of this intake; asked for once, since asking is a system call."""
@@ -244,49 +250,51 @@ class Intake:
     async def _commit_or_refuse(
         self, batch: Sequence[Arrival], reserved: Callable[[], None]
     ) -> list[Answer]:
-        """Commit a batch; where the database is away all are told to come back, where one is at fault only that one.
-
-        A commit whose outcome was lost is tried again once: what it did store is then found and answered as stored.
-        """
+        """Commit a batch; where the database is away all are told to come back, where one is at fault only that one."""
         try:
-            return await self._commit(batch, reserved)
-        except TransientError:
-            pass
+            return await self._commit_twice(batch, reserved)
+        except TransientError as error:
+            self._telemetry.emit(
+                "database_unavailable", code=error.code, where=error.where, count=len(batch)
+            )
+            return [self._not_now(one, error.code, error.where) for one in batch]
         except Exception as error:  # noqa: BLE001 - the top of a commit: nothing was promised yet
             if len(batch) == 1:
                 self._telemetry.emit(
                     "intake_failed", source=batch[0].envelope.source, error=type(error).__name__
                 )
-                return [
-                    (
-                        self._reception.refuse(batch[0].envelope, "internal", "intake", later=True),
-                        None,
-                    )
-                ]
-            return [
-                answer
-                for arrival in batch
-                for answer in await self._commit_or_refuse([arrival], reserved)
-            ]
+                return [self._not_now(batch[0], "internal", "intake")]
+        # One at a time; the next commit has its numbers behind the last of them.
+        return [
+            answer
+            for arrival in batch
+            for answer in await self._commit_or_refuse([arrival], lambda: None)
+        ]
+
+    def _not_now(self, arrival: Arrival, code: str, where: str) -> Answer:
+        return self._reception.refuse(arrival.envelope, code, where, later=True), None
+
+    async def _commit_twice(
+        self, batch: Sequence[Arrival], reserved: Callable[[], None]
+    ) -> list[Answer]:
+        """A commit whose outcome was lost is tried again once: what it did store is then found and answered as stored."""
         try:
             return await self._commit(batch, reserved)
-        except TransientError as error:
-            self._telemetry.emit(
-                "database_unavailable", code=error.code, where=error.where, count=len(batch)
-            )
-            return [
-                (self._reception.refuse(one.envelope, error.code, error.where, later=True), None)
-                for one in batch
-            ]
+        except TransientError:
+            # Connections may have to be made anew, which takes long where the server does not answer.
+            return await self._commit(batch, reserved, beside=True)
 
-    async def _commit(self, batch: Sequence[Arrival], reserved: Callable[[], None]) -> list[Answer]:
+    async def _commit(
+        self, batch: Sequence[Arrival], reserved: Callable[[], None], *, beside: bool = False
+    ) -> list[Answer]:
         """Commit on the event loop, which goes on while the database works; else on a thread.
 
         A thread beside a busy loop has both wait for the interpreter at every turn. It is for what blocks: SQLite, a
-        connection or a partition still to be made, and bodies that take long to digest.
+        connection or a partition still to be made, and bodies that take long to digest; and what is tried `beside` it.
         """
         if (
-            self._engine.dialect.name != "sqlite"
+            not beside
+            and self._engine.dialect.name != "sqlite"
             and cast(QueuePool, self._engine.pool).checkedin()
             and month_of(self._clock()) == self._reception.month
             and sum(len(arrival.envelope.body) for arrival in batch) < _LONG_BYTES

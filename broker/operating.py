@@ -42,7 +42,9 @@ _UNSETTLED = (State.RECEIVED, State.WAITING, State.RETRYING, State.HELD)
 
 
 def hold(engine: Engine, name: LaneName, act: Act) -> Done:
-    """Let nothing of a lane go on until it is released. Outcomes: held, already."""
+    """Let nothing of a lane go on until it is released. Outcomes: held, already; whole (see `release`)."""
+    if name.recipient:
+        return Done("whole", left={str(name): "whole"})
     with writing(engine) as connection:
         if not lane_moves.hold(connection, name, act.by, act.why, act.at):
             return Done("already", left={str(name): "already"})
@@ -55,11 +57,13 @@ def release(engine: Engine, name: LaneName, act: Act) -> Done:
 
     Outcomes: lifted; still_held (a message of it is held for a reason of its own); released (its head goes on);
     tried_now (a delivery that waited for its next try); unknown (a person must say first whether its head arrived);
-    flows (there was nothing to release).
+    flows (there was nothing to release); whole (a person holds all lanes of the patient there, not one recipient's).
     """
     with writing(engine) as connection:
         row = lane_moves.row_of(connection, name)
         if row is not None and row.held_by is not None:
+            if name.recipient:
+                return Done("whole", left={str(name): "whole"})
             return _lift(connection, name, row.held_by, act)
         head = lane_moves.head_of(connection, name)
         if head is None:

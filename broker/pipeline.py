@@ -9,7 +9,7 @@ Longer than other modules because the story is told in one place, in its order.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import perf_counter, perf_counter_ns
@@ -21,11 +21,11 @@ from broker import fault_points, header, replayed, search_keys
 from broker.answers import Answers
 from broker.audit import trail
 from broker.batch import InHand
-from broker.contracts import Work
+from broker.contracts import PerRecipient, Work
 from broker.correlating import read_answer
 from broker.database.engine import reading, writing
 from broker.document import Document, Issue, Patient, encode
-from broker.errors import CarnetError, SetupError
+from broker.errors import CarnetError, SetupError, TransientError
 from broker.hops import Loops, content_digest
 from broker.identifying import KEEP_TRAITS, Identities, crossed, identify
 from broker.identity import matching
@@ -88,6 +88,7 @@ class Pipeline:
         routing: Callable[[MappingSet], Routing],
         *,
         for_record: frozenset[str],
+        per_recipient: Mapping[str, PerRecipient],
         answers: Answers,
         loops: Loops,
         writer: str,
@@ -103,7 +104,12 @@ class Pipeline:
         self._rules = rules
         self._routing_of = routing
         self._owing = Owing(
-            mapper.mapping_set, routing(mapper.mapping_set), for_record, render, telemetry
+            mapper.mapping_set,
+            routing(mapper.mapping_set),
+            for_record,
+            per_recipient,
+            render,
+            telemetry,
         )
         self._answers = answers
         self._loops = loops
@@ -152,6 +158,13 @@ class Pipeline:
         Raises: TransientError when the database is away; anything else is the fault of one message of the batch,
         and the caller tries them one at a time.
         """
+        try:
+            return self._process(seqs)
+        except TransientError:
+            self._unpacker.forget()
+            raise
+
+    def _process(self, seqs: Sequence[int]) -> Outcome:
         self._unpacker.up_to(max(seqs, default=0))
         with reading(self._engine) as connection:
             opened = messages.claim(connection, seqs)
@@ -244,8 +257,8 @@ class Pipeline:
         hands = [hand for hand in hands if hand.message.seq in mine]
         ready, waiting = self._in_order(connection, hands)
         answered = self._answers.credit(connection, ready, now, self._writer)
-        early = {hand.message.seq for hands in answered.early.values() for hand in hands}
-        ready = [hand for hand in ready if hand.message.seq not in early]
+        early = [hand for some in answered.early.values() for hand in some]
+        ready, waiting = _behind_early(ready, waiting, early)
         identities = identify(connection, ready, self._keys, self._secret, now)
         ready, waiting = _behind_held(ready, waiting)
         self._decide(ready, identities, now)
@@ -323,19 +336,26 @@ class Pipeline:
             hand.step("decide", 0, hand.decision)
 
     def _stop_loops(self, connection: Connection, hands: Sequence[InHand], now: datetime) -> None:
-        """How often each message came back to its source already; one that goes round in a circle is parked before it is filed."""
+        """What signs there are that a message goes round in a circle; where they are enough it is parked before it is filed.
+
+        What a person has read again goes where they send it, and does not come back by that.
+        """
         if not self._owing.routing.rules:
             return
         going = {
-            hand.message.seq: (content_digest(hand.message.body), hand.message.source)
+            hand.message.seq: circles.Said(
+                content_digest(hand.message.body),
+                circles.Name(hand.message.source, hand.message.sender),
+                hand.message.received_at,
+            )
             for hand in hands
-            if hand.is_open
+            if hand.is_open and hand.origin is None
         }
-        rounds = circles.rounds_of(connection, going.values(), now - self._loops.window)
-        for hand in hands if rounds else ():
-            if hand.is_open:
-                hand.hops = rounds.get(going[hand.message.seq], 0)
-                if hand.hops >= self._loops.limit:
+        signs = circles.signs_of(connection, going.values(), now - self._loops.window)
+        for hand in hands if signs else ():
+            if said := going.get(hand.message.seq):
+                hand.signs = signs.get(said, 0)
+                if hand.signs >= self._loops.signs:
                     hand.end(State.PARKED, "routing.loop", "message")
 
     def _file(
@@ -475,9 +495,8 @@ class Pipeline:
         for hand in hands:
             self._conclude(hand)
             changes.append(self._transition(hand, now))
-            if hand.verdict in _KEYED:
-                for document in hand.documents:
-                    keys += search_keys.keys_of(document, hand.message.seq, self._secret)
+            if not (hand.verdict == State.WAITING == hand.message.state):
+                keys += self._business_keys(hand)
             if hand.verdict == State.WAITING:
                 continue
             source, fate = hand.message.source, tallies.FATES_BY_STATE[hand.verdict or State.FILED]
@@ -503,6 +522,22 @@ class Pipeline:
             h.message.source for h in hands if h.verdict == State.FILED
         ).items():
             self._telemetry.emit_many("filed", n, source=source)
+
+    def _business_keys(self, hand: InHand) -> list[messages.Key]:
+        """What the message is searched by: from its documents or, where it gave none, from what its bytes show.
+
+        Of one that waits too, once: it may wait for days behind one that a person has to look at.
+        """
+        message = hand.message
+        keys = [
+            key
+            for document in hand.documents
+            for key in search_keys.keys_of(document, message.seq, self._secret)
+        ]
+        if not hand.documents and message.format == "hl7v2":
+            charset = message.charset_declared
+            return search_keys.keys_of_bytes(message.body, charset, message.seq, self._secret)
+        return keys
 
     def _conclude(self, hand: InHand) -> None:
         """The fate of a message nothing stood against."""
@@ -613,14 +648,34 @@ class Pipeline:
         )
 
 
-_KEYED = (State.FILED, State.DELIVERED_ONLY, State.FILTERED, State.HELD, State.PARKED)
-
-
 def _coverage(message: messages.Open) -> Coverage:
     """Every HL7v2 message is looked at in the fast way; of the others a sample, wholly."""
     if message.format == "hl7v2":
         return "fast"
     return message.seq % _TREES_LOOKED_AT == 0
+
+
+def _behind_early(
+    ready: Sequence[InHand], waiting: Sequence[InHand], early: Sequence[InHand]
+) -> tuple[list[InHand], list[InHand]]:
+    """Answers that came too early come again, and whoever came behind one in its lane waits for it."""
+    if not early:
+        return list(ready), list(waiting)
+    numbers = {hand.message.seq for hand in early}
+    first: dict[int, int] = {}
+    for hand in early:
+        if lane := hand.message.lane:
+            first[lane] = min(hand.message.seq, first.get(lane, hand.message.seq))
+    going, stopped = [], list(waiting)
+    for hand in ready:
+        if hand.message.seq in numbers:
+            continue
+        if hand.message.seq > first.get(hand.message.lane, hand.message.seq):
+            hand.end(State.WAITING, "lane.behind")
+            stopped.append(hand)
+        else:
+            going.append(hand)
+    return going, stopped
 
 
 def _behind_held(

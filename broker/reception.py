@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from threading import Lock
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
-from broker import fault_points
+from broker import fault_points, search_keys
 from broker.audit import trail
 from broker.contracts import Work
 from broker.database import partitions, sequences, together
@@ -33,6 +33,7 @@ from broker.errors import TransientError
 from broker.events import words
 from broker.glance import Glance
 from broker.records import lanes, messages, partners, receptions, tallies
+from broker.records.partners import Seen
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack, unpack_some
 from broker.values import MessageId, Seq, State, month_of, sha256, uuid7
@@ -41,6 +42,11 @@ OnConflict = Literal["accept", "hold", "refuse"]
 
 FLUSH_EVERY = timedelta(seconds=1)
 _RETRY_AFTER = timedelta(seconds=5)
+
+_TELL_AFTER = timedelta(seconds=5)
+"""Connections come and go; how many there are is written no more often than this, with what is written anyway."""
+
+_CONNECTIONS = {"connection_opened": 1, "connection_closed": -1}
 
 _NO_NUMBER = Seq(0)
 _NUMBERS = "message"
@@ -101,12 +107,14 @@ class _Beside:
 
     refused: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     flows: Counter[tuple[str, str]] = field(default_factory=Counter)
-    latest: dict[str, datetime] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    first: dict[str, Seen] = field(default_factory=dict)
+    """The first receptions of sources here: they are true with this commit, or not at all."""
 
     def write(self, connection: Connection, now: datetime, writer: str) -> None:
-        """Rates and last receptions; refusals are tallied with the messages."""
+        """Rates and how sources are doing; refusals are tallied with the messages."""
         tallies.flow(connection, self.flows, now, writer)
-        partners.received(connection, self.latest, writer)
+        partners.note(connection, _joined(self.first, self.seen), writer, now)
 
 
 class Reception:
@@ -118,12 +126,15 @@ class Reception:
         *,
         writer: str,
         zone: ZoneInfo,
+        key: bytes,
         on_conflict: Callable[[str], OnConflict],
         telemetry: Telemetry,
         clock: Callable[[], datetime],
     ) -> None:
+        """`key` is the installation's digest key: what is held at the door is found by it, see `search_keys`."""
         self._engine = engine
         self._writer = writer
+        self._key = key
         self._zone = zone
         self._on_conflict = on_conflict
         self._telemetry = telemetry
@@ -134,7 +145,13 @@ class Reception:
         # Two batches may be on their way at once, one of them on a thread.
         self._sharing = Lock()
         self._flows: Counter[tuple[str, str]] = Counter()
-        self._latest: dict[str, datetime] = {}
+        self._seen: dict[str, Seen] = {}
+        self._open: Counter[str] = Counter()
+        """Connections that are open now, by source."""
+        self._changed: set[str] = set()
+        """Sources whose number of connections is not written yet."""
+        self._told = clock()
+        """When connections were last written."""
         self._noted: set[str] = set()
         """Sources whose first reception here is written: what was received of a source is looked for by its name."""
         self._refused: Counter[tuple[int, str, str]] = Counter()
@@ -148,9 +165,12 @@ class Reception:
 
     def refuse(self, envelope: Envelope, code: str, where: str, *, later: bool = False) -> Receipt:
         """Say no, and count it."""
-        day = messages.day_of(self._clock(), self._zone)
+        now = self._clock()
         with self._sharing:
-            self._refused[(day, envelope.source, "refused_at_door")] += 1
+            self._refused[
+                (messages.day_of(now, self._zone), envelope.source, "refused_at_door")
+            ] += 1
+            self._see(envelope.source, Seen(error_code=code, error_at=now))
         self._telemetry.emit("refused_at_door", source=envelope.source, code=code, where=where)
         return Receipt(
             outcome="refused",
@@ -159,6 +179,24 @@ class Reception:
             text=words(code).en,
             retry_after=_RETRY_AFTER if later else None,
         )
+
+    def notice(self, name: str, fields: dict[str, Any]) -> None:
+        """`broker.contracts.Notice` for sources: said as an event, and what it tells of a source is kept for its row."""
+        self._telemetry.notice(name, fields)
+        source = fields.get("source")
+        if not source:
+            return
+        with self._sharing:
+            if name in _CONNECTIONS:
+                self._open[source] += _CONNECTIONS[name]
+                self._changed.add(source)
+            elif name == "refused_at_door":
+                self._see(source, Seen(error_code=fields.get("code"), error_at=self._clock()))
+
+    def _see(self, source: str, seen: Seen) -> None:
+        """Keep what was seen of a source until it is written; under the lock."""
+        before = self._seen.get(source)
+        self._seen[source] = seen if before is None else before.behind(seen)
 
     def store(
         self, batch: Sequence[Arrival], wait: together.Wait, reserved: Callable[[], None]
@@ -173,9 +211,12 @@ class Reception:
             keep_key()
         day = messages.day_of(now, self._zone)
         drafts = [arrival.draft(day) for arrival in batch]
-        first = {row.source: row.received_at for row in drafts if row.source not in self._noted}
         with self._beside() as beside:
-            beside.latest = first | beside.latest
+            beside.first = {
+                row.source: Seen(row.received_at, connections=self._open[row.source])
+                for row in drafts
+                if row.source not in self._noted
+            }
             stored = self._store_new(batch, drafts, beside, now, wait, reserved)
             if stored is None:
                 unpack(self._engine, self._writer, wait=wait)
@@ -279,10 +320,17 @@ class Reception:
         self._resending = bool(known)
         return rows, receipts
 
-    def flush(self) -> None:
-        """Write what no commit took along: the rates of a burst that ended, and refusals at the door."""
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write what no commit took along: the rates of a burst that ended, refusals at the door, connections.
+
+        is_last: nothing more will be written, so nothing is left for the next time.
+        """
         now = self._clock()
-        if not (self._flows or self._refused):
+        if is_last:
+            self._told, self._flushed = now - _TELL_AFTER, now - FLUSH_EVERY
+        with self._sharing:
+            is_due = self._is_telling_due(now)
+        if not (self._flows or self._refused or self._seen or is_due):
             self._flushed = now
             return
         try:
@@ -298,25 +346,40 @@ class Reception:
     def _beside(self) -> Iterator[_Beside]:
         """What was counted since the last commit, to be written by this one; kept for the next when it fails.
 
-        Rates and last receptions once a second rather than once a commit: they are graphs, not the balance, and a
-        crash may lose the last second of them. The tallies lose nothing, and neither does the first of a source.
+        Rates and how sources are doing once a second rather than once a commit: they are graphs, not the balance, and
+        a crash may lose the last second of them. The tallies lose nothing, and neither does the first of a source.
         """
         taken = _Beside()
         is_due = self.is_flush_due
+        changed: set[str] = set()
         with self._sharing:
             taken.refused, self._refused = self._refused, Counter()
             if is_due:
+                self._flushed = now = self._clock()
                 taken.flows, self._flows = self._flows, Counter()
-                taken.latest, self._latest = self._latest, {}
-                self._flushed = self._clock()
+                if self._is_telling_due(now):
+                    changed, self._changed, self._told = self._changed, set(), now
+                    changed |= {source for source, count in self._open.items() if count}
+                taken.seen, self._seen = self._seen, {}
+                taken.seen = _joined(dict.fromkeys(changed, Seen()), taken.seen)
+                for source, seen in taken.seen.items():
+                    taken.seen[source] = replace(seen, connections=self._open[source])
         try:
             yield taken
         except BaseException:
             with self._sharing:
                 self._refused.update(taken.refused)
                 self._flows.update(taken.flows)
-                self._latest = taken.latest | self._latest
+                self._seen = _joined(taken.seen, self._seen)
+                self._changed |= changed
             raise
+
+    def _is_telling_due(self, now: datetime) -> bool:
+        """Whether connections are to be written: a while after a change, and as long as some are open. Under the lock."""
+        since = now - self._told
+        return (bool(self._changed) and since >= _TELL_AFTER) or (
+            since >= partners.HEARTBEAT and any(self._open.values())
+        )
 
     def _count(
         self,
@@ -343,9 +406,9 @@ class Reception:
                 flows[(source, measure)] = n
         with self._sharing:
             self._flows.update(flows)
-            self._latest.update(
-                {source: mine[-1].received_at for source, mine in by_source.items()}
-            )
+            for source in waited:
+                new = by_source.get(source)
+                self._see(source, Seen(new[-1].received_at if new else None, answered_at=done))
         for source, seconds_each in waited.items():
             self._telemetry.observe_many("answer_seconds", seconds_each, source=source)
         for source, n in duplicates.items():
@@ -408,22 +471,32 @@ class Reception:
     ) -> None:
         """Everything one commit leaves in the database; `first` of the numbers it reserved, 0 while it is not known."""
         receptions.write(connection, rows, now, self._writer, reserved=reserved, first=first)
+        held = [row for row in rows if row.state == State.HELD]
         lanes.block(
-            connection,
-            [
-                (row.lane, "held", row.seq, now, row.reason, None)
-                for row in rows
-                if row.state == State.HELD
-            ],
+            connection, [(row.lane, "held", row.seq, now, row.reason, None) for row in held]
         )
+        keys = (
+            search_keys.keys_of_bytes(row.body, row.charset_declared, row.seq, self._key)
+            for row in held
+            if row.format == "hl7v2"
+        )
+        messages.add_keys(connection, [key for some in keys for key in some])
         counts = Counter(beside.refused)
         day = messages.day_of(now, self._zone)
         for source, n in duplicates.items():
             counts[(day, source, "duplicate_answered")] += n
         tallies.tally(connection, counts, self._writer)
         if is_sqlite(connection) and rows:
-            trail.received(connection, first, first + reserved - 1, len(rows))
+            trail.received(connection, [(first, first + reserved - 1)], len(rows))
         beside.write(connection, now, self._writer)
+
+
+def _joined(older: Mapping[str, Seen], newer: Mapping[str, Seen]) -> dict[str, Seen]:
+    """What was seen of sources, and after that."""
+    return {
+        **older,
+        **{source: older.get(source, seen).behind(seen) for source, seen in newer.items()},
+    }
 
 
 def _reach_the_commit() -> None:

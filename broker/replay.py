@@ -289,7 +289,7 @@ class Replayer:
                 )
             day = messages.day_of(now, self._zone)
             made = replaying.receive(connection, some, run.number, day=day, now=now, writer=WRITER)
-            trail.received(connection, made[0][1], made[-1][1], len(made))
+            trail.received(connection, [(made[0][1], made[-1][1])], len(made))
             entries = [
                 act.entry("replayed", name, None, replay_of=one.id, run=run.number)
                 for one, _, name in made

@@ -1,4 +1,7 @@
-"""What people search a message by, taken from its documents and turned into keyed digests. Pure."""
+"""What people search a message by, taken from its documents and turned into keyed digests. Pure.
+
+Of HL7v2 bytes that gave no document as much as can be seen in them, under the same digests: one search finds both.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 
 from broker.document import Document, Identifier, Patient
+from broker.parsing.hl7v2_landmarks import landmarks
 from broker.records.messages import KEY_KINDS, Key
 from broker.values import Seq, digest64
 
@@ -15,6 +19,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     **{kind: (kind,) for kind in KEY_KINDS},
 }
 """What people ask for, and the kinds of keys that may hold it."""
+
+COMMON = ("ward", "sender")
+"""What very many messages have in common: beside something else, the one to look for last."""
 
 
 def digests_of(asked: str, value: str, secret: bytes) -> list[int]:
@@ -27,9 +34,28 @@ def keys_of(document: Document, seq: Seq, secret: bytes) -> list[Key]:
     return [key(kind, value, seq, secret) for kind, value in _values(document)]
 
 
+def keys_of_bytes(body: bytes, charset: str, seq: Seq, secret: bytes) -> list[Key]:
+    """The business keys of an HL7v2 message that gave no document: it was never read, or could not be. Never raises."""
+    found = landmarks(body, charset)
+    values = {
+        "ins": found.ins,
+        "local": found.local,
+        "name_birth": (f"{normalised(family)}|{born}" for family, born in found.names),
+        "stay": found.stays,
+        "placer": found.placers,
+        "filler": found.fillers,
+        "accession": found.references,
+        "document": found.documents,
+        "ward": found.wards,
+        "sender": found.senders,
+    }
+    return [key(kind, value, seq, secret) for kind, each in values.items() for value in each]
+
+
 def key(kind: str, value: str, seq: Seq, secret: bytes) -> Key:
     """One business key; a search computes the same digest from what was typed."""
-    return Key(digest64(f"{kind}|{normalised(value)}".encode(), secret), seq, KEY_KINDS[kind])
+    named = f"{kind}|{normalised(value)}".encode("utf-8", "replace")
+    return Key(digest64(named, secret), seq, KEY_KINDS[kind])
 
 
 def normalised(value: str) -> str:
@@ -56,9 +82,11 @@ def _values(document: Document) -> Iterator[tuple[str, str]]:
     for reference in document.reference_ids:
         yield from _one("accession", reference)
     yield from _one("document", document.unique_id)
+    yield from _one("sender", document.source.application or document.source.facility)
 
 
 def _patient(patient: Patient) -> Iterator[tuple[str, str]]:
+    yield from _one("stay", patient.account)
     for identifier in patient.identifiers:
         yield ("ins" if identifier.kind.startswith("INS") else "local"), identifier.value
     if patient.birth_date is not None:

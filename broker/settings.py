@@ -21,7 +21,7 @@ import msgspec
 from broker import settings_retention
 from broker.accounts.notices import CHANNELS
 from broker.circuit import CircuitPolicy
-from broker.contracts import Adapter, QueuePlugin
+from broker.contracts import Adapter, PerRecipient, QueuePlugin
 from broker.correlating import Expects
 from broker.errors import SetupError
 from broker.retry import Policy
@@ -104,6 +104,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool
     verifiable: bool
     for_record: bool
+    per_recipient: PerRecipient | None
     expects: Expects | None
     pause: timedelta
     retry: Policy
@@ -184,7 +185,7 @@ def load(
     sources = _sources(_named(table, "source", reader), adapters, reader)
     destinations = _destinations(_named(table, "destination", reader), adapters, reader)
     _expect_sources(destinations, set(sources), reader)
-    _expect_ways(values["notices"], set(destinations), reader)
+    _expect_ways(values["notices"], destinations, reader)
     routes = _routes(table.get("route", []), set(sources), set(destinations), reader)
     _check(values, queues, reader)
     settings_retention.check(
@@ -302,6 +303,13 @@ def _destinations(
         common, options = _plugged(
             table, f"destination.{name}", DestinationCommon, "destination", adapters, reader
         )
+        per_recipient = common and adapters[common.adapter].per_recipient(options)
+        if per_recipient is not None and common.sends == "original":
+            reader.problem(
+                f"destination.{name}.sends",
+                "a recipient gets the document that names them, not the message it came in.",
+                'Write the form, like sends = "xdm".',
+            )
         made[name] = common and Destination(
             name=name,
             adapter=common.adapter,
@@ -310,6 +318,7 @@ def _destinations(
             idempotent=common.idempotent,
             verifiable=common.verifiable,
             for_record=common.for_record,
+            per_recipient=per_recipient,
             expects=common.expects,
             pause=common.pause,
             retry=common.retry,
@@ -331,12 +340,21 @@ def _expect_sources(
                 reader.unknown(key, source, list(sources), what="source")
 
 
-def _expect_ways(notices: Notices, destinations: set[str], reader: Reader) -> None:
-    """Notices go out by destinations that there are."""
+def _expect_ways(
+    notices: Notices, destinations: Mapping[str, Destination | None], reader: Reader
+) -> None:
+    """Notices go out by destinations that there are; those to holders by one that may write to anybody."""
     for channel in CHANNELS:
         name = getattr(notices, channel)
         if name and name not in destinations:
             reader.unknown(f"notices.{channel}", name, list(destinations), what="destination")
+    way = destinations.get(notices.mail)
+    if way is not None and way.per_recipient is not None:
+        reader.problem(
+            "notices.mail",
+            f'"{way.name}" writes only to addresses of its recipient_domains.',
+            "Name a destination without per_recipient.",
+        )
 
 
 def _plugged(

@@ -20,6 +20,7 @@ from broker.correlating import Expects
 from broker.retry import Policy
 
 _MOST_WORKERS = 8
+_MOST_ROUNDS = 1_000
 
 OnConflict = Literal["accept", "hold", "refuse"]
 Sends = Literal["original", "fhir", "fhir-document", "hl7v2", "cda", "xdm"]
@@ -38,7 +39,7 @@ class Site(Table, frozen=True, kw_only=True):
         production: true refuses test identities and what `carnet doctor` calls unsafe
         data_folder: keys, embedded database and snapshots of metrics; needs a durable disk
         digest_key: 64 hexadecimal digits, by reference; needed when processes run on several machines, else made once
-        hop_limit: a message that comes back to the source it came from, sent on for another in between, for the so manieth time is parked: systems route it in a circle
+        hop_limit: a message that came round so many times, by other systems or given back by the one it is sent to, is parked
         loop_window: within what time it must have come back so often
     """
 
@@ -51,8 +52,8 @@ class Site(Table, frozen=True, kw_only=True):
     loop_window: timedelta = timedelta(days=1)
 
     def __post_init__(self) -> None:
-        if self.hop_limit < 1:
-            raise ValueError("hop_limit must be 1 or more")
+        if not 1 <= self.hop_limit <= _MOST_ROUNDS:
+            raise ValueError(f"hop_limit must be 1 to {_MOST_ROUNDS}")
         if self.loop_window <= timedelta(0):
             raise ValueError("loop_window must be more than nothing")
 

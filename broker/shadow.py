@@ -9,13 +9,14 @@ What is told holds no value: paths, counts, rules, destinations and a few messag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
 from broker.batch import InHand
+from broker.contracts import PerRecipient
 from broker.database.engine import reading
 from broker.document import Document, encode
 from broker.errors import SetupError
@@ -24,6 +25,7 @@ from broker.identity import matching, merging
 from broker.mapper import Given, Mapper, errors_of, held_at
 from broker.mapping.catalogue import MappingSet
 from broker.mapping.comparison import Seen, changes
+from broker.recipients import outlook
 from broker.records import (
     filing,
     identity_circle,
@@ -108,6 +110,7 @@ class Shadow:
         rules: decide.Rules,
         routing: Callable[[MappingSet], Routing],
         *,
+        per_recipient: Mapping[str, PerRecipient],
         before: Callable[[str], Mapper | None],
         rules_before: decide.Rules | None,
         production: bool,
@@ -119,6 +122,7 @@ class Shadow:
         self._routing_of = routing
         self._routing = routing(mapper.mapping_set)
         self._routings: dict[str, Routing] = {mapper.set_hash: self._routing}
+        self._per_recipient = per_recipient
         self._before = before
         self._rules_before = rules_before
         self._production = production
@@ -265,7 +269,9 @@ class Shadow:
         if hand.is_open and not hand.not_filed:
             for document in changing:
                 for destination, _ in self._routes(self._routing, look, document):
-                    report.owed[destination] += 1
+                    asked = self._per_recipient.get(destination)
+                    n = 1 if asked is None else outlook(document, asked)[0]
+                    report.owed += Counter({destination: n})
 
     def _pairs(self, look: _Look) -> list[tuple[Seen, Seen]]:
         """What is to be compared: each document with its version, or all of them with what was made of them then."""

@@ -6,6 +6,8 @@ opens the ledger. On SQLite there is never anything to do.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, Engine
 
 from broker import fault_points
@@ -24,6 +26,7 @@ def unpack(
     engine: Engine, writer: str, *, after: int = 0, wait: together.Wait = together.block
 ) -> int:
     """Unpack all receptions above the number `after`, in order; returns how many messages they held.
+
 
     `writer` is whose tallies count them. Several processes may do it at once: each reception is unpacked by one, and
     the others wait for it. Raises: TransientError.
@@ -48,9 +51,20 @@ def unpack_some(connection: Connection, writer: str, *, after: int = 0) -> int:
     found = receptions.packed(connection, after)
     if found:
         count = receptions.unpack(connection, found, writer)
-        trail.received(connection, found[0].first, found[-1].last, count)
+        trail.received(connection, _spans(found), count)
         return count
     return 0
+
+
+def _spans(found: Sequence[receptions.Packed]) -> list[tuple[int, int]]:
+    """(first, last) of each run of receptions without a gap: in a gap may be messages that were never packed."""
+    spans: list[tuple[int, int]] = []
+    for one in found:
+        if spans and spans[-1][1] + 1 == one.first:
+            spans[-1] = (spans[-1][0], one.last)
+        else:
+            spans.append((one.first, one.last))
+    return spans
 
 
 class Unpacker:
@@ -69,3 +83,7 @@ class Unpacker:
         if seq > self._done:
             unpack(self._engine, self._writer, after=self._done)
             self._done = seq
+
+    def forget(self) -> None:
+        """After a failure of the database: what it unpacked last, without waiting for the disk, may be packed again."""
+        self._done = 0

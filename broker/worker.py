@@ -38,7 +38,7 @@ class Worker:
         self._queue = queue
         self._telemetry = telemetry
         self._batch = batch
-        self._gathering = Gathering(gather.total_seconds(), TIMES_A_WORKER)
+        self._gathering = Gathering(gather.total_seconds(), TIMES_A_WORKER, batch=batch)
         self._away = False
 
     def run(self, stop: threading.Event) -> None:

@@ -7,6 +7,7 @@ queue and everything the command prints are searched for the patient's marks.
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import sqlite3
@@ -76,9 +77,19 @@ adapter = "file_drop"
 folder = "mailbox"
 sends = "xdm"
 
+[destination.letters]
+adapter = "smtp"
+host = "127.0.0.1"
+port = 1
+tls = "none"
+sender = "carnet@hospital.invalid"
+sends = "xdm"
+per_recipient = true
+recipient_domains = ["mssante.fr"]
+
 [[route]]
 name = "all"
-to = ["archive", "partner", "mailbox"]
+to = ["archive", "partner", "mailbox", "letters"]
 
 [telemetry]
 listen = "127.0.0.1:{port}"
@@ -316,6 +327,16 @@ def _the_canary_came_in_and_its_troubles_were_told(outputs: dict[str, str]) -> N
     assert len(outputs["log"].splitlines()) > 20
 
 
+def _a_recipient_is_shown_to_operators_only(outputs: dict[str, str]) -> None:
+    """The letter is owed to a professional, whom a mail server that is not there keeps waiting, and never to the patient."""
+    told = [said for name, said in outputs.items() if name.startswith("messages timeline")]
+    assert any("jean.neflier@exemple.mssante.fr" in said.replace("\n", "") for said in told)
+    left_out = r'carnet_recipient_left_out_total\{destination="letters",reason="recipient.patient"'
+    assert re.search(left_out, outputs["metrics"])
+    for name in ("log", "metrics", "claim checks", "file names", "snapshots", "standard output"):
+        assert "neflier" not in outputs[name].lower(), name
+
+
 def _no_output_shows_the_canary(outputs: dict[str, str]) -> None:
     leaks = [
         f"{mark} in {name}: …{text[max(0, text.lower().find(mark) - 100) : text.lower().find(mark) + 40]}…"
@@ -350,6 +371,7 @@ def test_nothing_that_comes_out_shows_the_canary(outputs: dict[str, str]) -> Non
     """One test, so that the broker is run once however many tests run at a time."""
     for claim in (
         _the_canary_came_in_and_its_troubles_were_told,
+        _a_recipient_is_shown_to_operators_only,
         _no_output_shows_the_canary,
         _a_message_type_or_charset_that_is_none_is_not_shown,
         _no_log_line_is_anything_but_an_event_of_the_catalogue,

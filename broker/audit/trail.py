@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from importlib.metadata import version
+from itertools import chain
 
 from sqlalchemy import Connection
 
@@ -75,32 +76,34 @@ def write(connection: Connection, entries: Sequence[Entry], now: datetime) -> No
     )
 
 
-def received(connection: Connection, first: int, last: int, count: int) -> None:
-    """Append the entry "received" of the messages numbered `first` to `last`, which this transaction wrote.
+def received(connection: Connection, spans: Sequence[tuple[int, int]], count: int) -> None:
+    """Append the entry "received" of the messages numbered within `spans` (first, last), which this transaction wrote.
 
-    They are `count`, in the order of their numbers; other messages there are none between them. The entries are made
-    of the rows by the database: what it was just given is not sent again.
+    They are `count`, in the order of their numbers. Between two spans there may be others, of a replay for one, which
+    have their entries already. The entries are made of the rows by the database: what it was just given is not sent
+    again.
     """
-    parameters = (SEQUENCE, sequences.base_beside(first) + count - 1, count)
+    parameters = (SEQUENCE, sequences.base_beside(spans[0][0]) + count - 1, count)
     if is_sqlite(connection):
         cursor = connection.connection.cursor()
         cursor.execute(f"{bulk.RESERVE_SQLITE} RETURNING value", parameters)
         (highest,) = cursor.fetchone() or (0,)
-        cursor.execute(_RECEIVED_SQLITE, (int(highest) - count, first, last))
+        within = " OR ".join("m.seq BETWEEN ? AND ?" for _ in spans)
+        cursor.execute(_RECEIVED_SQLITE + within, (int(highest) - count, *chain(*spans)))
         cursor.close()
         return
-    bulk.execute(connection, _RECEIVED_POSTGRESQL, (*parameters, count, first, last))
+    firsts, lasts = (f"{{{','.join(map(str, ends))}}}" for ends in zip(*spans, strict=True))
+    bulk.execute(connection, _RECEIVED_POSTGRESQL, (*parameters, count, firsts, lasts))
 
 
 _RECEIVED = (
     "INSERT INTO audit_entry (n, at, act, actor_kind, actor, subject, control_id, outcome) "
     "SELECT {before} + row_number() OVER (ORDER BY m.seq), m.received_at, 'received', 'machine', m.source, {id}, "
-    "m.control_id, m.reason FROM message m WHERE m.seq BETWEEN {first} AND {last}"
+    "m.control_id, m.reason FROM message m "
 )
-_RECEIVED_SQLITE = _RECEIVED.format(before="?", id="m.id", first="?", last="?")
-_RECEIVED_POSTGRESQL = f"WITH c AS ({bulk.RESERVE_POSTGRESQL} RETURNING value) " + _RECEIVED.format(  # noqa: S608 - constants only
-    before="(SELECT value FROM c) - %s::bigint",
-    id="CAST(m.id AS text)",
-    first="%s::bigint",
-    last="%s::bigint",
+_RECEIVED_SQLITE = _RECEIVED.format(before="?", id="m.id") + "WHERE "
+_RECEIVED_POSTGRESQL = (
+    f"WITH c AS ({bulk.RESERVE_POSTGRESQL} RETURNING value) "  # noqa: S608 - constants only
+    + _RECEIVED.format(before="(SELECT value FROM c) - %s::bigint", id="CAST(m.id AS text)")
+    + "JOIN unnest(%s::bigint[], %s::bigint[]) AS s(first, last) ON m.seq BETWEEN s.first AND s.last"
 )

@@ -34,6 +34,7 @@ SENTENCES: Mapping[str, str] = {
     "being_sent": "it is being sent at this moment; look again in a while",
     "never_rendered": "it has no form that its destination takes, so there is nothing to send",
     "still_held": "your hold is taken back; a message of it is held for a reason of its own",
+    "whole": "all that goes to a patient's recipients is held, and let go, together: name the lane without its last part",
     "not_unknown": "its outcome is known: --as-sent is for deliveries of unknown outcome",
     "no_head": "an earlier message of its lane is not settled: begin with that one",
     "not_held": "it does not stand still",

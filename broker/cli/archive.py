@@ -300,7 +300,8 @@ def _note(ledger: opened.Ledger, place: Place, operator: str, motive: str) -> No
         trail.write(connection, [entry], now)
 
 
-_BODIES = ("prepared", "answer")
+_BODIES = ("prepared", "answer", "ins_used")
+"""What of a delivery is health data, and shown only with --reveal."""
 
 
 def _without_bodies(place: Place, found: dict[str, Any]) -> dict[str, Any]:
@@ -329,4 +330,5 @@ def _detail(place: Place, shown: dict[str, Any]) -> None:
     output.table("", ("", ""), [one for one in rows if one[1] != ""])
     for owed in shown["deliveries"]:
         tries = ", ".join(f"{a['number']} {a['outcome']}" for a in owed["attempts"])
-        output.say(escape(f"delivery:{owed['id']} to {owed['destination']}: {owed['state']} ({tries})"))  # fmt: skip
+        whom = " ".join(filter(None, (owed["destination"], owed["recipient"])))
+        output.say(escape(f"delivery:{owed['id']} to {whom}: {owed['state']} ({tries})"))

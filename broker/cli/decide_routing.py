@@ -19,6 +19,7 @@ from broker.errors import ParseError, SetupError
 from broker.mapper import Given, Mapper
 from broker.mapping import catalogue
 from broker.mapping_sets import kept, sets_folder
+from broker.recipients import outlook
 from broker.records import message_detail, patients
 from broker.records.patients import PatientRow
 from broker.routing import words
@@ -129,12 +130,21 @@ def _decide(given: Settings, mapper: Mapper, asked: Sequence[Asked], *, as_json:
 def _withheld(
     given: Settings, access: rules_of.Rules, facts: Facts, routed: Routed
 ) -> dict[str, str]:
-    """Destinations that are the patient's record, to which a rule sends what may not be filed there; and why not."""
+    """Destinations a rule sends to, and that get nothing all the same; and why not.
+
+    Those that are the patient's record, where the document may not be filed there; and those that write to recipients,
+    where it names nobody they may write to.
+    """
+    found = {}
+    for to, _ in routed.sent:
+        asked = given.destinations[to].per_recipient
+        if asked is not None and (why := outlook(facts.document, asked)[1]):
+            found[to] = why
     record = [to for to, _ in routed.sent if given.destinations[to].for_record]
     if not record or facts.patient is None:
-        return {}
+        return found
     filing = access.filing(facts.patient, facts.document, facts.now)
-    return {} if filing.allowed else dict.fromkeys(record, filing.reason)
+    return found if filing.allowed else found | dict.fromkeys(record, filing.reason)
 
 
 def _given(one: Asked) -> Given:

@@ -120,7 +120,7 @@ def seal(
     free pages of the file until they are used again; `carnet archive run --compact` rewrites it.
 
     JSON: {"done", "document_payload", "content", "message_body", "prepared", "patient", "attempt", "account",
-    "patient_identifier", "identity_event"}: rows passed of each.
+    "patient_identifier", "identity_event", "delivery"}: rows passed of each.
 
     Exit codes: 0 done, 1 stopped before the end, 2 usage or set-up.
     """

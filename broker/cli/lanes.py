@@ -55,7 +55,8 @@ def list_(
         carnet lanes list --kind outbound --destination dmp --state waiting
         carnet lanes list --code mapping.code_held --json
 
-    A lane is one patient's: of filing, or of deliveries to one destination. In a lane nothing overtakes. held: a
+    A lane is one patient's: of filing, or of deliveries to one destination, or to one recipient there (the name ends in
+    a mark of the address; without it all of them are meant). In a lane nothing overtakes. held: a
     message of it waits for a person, or a person holds the lane (held by). waiting: in filing, for an earlier message
     that is on its way; to a destination, for a person to say whether the head arrived. retrying: the head is tried
     again by itself. released, skipped: on its way again.

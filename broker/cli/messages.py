@@ -10,13 +10,14 @@ import msgspec
 import typer
 
 from broker import archive_reading, installation, search_keys
+from broker import timeline as story
 from broker.audit import trail
 from broker.cli import opened, output, replay, setup
 from broker.cli.rule_words import FILTERED, Sentences
 from broker.database.engine import reading, writing
 from broker.errors import SetupError
 from broker.events import REASONS
-from broker.records import lane_names, message_detail, messages_reading, replays
+from broker.records import lane_names, message_detail, messages_reading
 from broker.values import State
 
 group = typer.Typer(
@@ -124,57 +125,57 @@ def timeline(message: Id, config: setup.Config = None, json: setup.AsJson = Fals
     Each step with its reason, in words where it has one: from the bytes to every answer of every partner. A replay names
     the message it was read again from, and that one each of its replays.
 
-    JSON, one line a step: {"at", "step", "microseconds", "outcome", "words"}.
+    An answer that came later names the message it came as; what a person decided names who and why.
+
+    JSON, one line a step: {"at", "step", "microseconds", "outcome", "words", "by", "why", "message"}; null for what a
+    step does not have.
 
     Exit codes: 0 shown, 1 no such message, 2 usage or set-up.
     """
     ledger = opened.open_ledger(config)
     found = _one(ledger, message, json)
     with reading(ledger.engine) as connection:
-        owed = message_detail.owed(connection, found.line.seq)
-        origin = replays.origin_of(connection, found.line.seq) if found.replay_of else None
-        again = replays.replays_of(connection, found.line.seq)
-    steps: list[tuple[datetime, str, int | None, str]] = []
-    if origin is None:
-        steps.append((found.line.received_at, "received", None, ""))
-    else:
-        first = f"{origin.received_at:%Y-%m-%d %H:%M} UTC, run {origin.run}"
-        named = f"received again: a replay of {origin.id}"
-        steps.append((found.line.received_at, named, None, f"first received {first}"))
-    steps += [(one.received_at, f"replayed as {one.id}", None, f"run {one.run}") for one in again]
-    if found.answered_at is not None:
-        steps.append((found.answered_at, "answered", None, found.answer_code))
-    steps += [
-        (s.at, s.name, s.microseconds, s.outcome) for s in message_detail.timeline(found.trail)
-    ]
-    for delivery in owed:
-        stuck = delivery.state == "parked" and not delivery.attempts
-        why = f"parked: {delivery.reason}" if stuck else ""
-        steps.append((delivery.created_at, f"owed to {delivery.destination}", None, why))
-        for number, started, _, outcome, code in delivery.attempts:
-            ended = " ".join(filter(None, (outcome, code))) or "begun"
-            steps.append((started, f"attempt {number} to {delivery.destination}", None, ended))
-    steps.sort(key=lambda step: step[0])
+        steps = story.of(connection, found)
     rules = Sentences(ledger)
 
     def said(outcome: str) -> str:
         return _words(outcome) or rules.of_step(found.mapping_set, outcome)
 
     if json:
-        for at, name, took, outcome in steps:
-            step = {"at": at, "step": name, "microseconds": took, "outcome": outcome}
-            output.tell(step | {"words": said(outcome)})
+        for step in steps:
+            output.tell(
+                {
+                    "at": step.at,
+                    "step": step.name,
+                    "microseconds": step.microseconds,
+                    "outcome": step.outcome,
+                    "words": said(step.outcome),
+                    "by": step.by or None,
+                    "why": step.why or None,
+                    "message": step.message or None,
+                }
+            )
         return
     rows = [
         (
-            at.isoformat(timespec="milliseconds"),
-            name,
-            "" if took is None else took,
-            f"{outcome}: {words}" if (words := said(outcome)) else outcome,
+            step.at.isoformat(timespec="milliseconds"),
+            step.name,
+            "" if step.microseconds is None else step.microseconds,
+            _told(step, said(step.outcome)),
         )
-        for at, name, took, outcome in steps
+        for step in steps
     ]
     output.table(f"message {found.line.id}", ("at", "step", "#µs", "outcome"), rows)
+
+
+def _told(step: story.Step, words: str) -> str:
+    """How a step ended, the message that said so, and who decided it why: one cell."""
+    outcome = f"{step.outcome}: {words}" if words else step.outcome
+    message = f"message {step.message}" if step.message and step.message not in step.name else ""
+    person = (
+        f"by {step.by}: {step.why}" if step.by and step.why else f"by {step.by}" * bool(step.by)
+    )
+    return "; ".join(filter(None, (outcome, message, person)))
 
 
 def _words(outcome: str) -> str:
@@ -196,10 +197,15 @@ def find(
     """Find messages by what they are about: a patient, a stay, an order, a document. Whatever format they came in.
 
     The values are read from standard input, one line a KIND, so that they stand in no shell history and no process
-    list. `order` is whoever's number it is, placer's, filler's or accession; `patient` an INS or a local number; a
-    patient by name and birth date (name_birth) is `NAME|1954-02-01`. Of several KINDs a message has to have each.
+    list. `order` is whoever's number it is, placer's, filler's or accession; `patient` an INS or a local number; `stay`
+    a visit or an account number; a patient by name and birth date (name_birth) is `NAME|1954-02-01`; `sender` the
+    application that sent it (MSH-3), or its facility where it names none. Of several KINDs a message has to have each.
+
+    What waits, is held or was parked is found too. An HL7v2 message that could not be read is found by the numbers that
+    stand in its header, patient, stay and orders.
 
         echo 4711 | carnet messages find order
+        printf '4711\\nSIL\\n' | carnet messages find order sender
         printf '279035121518989\\nMATER\\n' | carnet messages find patient ward
         carnet messages find stay < stay.txt
 
@@ -220,9 +226,12 @@ def find(
         if sys.stdin.isatty():
             output.aside().print(f"value of {kind}, then Enter:")
         value = sys.stdin.readline().strip()
-        wanted.append(search_keys.digests_of(kind, value, secret))
+        wanted.append((kind, search_keys.digests_of(kind, value, secret)))
+    rarest_first = sorted(wanted, key=lambda one: one[0] in search_keys.COMMON)
     with reading(ledger.engine) as connection:
-        page = messages_reading.by_keys(connection, wanted, before=before, limit=limit)
+        page = messages_reading.by_keys(
+            connection, [digests for _, digests in rarest_first], before=before, limit=limit
+        )
     _page(page, json, Sentences(ledger))
     if not page.lines:
         raise typer.Exit(output.FOUND)

@@ -105,7 +105,7 @@ def one_delivery(ledger: opened.Ledger, number: int, json: bool) -> None:
         ("state", f"{one.state} since {one.since.isoformat(timespec='seconds')}"),
         ("because", output.because(one.reason)),
         ("place", one.place or ""),
-        ("lane", lane_names.outbound(one.destination, one.lane) if one.lane else ""),
+        ("lane", lane_names.outbound(one.destination, one.lane, one.recipient) if one.lane else ""),
         ("", _CHOICES.get(one.state, "it does not wait for a person")),
     ]
     output.table("", ("", ""), [row for row in rows if row[1]])
@@ -157,7 +157,9 @@ def delivery_line(one: parked.Delivery) -> dict[str, object]:
         "source": one.source,
         "destination": one.destination,
         "recipient": one.recipient,
-        "lane": str(lane_names.outbound(one.destination, one.lane)) if one.lane else None,
+        "lane": str(lane_names.outbound(one.destination, one.lane, one.recipient))
+        if one.lane
+        else None,
         "state": one.state,
         "since": one.since,
         "attempts": one.attempts,

@@ -232,6 +232,9 @@ def _show(
         mapper,
         decide.load(rules_with, given.rules.switched) if rules_with is not None else rules,
         of_site(given),
+        per_recipient={
+            n: d.per_recipient for n, d in given.destinations.items() if d.per_recipient
+        },
         before=_sets_kept(ledger),
         rules_before=rules if rules_with is not None else None,
         production=given.site.production,

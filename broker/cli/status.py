@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from broker import plugins
-from broker.cli import fates, opened, orphaned, output, setup
+from broker.cli import fates, opened, orphaned, output, setup, status_partners
 from broker.contracts import INBOUND
 from broker.database.engine import reading
 from broker.errors import CarnetError
-from broker.records import destinations, expectations, messages_reading, outbox
+from broker.records import destinations, expectations, messages_reading, outbox, partner_reading
 from broker.records.tallies import FATES_BY_STATE
 
 
@@ -21,7 +21,7 @@ def status(
     day: Annotated[str | None, typer.Option(help="Day of reception. Default: today.")] = None,
     json: setup.AsJson = False,
 ) -> None:
-    """Show the balance of a day, what is not settled, what waits longest, and when each source last sent.
+    """Show the balance of a day, what is not settled, what waits longest, and how each partner is doing.
 
         carnet status
         carnet status --day 2026-11-23
@@ -30,8 +30,12 @@ def status(
     JSON: {"day", "balance": {"received", "fates", "beside", "closes"}, "unsettled": {state: {"count", "oldest_id",
     "oldest_seconds"}}, "lanes": {state: n}, "queue": {topic: depth}, "owed": {destination: …}, "answers_overdue":
     {destination: {"count", "oldest_seconds"}}, "destinations": [those that are left alone or whose courier failed],
-    "sources": […], "orphans": [{"kind", "name", "open", "unknown", "parked"}]}. Orphans are sources and destinations that are
-    no longer configured and have something unsettled.
+    "sources": [{"source", "received_at", "last_hour", "connections", "error", "error_at", "silent_since", "usually",
+    "usually_in_seconds"}], "deliveries": [{"destination", "delivered_at", "last_hour", "error", "error_at"}], "orphans":
+    [{"kind", "name", "open", "unknown", "parked"}]}. `last_hour` counts messages received, and deliveries taken; "error" is
+    why a source was refused something last, or a delivery did not get through. A source is silent when nothing came for an
+    hour (6 h, a day) in which one and two weeks before 10 messages or more came each time. Orphans are sources and
+    destinations that are no longer configured and have something unsettled.
 
     Exit codes: 0 shown and the balance closes, 1 it does not, 2 usage or set-up.
     """
@@ -43,7 +47,7 @@ def status(
         total = messages_reading.balance(connection)
         oldest = messages_reading.waiting_longest(connection)
         lanes = messages_reading.blocked_lanes(connection)
-        partners = messages_reading.partners(connection)
+        partners = partner_reading.read(connection, now, ledger.settings.site.zone)
         owed = outbox.backlog(connection)
         late = expectations.late(connection)
         troubled = destinations.troubled(connection)
@@ -80,16 +84,15 @@ def status(
                     {"destination": d.destination, "circuit": d.circuit, "error": d.error_code}
                     for d in troubled
                 ],
-                "sources": [
-                    {"source": p.source, "received_at": p.received_at, "error": p.error_code}
-                    for p in partners
-                ],
+                "sources": status_partners.plain_sources(partners),
+                "deliveries": status_partners.plain_destinations(partners),
                 "orphans": [orphaned.plain(one) for one in left],
             }
         )
     else:
         _show(wanted, balance, unsettled, lanes, depths, owed)
-        _show_partners(late, troubled, partners, now)
+        _show_troubled(late, troubled, now)
+        status_partners.show(partners, now, ledger.settings.site.zone)
         for one in left:
             output.say(orphaned.sentence(one))
     raise typer.Exit(output.GOOD if balance.closes else output.FOUND)
@@ -117,10 +120,9 @@ def _show(
         output.say(f"owed to {name}: {backlog.owed}, outcome unknown: {backlog.unknown}")
 
 
-def _show_partners(
+def _show_troubled(
     late: dict[str, expectations.Late],
     troubled: list[destinations.Troubled],
-    partners: list[messages_reading.Partner],
     now: datetime,
 ) -> None:
     for name, one in late.items():
@@ -132,12 +134,6 @@ def _show_partners(
         words = "its courier failed" if one_troubled.circuit == "failed" else "left alone"
         output.say(
             f"destination {one_troubled.destination}: {words} ({one_troubled.error_code}); tried again by itself"
-        )
-    if partners:
-        output.table(
-            "",
-            ("source", "last received", "last error"),
-            [(p.source, f"{output.ago(p.received_at, now)} ago", p.error_code) for p in partners],
         )
 
 

@@ -42,13 +42,20 @@ def replace_rows(
     *,
     keys: Sequence[str],
     where: str = "",
+    kept: Sequence[str] = (),
 ) -> None:
     """Insert rows, or overwrite the other columns of those whose `keys` exist. Sort them first.
 
-    With `where`, a condition in SQL on the row that is there (`lane.held_by IS NULL`), the others stay as they are.
+    Columns in `kept` keep what they have where the new value is null. With `where`, a condition in SQL on the row that is there (`lane.held_by IS NULL`), the others stay as they are.
     """
     named = ", ".join(f'"{name}"' for name in keys)
-    sets = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in keys)
+    sets = ", ".join(
+        f'"{name}" = COALESCE(excluded."{name}", "{table.name}"."{name}")'
+        if name in kept
+        else f'"{name}" = excluded."{name}"'
+        for name in columns
+        if name not in keys
+    )
     only = f" WHERE {where}" if where else ""
     _insert(connection, table, columns, rows, f" ON CONFLICT ({named}) DO UPDATE SET {sets}{only}")
 

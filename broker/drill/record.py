@@ -105,6 +105,7 @@ def unsettled(engine: Engine) -> tuple[int, int]:
                 "SELECT (SELECT count(*) FROM message WHERE state < :filed) AS messages, "
                 "(SELECT count(*) FROM delivery d WHERE d.settled_at IS NULL AND d.state = 'owed' AND NOT EXISTS "
                 "(SELECT 1 FROM delivery e WHERE e.destination = d.destination AND e.lane = d.lane "
+                "AND e.recipient = d.recipient "
                 "AND e.state = 'unknown' AND e.id < d.id)) AS deliveries"
             ),
             {"filed": int(State.FILED)},

@@ -57,7 +57,7 @@ def codec_of(declared: str) -> str:
         return _CODECS[name]
     try:
         found = codecs.lookup(name.replace("/", "-")).name
-    except LookupError:
+    except (LookupError, ValueError):  # no such name, or a NUL in it
         return ""
     return "cp1252" if found in {"iso8859-1", "ascii"} else found
 
@@ -68,7 +68,7 @@ def decode(body: bytes, declared: str) -> Text:
     A byte no codec knows shows as U+FFFD; the message keeps its own bytes.
     """
     if body[:2] in _UTF16_MARKS:
-        return Text(body.decode("utf-16", "surrogatepass"), "utf-16", ("byte_order_mark",))
+        return Text(body.decode("utf-16", "replace"), "utf-16", ("byte_order_mark",))
     repairs: tuple[str, ...] = ()
     if body[:3] == codecs.BOM_UTF8:
         body, repairs = body[3:], ("byte_order_mark",)
@@ -85,7 +85,10 @@ def _single_byte(body: bytes, codec: str, repairs: tuple[str, ...]) -> Text:
     if codec and codec != "utf-8":
         try:
             return Text(body.decode(codec), codec, repairs)
-        except UnicodeDecodeError:
+        except (
+            UnicodeError,
+            LookupError,
+        ):  # of another set, or Python has a codec of that name that is none for text
             pass
     repairs += ("charset_differs",) if codec else ("charset_guessed",)
     return Text(body.decode("cp1252", "replace"), "cp1252", repairs)

@@ -102,9 +102,9 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     """Everything of these messages, in order: {"message", "body", "deliveries": [{…, "prepared", "attempts",
     "expectations"}]}.
 
-    Values as they are stored (instants are microseconds), but for bodies and answers: those are as they were, since an
-    archive has a key of its own. A body is None where the bytes are not there or not to be opened, `sealed.ERASED` where
-    they were erased.
+    Values as they are stored (instants are microseconds), but for bodies, answers and the INS that left (`OID|value`):
+    those are as they were, since an archive has a key of its own. A body is None where the bytes are not there or not to
+    be opened, `sealed.ERASED` where they were erased.
     """
     if not seqs:
         return []
@@ -113,6 +113,7 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     deliveries = _rows(connection, "delivery", "message_seq", seqs, "id")
     ids = [row["id"] for row in deliveries]
     prepared = _prepared(connection, ids)
+    ins = _ins(connection, ids)
     tries: dict[int, list[dict[str, Any]]] = {}
     for row in _attempts(connection, ids):
         tries.setdefault(row["delivery_id"], []).append(row)
@@ -123,6 +124,7 @@ def gather(connection: Connection, seqs: Sequence[int]) -> list[dict[str, Any]]:
     for row in deliveries:
         whole = {
             **row,
+            "ins_used": ins.get(row["id"], row["ins_used"]),
             "prepared": prepared.get(row["id"]),
             "attempts": tries.get(row["id"], []),
             "expectations": awaited.get(row["id"], []),
@@ -152,6 +154,14 @@ def _prepared(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str,
         row["delivery_id"]: {**row, "body": _body(body)}
         for row, body in zip(rows, opened, strict=True)
     }
+
+
+def _ins(connection: Connection, ids: Sequence[int]) -> dict[int, str]:
+    """The INS that left with these deliveries; none where one was altered: then they go as they are stored."""
+    try:
+        return {number: "|".join(pair) for number, pair in outbox.ins_used(connection, ids).items()}
+    except PermanentError:
+        return {}
 
 
 def _attempts(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:

@@ -68,7 +68,7 @@ def legible(connection: Connection, seqs: Collection[int]) -> dict[int, bytes]:
 def erase(connection: Connection, seqs: Collection[int]) -> None:
     """Put the mark of erased content in the place of these bodies, and of what was rendered for their deliveries.
 
-    Answers of partners to these deliveries go too.
+    Answers of partners to these deliveries go too, and the INS that left with them.
     """
     if not seqs:
         return
@@ -86,6 +86,10 @@ def erase(connection: Connection, seqs: Collection[int]) -> None:
     )
     connection.execute(
         text(f"UPDATE attempt SET answer = NULL WHERE answer IS NOT NULL AND {of_them}"),  # noqa: S608
+        numbers,
+    )
+    connection.execute(
+        text(f"UPDATE delivery SET ins_used = NULL WHERE ins_used IS NOT NULL AND {within}"),  # noqa: S608
         numbers,
     )
 

@@ -1,62 +1,109 @@
-"""How often a content came back to the source it had come from: bounded in time, and in rows for each content.
+"""Signs that a content goes round in a circle: bounded in time, and in rows for each content.
 
-Going out and coming back is one circle, however many systems are in it: only when a source sends again what it had sent
-before, and it was sent on for another source in between, has a circle closed. So two sources that send the same content
-in turn, each for itself, look like a circle only after as many rounds as a real one would need.
+What a sender says again, and what comes back to us because we sent it, may be the same bytes. Who says it tells them
+apart: a *name* is a source and, on it, who its header says it comes from (MSH-3 and MSH-4), since several senders may
+share a port. A plain sign of a circle is that a name says again
+
+- what it had said, and was sent on for another name in between: it came round by that one;
+- what another had said first, and was sent on for this one already: whoever gets it from us gives it back.
+
+One name alone is no circle: senders repeat themselves. Only if it says again at once what was just sent on, and again
+and again, is that a faint sign (`hops.PLAIN` of them make a plain one), of a partner that gives back what it gets under
+the name that it came with. What is said again later begins anew, and what came before it was sent on is no sign at all.
+
+Two names that say the same, each for itself, look like a circle only after as many rounds as a real one would need.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
 from broker.database.types import to_micros
+from broker.hops import PLAIN
 from broker.records.lookups import any_of
 
 ROWS = 20
-"""Attempts looked at of each content, the newest: a circle's last round is among them."""
+"""Attempts looked at of each content, the newest: a circle's last round is among them. And the first one."""
 
-_NEWEST = "WHERE a.sent_digest = k.value AND a.started_at >= :since ORDER BY a.started_at DESC LIMIT :rows"
+AT_ONCE = timedelta(seconds=10)
+"""What a partner gives back without a person comes within this time."""
+
+_AT_ONCE = AT_ONCE // timedelta(microseconds=1)
+_OF = (
+    "FROM attempt a WHERE a.sent_digest = k.value AND a.started_at >= :since ORDER BY a.started_at"
+)
 _SQLITE = (
-    "SELECT k.value AS digest, a.started_at, a.delivery_id FROM json_each(:digests) AS k "  # noqa: S608
-    f"JOIN attempt a ON a.rowid IN (SELECT a.rowid FROM attempt a {_NEWEST})"
+    "SELECT k.value AS digest, a.started_at, a.delivery_id FROM json_each(:digests) AS k JOIN attempt a ON a.rowid IN ("  # noqa: S608
+    f"SELECT * FROM (SELECT a.rowid {_OF} DESC LIMIT :rows) UNION SELECT * FROM (SELECT a.rowid {_OF} LIMIT 1))"
 )
 _POSTGRESQL = (
     "SELECT k.value AS digest, a.started_at, a.delivery_id FROM unnest(CAST(:digests AS bigint[])) AS k(value) "  # noqa: S608
-    f"CROSS JOIN LATERAL (SELECT a.started_at, a.delivery_id FROM attempt a {_NEWEST}) AS a"
+    "CROSS JOIN LATERAL ("
+    f"(SELECT a.started_at, a.delivery_id {_OF} DESC LIMIT :rows) UNION "
+    f"(SELECT a.started_at, a.delivery_id {_OF} LIMIT 1)) AS a"
 )
 
 
-def rounds_of(
-    connection: Connection, wanted: Collection[tuple[int, str]], since: datetime
-) -> dict[tuple[int, str], int]:
-    """(digest of a content, source it comes from now) -> circles it has closed since, this time included."""
+class Name(NamedTuple):
+    """Who says something: a source, and MSH-3|MSH-4 of its header (nothing where the header has no such words)."""
+
+    source: str
+    sender: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A content that comes now: by its digest, by whom, and when it came."""
+
+    digest: int
+    name: Name
+    at: datetime
+
+
+class Sending(NamedTuple):
+    """One attempt that sent a content on: when (microseconds), for whom, and the signs there were of it."""
+
+    at: int
+    name: Name
+    signs: int
+
+
+def signs_of(connection: Connection, wanted: Collection[Said], since: datetime) -> dict[Said, int]:
+    """What of it was sent on since, with the signs of a circle there are by now; `hops.Loops.signs` are enough."""
     if not wanted:
         return {}
-    digests = sorted({digest for digest, _ in wanted})
-    found: dict[int, list[tuple[int, str, int]]] = defaultdict(list)
-    tries = _attempts(connection, digests, since)
+    found: dict[int, list[Sending]] = defaultdict(list)
+    tries = _attempts(connection, sorted({one.digest for one in wanted}), since)
     deliveries = _deliveries(connection, {number for _, _, number in tries})
     for digest, at, number in tries:
         if number in deliveries:
-            found[digest].append((at, *deliveries[number]))
+            found[digest].append(Sending(at, *deliveries[number]))
     return {
-        (digest, source): _rounds(found[digest], source)
-        for digest, source in set(wanted)
-        if digest in found
+        one: signs(found[one.digest], one.name, to_micros(one.at))
+        for one in set(wanted)
+        if one.digest in found
     }
 
 
-def _rounds(tries: list[tuple[int, str, int]], source: str) -> int:
-    """Circles closed by `source` sending it now: those it had closed, and one if another's was sent since."""
-    own = max(((at, rounds) for at, name, rounds in tries if name == source), default=None)
+def signs(sendings: Sequence[Sending], name: Name, at: int) -> int:
+    """The signs of a circle in `name` saying it now, that is `at`: those there were, and what this time adds."""
+    own = max((one for one in sendings if one.name == name), default=None)
     if own is None:
         return 0
-    return own[1] + any(name != source and at > own[0] for at, name, _ in tries)
+    came_by_another = any(one.name != name and one.at > own.at for one in sendings)
+    if came_by_another or min(sendings).name != name:
+        return own.signs + PLAIN
+    before = max((one for one in sendings if one.name == name and one.at <= at), default=None)
+    if before is None:
+        return 0
+    return before.signs + 1 if at - before.at <= _AT_ONCE else 0
 
 
 def _attempts(
@@ -71,15 +118,16 @@ def _attempts(
     return [(int(row.digest), int(row.started_at), int(row.delivery_id)) for row in rows]
 
 
-def _deliveries(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, int]]:
-    """Delivery -> (source of its message, circles that one had closed)."""
+def _deliveries(connection: Connection, ids: Collection[int]) -> dict[int, tuple[Name, int]]:
+    """Delivery -> (who said its message, the signs there were of it)."""
     if not ids:
         return {}
     within, given = any_of(connection, "d.id", sorted(ids))
     rows = connection.execute(
         text(
-            f"SELECT d.id, m.source, d.hops FROM delivery d JOIN message m ON m.seq = d.message_seq WHERE {within}"  # noqa: S608
+            "SELECT d.id, m.source, m.sender, d.hops FROM delivery d "  # noqa: S608
+            f"JOIN message m ON m.seq = d.message_seq WHERE {within}"
         ),
         given,
     )
-    return {int(row.id): (row.source, int(row.hops)) for row in rows}
+    return {int(row.id): (Name(row.source, row.sender or ""), int(row.hops)) for row in rows}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, text
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from broker.contracts import Work
 from broker.database import bulk
 from broker.database.engine import is_sqlite
-from broker.database.schema import attempt, delivery
+from broker.database.schema import delivery
 from broker.database.types import to_micros
 from broker.records.lookups import any_of
 from broker.values import Lane, MessageId, Seq
@@ -31,7 +31,7 @@ class Sent:
     message_seq: Seq
     message_id: MessageId
     destination: str
-    recipient: str
+    recipient: str = field(repr=False)
     lane: Lane
     state: str
     answer_code: str
@@ -76,7 +76,7 @@ def lock(connection: Connection, ids: Collection[int]) -> dict[int, Sent]:
 
 
 def write(connection: Connection, credits_: Sequence[Credit], now: datetime) -> None:
-    """Move the deliveries, and say of their last attempts that the answer to them was recognised."""
+    """Move the deliveries, and keep what was answered last. Their attempts stay as they ended: see `expectations`."""
     rows = sorted(credits_, key=lambda one: one.delivery.id)
     bulk.update_rows(
         connection,
@@ -96,14 +96,6 @@ def write(connection: Connection, credits_: Sequence[Credit], now: datetime) -> 
             if one.state is not None
         ],
         where="t.claimed_by IS NULL",
-    )
-    bulk.update_rows(
-        connection,
-        attempt,
-        "delivery_id",
-        ("answer_matched", "answer_code"),
-        [(one.delivery.id, True, one.code) for one in rows],
-        where="t.number = (SELECT e.attempts FROM delivery e WHERE e.id = t.delivery_id)",
     )
 
 

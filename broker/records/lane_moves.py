@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from broker.contracts import Work
 from broker.database.engine import is_sqlite
 from broker.database.types import from_micros, to_micros
-from broker.records.lane_names import LaneName
+from broker.records.lane_names import LaneName, mark
 from broker.values import Lane, State
 
 QUEUED = 10_000
@@ -43,7 +43,7 @@ class Head:
 
 
 def row_of(connection: Connection, name: LaneName) -> Row | None:
-    """The row of a lane, if it has one."""
+    """The row of a lane, if it has one; one recipient's lane is held with the patient's others."""
     row = connection.execute(
         text(f"SELECT state, since, reason, held_by, hold_reason FROM lane WHERE {_KEY}"),  # noqa: S608
         _given(name),
@@ -69,12 +69,13 @@ def head_of(connection: Connection, name: LaneName) -> Head | None:
             return None
         state, called = State(row.state).name.lower(), str(row.id)
     else:
+        within, given = deliveries_of(connection, name)
         row = connection.execute(
             text(
-                "SELECT id AS seq, state, reason, attempts, next_try_at FROM delivery WHERE settled_at IS NULL "
-                "AND destination = :destination AND lane = :lane ORDER BY id LIMIT 1"
+                "SELECT id AS seq, state, reason, attempts, next_try_at FROM delivery WHERE settled_at IS NULL "  # noqa: S608
+                f"AND {within} ORDER BY id LIMIT 1"
             ),
-            {"destination": name.destination, "lane": name.number},
+            given,
         ).one_or_none()
         if row is None:
             return None
@@ -167,14 +168,31 @@ def work_of(connection: Connection, name: LaneName) -> list[Work]:
             {"lane": name.number, "n": QUEUED},
         )
     else:
+        within, given = deliveries_of(connection, name)
         rows = connection.execute(
             text(
-                "SELECT id AS number FROM delivery WHERE settled_at IS NULL AND destination = :destination "
-                "AND lane = :lane AND state = 'owed' ORDER BY id LIMIT :n"
+                "SELECT id AS number FROM delivery WHERE settled_at IS NULL "  # noqa: S608
+                f"AND {within} AND state = 'owed' ORDER BY id LIMIT :n"
             ),
-            {"destination": name.destination, "lane": name.number, "n": QUEUED},
+            {**given, "n": QUEUED},
         )
     return [Work(int(row.number), Lane(name.number)) for row in rows]
+
+
+def deliveries_of(connection: Connection, name: LaneName) -> tuple[str, dict[str, object]]:
+    """(condition, parameters) of the open deliveries of a destination's lane."""
+    within = "destination = :destination AND lane = :lane"
+    given: dict[str, object] = {"destination": name.destination, "lane": int(name.number)}
+    if not name.recipient:
+        return within, given
+    rows = connection.execute(
+        text(f"SELECT DISTINCT recipient FROM delivery WHERE settled_at IS NULL AND {within}"),  # noqa: S608
+        given,
+    )
+    found = next((row.recipient for row in rows if mark(row.recipient) == name.recipient), None)
+    if found is None:
+        return f"{within} AND 1 = 0", given
+    return f"{within} AND recipient = :recipient", {**given, "recipient": found}
 
 
 def _given(name: LaneName) -> dict[str, object]:

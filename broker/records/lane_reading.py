@@ -1,13 +1,14 @@
 """Lanes that do not flow, for `carnet lanes` and the console: those of filing, then those of each destination.
 
 A lane of filing that does not flow has a row. So has a lane that a person holds; of the others of a destination it is
-the head that tells: its outcome is unknown, or it is tried again. Lists go by keyset, in the order of names' numbers,
+the head that tells (of each recipient's, where it writes to recipients): its outcome is unknown, or it is tried again. Lists go by keyset, in the order of names' numbers,
 through at most a window of lanes a page: a page may hold fewer lanes than asked for and still say where to go on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -20,6 +21,7 @@ from broker.database.types import from_micros
 from broker.records import lane_moves, messages_reading
 from broker.records.lane_names import LaneName, filing, outbound
 from broker.records.lanes import unsettled_heads
+from broker.records.lookups import any_of
 from broker.records.messages_reading import PAGE, WINDOW
 from broker.values import State
 
@@ -77,9 +79,9 @@ def listing(
     """Lanes that do not flow, behind the position `after`."""
     lines: list[Line] = []
     left = max(limit, WINDOW)
-    for one, begin in _segments(connection, kind, destination, after):
+    for one, behind_it in _segments(connection, kind, destination, after):
         looked_at = 0
-        for name, line in islice(_walk(connection, one, begin, left), left):
+        for name, line in islice(_walk(connection, one, behind_it, left), left):
             looked_at += 1
             if line is not None and state in (None, line.state) and reason in (None, line.reason):
                 lines.append(line)
@@ -135,12 +137,13 @@ def behind(
             Behind(str(r.id), State(r.state).name.lower(), from_micros(int(r.state_since)), r.reason, r.reason_place)
             for r in rows
         ]  # fmt: skip
+    within, given = lane_moves.deliveries_of(connection, name)
     rows = connection.execute(
         text(
-            "SELECT id, state, created_at, reason, reason_place FROM delivery WHERE settled_at IS NULL "
-            "AND destination = :destination AND lane = :lane AND id > :after ORDER BY id LIMIT :n"
+            "SELECT id, state, created_at, reason, reason_place FROM delivery WHERE settled_at IS NULL "  # noqa: S608
+            f"AND {within} AND id > :after ORDER BY id LIMIT :n"
         ),
-        {"destination": name.destination, "lane": name.number, "after": after, "n": limit},
+        {**given, "after": after, "n": limit},
     )
     return [
         Behind(f"delivery:{r.id}", r.state, from_micros(int(r.created_at)), r.reason, r.reason_place) for r in rows
@@ -152,8 +155,8 @@ def behind(
 
 def _segments(
     connection: Connection, kind: str | None, destination: str | None, after: LaneName | None
-) -> Iterator[tuple[LaneName, int]]:
-    """The parts of the list, each a lane that stands for all of its kind and destination, and where to begin in it."""
+) -> Iterator[tuple[LaneName, LaneName | None]]:
+    """The parts of the list, each a lane that stands for all of its kind and destination, and behind which to begin."""
     parts = [filing(0)] if kind != "outbound" and destination is None else []
     if kind != "filing":
         names = [destination] if destination is not None else _destinations(connection)
@@ -161,15 +164,17 @@ def _segments(
     for part in parts:
         place = (part.kind, part.destination)
         if after is None or place > (after.kind, after.destination):
-            yield part, _LOWEST
+            yield part, None
         elif place == (after.kind, after.destination):
-            yield part, after.number
+            yield part, after
 
 
 def _walk(
-    connection: Connection, part: LaneName, begin: int, most: int
+    connection: Connection, part: LaneName, after: LaneName | None, most: int
 ) -> Iterator[tuple[LaneName, Line | None]]:
-    """The lanes of one part above the number `begin`: their names, and the line where one does not flow."""
+    """The lanes of one part behind `after`: their names, and the line where one does not flow."""
+    # The other recipients of the lane where the page before ended are behind it.
+    begin = _LOWEST if after is None else after.number - bool(after.recipient)
     rows = connection.execute(
         text(
             "SELECT lane, state, since, reason, held_by, hold_reason FROM lane WHERE kind = :kind "
@@ -183,15 +188,24 @@ def _walk(
         with_head = {
             int(row.lane): row for row in _heads(connection, part.destination, begin, most)
         }
+    each = _heads_of_recipients(connection, part.destination, with_head.values())
     # Beyond the last of a full read nothing is known yet.
     ends = [max(found) for found in (with_row, with_head) if len(found) >= most]
     for number in sorted(with_row.keys() | with_head.keys()):
         if ends and number > min(ends):
             return
-        name = filing(number) if part.kind == "filing" else outbound(part.destination, number)
-        line = _line(name, with_row.get(number), with_head.get(number))
-        # What has no patient keeps no order: nothing waits behind it.
-        yield name, line if number else None
+        named = [(filing(number), None)] if part.kind == "filing" else []
+        if part.kind == "outbound" and (number in with_row or number not in each):
+            named = [(outbound(part.destination, number), with_head.get(number))]
+        elif part.kind == "outbound":
+            named = sorted(
+                ((outbound(part.destination, number, one.recipient), one) for one in each[number]),
+                key=lambda pair: pair[0],
+            )
+        for name, head in named:
+            if after is None or name > after:
+                # What has no patient keeps no order: nothing waits behind it.
+                yield name, _line(name, with_row.get(number), head) if number else None
 
 
 def _heads(connection: Connection, destination: str, begin: int, most: int) -> Sequence[Any]:
@@ -202,12 +216,34 @@ def _heads(connection: Connection, destination: str, begin: int, most: int) -> S
             "AND d.destination = :destination AND d.lane > :begin), 1 UNION ALL SELECT (SELECT min(d.lane) "
             "FROM delivery d WHERE d.settled_at IS NULL AND d.destination = :destination AND d.lane > w.lane), w.n + 1 "
             "FROM w WHERE w.lane IS NOT NULL AND w.n < :most) "
-            "SELECT h.id, h.lane, h.state, h.created_at, h.next_try_at, h.attempts, h.reason FROM w "
+            "SELECT h.id, h.lane, h.recipient, h.state, h.created_at, h.next_try_at, h.attempts, h.reason FROM w "
             "JOIN delivery h ON h.id = (SELECT min(d.id) FROM delivery d WHERE d.settled_at IS NULL "
             "AND d.destination = :destination AND d.lane = w.lane) WHERE w.lane IS NOT NULL ORDER BY h.lane"
         ),
         {"destination": destination, "begin": begin, "most": most},
     ).all()
+
+
+def _heads_of_recipients(
+    connection: Connection, destination: str, heads: Iterable[Any]
+) -> dict[int, list[Any]]:
+    """The head of each recipient's own lane, by the patient's; of patients whose deliveries have recipients."""
+    wanted = [int(row.lane) for row in heads if row.recipient]
+    if not wanted:
+        return {}
+    within, given = any_of(connection, "d.lane", wanted)
+    rows = connection.execute(
+        text(
+            "SELECT h.id, h.lane, h.recipient, h.state, h.created_at, h.next_try_at, h.attempts, h.reason "  # noqa: S608
+            "FROM delivery h WHERE h.id IN (SELECT min(d.id) FROM delivery d WHERE d.settled_at IS NULL "
+            f"AND d.destination = :destination AND {within} GROUP BY d.lane, d.recipient)"
+        ),
+        {"destination": destination, **given},
+    )
+    found: dict[int, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[int(row.lane)].append(row)
+    return found
 
 
 def _line(name: LaneName, row: Any, head: Any) -> Line | None:

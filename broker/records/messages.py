@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, text
@@ -50,6 +49,8 @@ class Open:
     replay_run: int | None = None
     unreadable: PermanentError | None = None
     """Why there are no bytes: they were erased, or are not as they were received."""
+    sender: str = ""
+    """MSH-3|MSH-4 of an HL7v2 message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,9 @@ KEY_KINDS: Mapping[str, int] = {
     "accession": 7,
     "document": 8,
     "ward": 9,
-    "batch": 10,
+    "sender": 11,
 }
+"""Kinds of business keys and their numbers in the table. 10 was never written, and is not given again."""
 
 _TRANSITION_COLUMNS = (
     "state",
@@ -137,18 +139,18 @@ def claim(connection: Connection, seqs: Sequence[int]) -> list[Open]:
         Open(
             Seq(seq), MessageId(str(name)), source, from_micros(received_at), day, format_, media or "", kind or "",
             charset or "", control_id, Lane(lane), State(state), attempts, sha256, trail, _bytes_of(opened[seq]),
-            replay_of, replay_run, _error_of(opened[seq]),
+            replay_of, replay_run, _error_of(opened[seq]), sender or "",
         )
         for (
             seq, name, source, received_at, day, format_, media, kind, charset, control_id, lane, state, attempts,
-            trail, replay_of, replay_run, sha256, _,
+            trail, replay_of, replay_run, sender, sha256, _,
         ) in rows
     ]  # fmt: skip
 
 
 _OPEN = (
     "SELECT m.seq, m.id, m.source, m.received_at, m.day, m.format, m.media, m.type, m.charset_declared, m.control_id, "
-    "m.lane, m.state, m.attempts, m.trail, m.replay_of, m.replay_run, m.sha256, b.body "
+    "m.lane, m.state, m.attempts, m.trail, m.replay_of, m.replay_run, m.sender, m.sha256, b.body "
     "FROM message m JOIN message_body b ON b.seq = m.seq WHERE"
 )
 
@@ -220,6 +222,6 @@ def transition(connection: Connection, changes: Sequence[Transition], writer: st
 
 def add_keys(connection: Connection, keys: Iterable[Key], version: int = 1) -> None:
     """File the business keys of messages; the same key twice is one."""
-    rows = sorted({(key.digest, key.seq, key.kind, version) for key in keys})
-    unique = [next(group) for _, group in groupby(rows, key=lambda row: row[:2])]
-    bulk.insert_missing(connection, business_key, ("digest", "seq", "kind", "key_version"), unique)
+    rows = {(key.digest, key.seq): (key.digest, key.seq, key.kind, version) for key in keys}
+    columns = ("digest", "seq", "kind", "key_version")
+    bulk.insert_missing(connection, business_key, columns, sorted(rows.values()))

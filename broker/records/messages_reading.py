@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, select, text
 
 from broker.database.engine import is_sqlite
 from broker.database.schema import control
-from broker.database.types import from_micros
+from broker.database.types import from_micros, to_micros
+from broker.records import partners as sources_now
 from broker.records import receptions
 from broker.records.tallies import BESIDE, FATES_BY_STATE
 from broker.values import SETTLED, MessageId, Seq, State
@@ -27,6 +28,7 @@ WINDOW = 200
 """Rows a stream looks at when a filter has no index of its own."""
 
 _NEWEST = 1 << 62
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _COLUMNS = (
     "seq, id, source, received_at, day, format, type, size, control_id, state, state_since, reason, reason_place, "
     "attempts, next_try_at, duplicate_of, conflicts_with, mapping_set"
@@ -59,13 +61,26 @@ class Balance:
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """One source now. `error_code` is the last refusal or failure, if any is noted."""
+    """One source now. `error_code` is why it was refused something last, if it was; `connections` are open now."""
 
     source: str
     received_at: datetime | None
     error_code: str | None
     error_at: datetime | None
     connections: int
+
+    def beside(self, other: Partner) -> Partner:
+        """The same source, as two gateways saw it."""
+        last = max(self, other, key=lambda one: one.error_at or _NEVER)
+        return Partner(
+            self.source,
+            max(self.received_at or _NEVER, other.received_at or _NEVER)
+            if self.received_at or other.received_at
+            else None,
+            last.error_code,
+            last.error_at,
+            self.connections + other.connections,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,30 +153,30 @@ def days(connection: Connection, limit: int = PAGE) -> list[int]:
     return found
 
 
-def partners(connection: Connection) -> list[Partner]:
-    """Every source that ever received something, by name."""
+def partners(connection: Connection, now: datetime) -> list[Partner]:
+    """Every source that ever received something or refused it, by name.
+
+    Connections are those of gateways that said so lately.
+    """
     rows = connection.execute(
         text(
-            "SELECT source, max(received_at) AS received_at, max(error_at) AS error_at, "
-            "sum(connections) AS connections FROM source_now GROUP BY source ORDER BY source"
-        )
-    ).all()
-    errors = {
-        (row.source, row.error_at): row.error_code
-        for row in connection.execute(
-            text("SELECT source, error_at, error_code FROM source_now WHERE error_at IS NOT NULL")
-        )
-    }
-    return [
-        Partner(
+            "SELECT source, received_at, error_code, error_at, connections, heartbeat_at FROM source_now "
+            "WHERE writer <> :scheduler ORDER BY source"
+        ),
+        {"scheduler": sources_now.SCHEDULER},
+    )
+    alive = to_micros(now - sources_now.GONE)
+    found: dict[str, Partner] = {}
+    for row in rows:
+        one = Partner(
             row.source,
             _instant(row.received_at),
-            errors.get((row.source, row.error_at)),
+            row.error_code,
             _instant(row.error_at),
-            int(row.connections or 0),
+            int(row.connections) if (row.heartbeat_at or 0) >= alive else 0,
         )
-        for row in rows
-    ]
+        found[row.source] = one.beside(found[row.source]) if row.source in found else one
+    return list(found.values())
 
 
 def blocked_lanes(connection: Connection) -> dict[str, int]:
@@ -206,7 +221,7 @@ def by_control_id(
     connection: Connection, control_id: str, source: str | None = None, limit: int = PAGE
 ) -> list[Line]:
     """Messages a sender named so, newest first; senders reuse control ids."""
-    names = [source] if source is not None else _sources(connection)
+    names = [source] if source is not None else sources(connection)
     if not names:
         return []
     keys = [receptions.control_key(name, control_id, 0) for name in names]
@@ -251,7 +266,7 @@ def by_keys(
 def waiting_longest(connection: Connection) -> dict[State, Line]:
     """For each unsettled state, the message that came first: one probe a state and source."""
     oldest: dict[State, Line] = {}
-    names = _sources(connection)
+    names = sources(connection)
     for state in (state for state in State if state < SETTLED):
         parts = [
             f"SELECT * FROM (SELECT {_COLUMNS} FROM message WHERE source = :s{n}{_is_open(connection, state)} "  # noqa: S608
@@ -280,7 +295,7 @@ def _streams(
     if reason is not None:
         return [{"reason": reason}]
     if state is not None and state < SETTLED:
-        names = [source] if source is not None else _sources(connection)
+        names = [source] if source is not None else sources(connection)
         return [{"state": int(state), "source": name} for name in names]
     if state is not None and state != State.FILED:
         # Whatever is neither open nor filed has a reason, and there are few distinct ones.
@@ -338,7 +353,8 @@ def _is_open(connection: Connection, state: int) -> str:
     return f" AND state = {int(state)}" + (" AND state < 10" if is_sqlite(connection) else "")
 
 
-def _sources(connection: Connection) -> list[str]:
+def sources(connection: Connection) -> list[str]:
+    """The names of all sources that ever received something or refused it."""
     rows = connection.execute(text("SELECT DISTINCT source FROM source_now ORDER BY source"))
     return [row.source for row in rows]
 

@@ -36,12 +36,12 @@ def find(
 ) -> list[Orphan]:
     """Every name with something unsettled under it that is among neither."""
     found: list[Orphan] = []
-    for partner in messages_reading.partners(connection):
-        if partner.source not in sources:
-            total = messages_reading.balance(connection, source=partner.source)
+    for name in messages_reading.sources(connection):
+        if name not in sources:
+            total = messages_reading.balance(connection, source=name)
             stuck = total.fates.get("parked", 0)
             if total.unsettled or stuck:
-                found.append(Orphan("source", partner.source, total.unsettled, 0, stuck))
+                found.append(Orphan("source", name, total.unsettled, 0, stuck))
     owed = outbox.backlog(connection)
     names = (owed.keys() | set(parked.destinations(connection))) - set(destinations)
     for name in sorted(names):

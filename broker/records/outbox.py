@@ -19,7 +19,7 @@ from broker.contracts import Work
 from broker.database import bulk, sequences, together
 from broker.database.schema import OPEN_BY_KEY, attempt, delivery, prepared
 from broker.database.types import from_micros, to_micros
-from broker.encryption import sealing
+from broker.encryption import findable, sealing
 from broker.errors import PermanentError, TransientError
 from broker.records import bodies, partner_answers
 from broker.records.lookups import among, any_of, any_text
@@ -61,7 +61,8 @@ _LEASED = (
     f"WHERE d.destination = :destination AND {OPEN_BY_KEY.format('d.')} AND %s ORDER BY d.id"
 )
 
-PREPARED = b"prepared"
+PREPARED, DELIVERY = b"prepared", b"delivery"
+"""What is sealed in these tables: the bytes to send, and the INS they carry (`OID|value`)."""
 Body = tuple[bytes | PermanentError, str]
 """What a delivery sends, or why it cannot be opened, and its media type."""
 
@@ -75,8 +76,11 @@ CLAIM_BYTES = 16 * 1024 * 1024
 class Owed:
     """One delivery to make. `body` None sends the message on as it came; else these prepared bytes.
 
-    refused: why the document has no form the destination takes; the delivery is parked from the beginning, a person's
-        business, and the filing of the message goes on
+    recipient: the address it goes to, at a destination that is owed a document once a recipient
+    ins_used: the INS that `body` carries, as (OID, value): after a change of identity it tells what left under which
+    refused: why it is parked from the beginning, a person's business, while the filing of the message goes on: the
+        document has no form the destination takes, or (with `body`) its recipient may not be written to
+    signs: that the message goes round in a circle (`records.circles`), kept as `hops`
     """
 
     message_seq: int
@@ -87,9 +91,9 @@ class Owed:
     media: str
     body: bytes | None = field(default=None, repr=False)
     reason: str = ""
-    recipient: str = ""
-    ins_used: str | None = None
-    hops: int = 0
+    recipient: str = field(default="", repr=False)
+    ins_used: tuple[str, str] | None = field(default=None, repr=False)
+    signs: int = 0
     refused: str = ""
     refused_at: str = ""
 
@@ -105,7 +109,7 @@ class Due:
     message_seq: int
     message_id: str
     destination: str
-    recipient: str = ""
+    recipient: str = field(default="", repr=False)
     last_outcome: str = ""
 
 
@@ -163,6 +167,7 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
         return []
     first = sequences.reserve(connection, "delivery", len(rows), now)
     created = to_micros(now)
+    ins = findable.stored(connection, DELIVERY, {row.ins_used for row in rows if row.ins_used})
     columns = (
         "id", "message_seq", "document_id", "destination", "recipient", "intent", "lane", "state", "created_at",
         "settled_at", "reason", "reason_place", "ins_used", "hops", "attempts",
@@ -175,7 +180,8 @@ def owe(connection: Connection, rows: Sequence[Owed], now: datetime) -> list[int
             (
                 first + position, row.message_seq, row.document_id, row.destination, row.recipient, row.intent,
                 row.lane, "parked" if row.refused else "owed", created, created if row.refused else None,
-                row.refused or row.reason or None, row.refused_at or None, row.ins_used, row.hops, 0,
+                row.refused or row.reason or None, row.refused_at or None,
+                f"{row.ins_used[0]}|{ins[row.ins_used]}" if row.ins_used else None, row.signs, 0,
             )
             for position, row in enumerate(rows)
         ],
@@ -216,6 +222,43 @@ def sealed_rendering(
         (number, media, next(of_patients) if patient else of_month(b"%d" % number, body))
         for number, media, patient, body in rendered
     ]
+
+
+def ins_used(connection: Connection, ids: Collection[int]) -> dict[int, tuple[str, str]]:
+    """The INS, as (OID, value), that left or is to leave with each of these deliveries, where one does.
+
+    Raises: PermanentError("encryption.altered"), TransientError("encryption.key_missing").
+    """
+    within, given = any_of(connection, "id", ids)
+    rows = connection.execute(
+        text(f"SELECT id, ins_used FROM delivery WHERE {within} AND ins_used IS NOT NULL"),  # noqa: S608
+        given,
+    ).all()
+    pairs = [(oid, value) for oid, _, value in (row.ins_used.partition("|") for row in rows)]
+    values = findable.opened(connection, DELIVERY, pairs)
+    return {
+        int(row.id): (oid, value) for row, (oid, _), value in zip(rows, pairs, values, strict=True)
+    }
+
+
+def recipients_of(
+    connection: Connection, documents: Collection[str], destinations: Collection[str]
+) -> dict[tuple[str, str], list[str]]:
+    """(document, destination) -> whom the document was owed to there, each once, in that order."""
+    within, given = any_text(connection, "x.id", documents, kind="uuid")
+    of, also = any_text(connection, "o.destination", destinations, "destinations")
+    rows = connection.execute(
+        text(
+            "SELECT o.document_id, o.destination, o.recipient FROM document x JOIN delivery o "  # noqa: S608
+            f"ON o.message_seq = x.message_seq AND o.document_id = x.id WHERE {within} AND {of} "
+            "AND o.recipient <> '' ORDER BY o.id"
+        ),
+        {**given, **also},
+    )
+    found: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        found[(str(row.document_id), row.destination)][row.recipient] = None
+    return {key: list(names) for key, names in found.items()}
 
 
 def claim(

@@ -29,7 +29,8 @@ _AT_ONCE = 1_000
 _COLUMNS = (
     "d.id, d.message_seq, m.id AS message_id, m.source, d.destination, d.recipient, d.lane, d.state, d.created_at, "
     "d.settled_at, d.attempts, d.reason, d.reason_place, d.document_id, "
-    "(SELECT a.answer_code FROM attempt a WHERE a.delivery_id = d.id AND a.number = d.attempts) AS answer_code"
+    "coalesce(d.answer_code, "
+    "(SELECT a.answer_code FROM attempt a WHERE a.delivery_id = d.id AND a.number = d.attempts)) AS answer_code"
 )
 
 

@@ -8,6 +8,7 @@ again to move. On SQLite all rows are written at once.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -256,7 +257,7 @@ def write(
             for value in values
         ]
     own, alike, bodies = _PACKING.pack(values)
-    if _UNSTORABLE in own or _UNSTORABLE in alike:
+    if any(_LOOKS_UNSTORABLE in text and _UNSTORABLE.search(text) for text in (own, alike)):
         raise ValueError("a text with a NUL character cannot be stored")
     bulk.execute(
         connection,
@@ -277,7 +278,9 @@ def write(
     )
 
 
-_UNSTORABLE = "\\u0000"
+_LOOKS_UNSTORABLE = "\\u0000"
+_UNSTORABLE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""A NUL character in JSON, and not a backslash that these five characters stand behind."""
 _LONG = shape_of(postgresql.dialect(), (message_body,), ("seq", "body"))  # type: ignore[no-untyped-call]
 
 

@@ -347,6 +347,29 @@ def _drop_twins(connection: Connection, plain: Sequence[findable.Pair]) -> None:
             )
 
 
+def deliveries(connection: Connection) -> int:
+    """Seal the INS that left with the next deliveries; returns how many deliveries with one were passed, 0 at the end.
+
+    From the beginning in each run, as `identifiers`: who did not know of the key yet wrote numbers in clear.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT id, ins_used FROM delivery WHERE id > :after AND ins_used IS NOT NULL "
+            "ORDER BY id LIMIT :limit"
+        ),
+        {"after": position(connection, "delivery"), "limit": AT_ONCE},
+    ).all()
+    _keep_position(connection, "delivery", int(rows[-1].id) if rows else 0)
+    if not rows:
+        return 0
+    said = [(int(row.id), *row.ins_used.split("|", 1)) for row in rows]
+    plain = [(number, (oid, value)) for number, oid, value in said if not findable.is_sealed(value)]
+    stored = findable.stored(connection, outbox.DELIVERY, {pair for _, pair in plain})
+    changes = [(number, f"{pair[0]}|{stored[pair]}") for number, pair in plain]
+    bulk.update_rows(connection, schema.delivery, "id", ("ins_used",), changes)
+    return len(rows)
+
+
 def journal(connection: Connection) -> int:
     """Seal what the next events of the journal of identities tell; returns how many were passed, 0 at the end."""
     rows = connection.execute(
@@ -413,4 +436,13 @@ def counts(connection: Connection) -> dict[str, dict[str, int]]:
         ).one()
         is_sealed = int(texts.sealed)
         found[table] = {"sealed": is_sealed, "erased": 0, "plain": int(texts.n) - is_sealed}
+    left: Any = connection.execute(
+        text(
+            "SELECT count(*) AS n, coalesce(sum(CASE WHEN ins_used LIKE :sealed THEN 1 ELSE 0 END), 0) AS sealed "
+            "FROM delivery WHERE ins_used IS NOT NULL"
+        ),
+        {"sealed": f"%|{findable.SEALED}%"},
+    ).one()
+    is_sealed = int(left.sealed)
+    found["delivery"] = {"sealed": is_sealed, "erased": 0, "plain": int(left.n) - is_sealed}
     return found

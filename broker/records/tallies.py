@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from broker.database import bulk
 from broker.database.schema import flow_minute, tally_day
+from broker.records.lookups import any_text
 from broker.values import State
 
 LATENCY_BOUNDS_MS = (1, 2, 5, 10, 20, 50, 100, 250, 500, 1_000, 5_000)
@@ -66,6 +67,25 @@ def latency_measures(prefix: str, waited: Iterable[float]) -> Counter[str]:
 @lru_cache(maxsize=8)
 def _measures(prefix: str) -> tuple[str, ...]:
     return tuple(f"{prefix}_le_{bound}" for bound in (*LATENCY_BOUNDS_MS, "inf"))
+
+
+AN_HOUR = 60
+"""Slots of `flow_minute` in an hour."""
+
+
+def last_hour(
+    connection: Connection, now: datetime, measures: Collection[str] = ("received", "delivered")
+) -> dict[tuple[str, str], int]:
+    """(source or destination, measure) -> how many in the hour up to this minute. Reads an hour of one index."""
+    within, given = any_text(connection, "measure", measures)
+    rows = connection.execute(
+        text(
+            "SELECT source, measure, sum(n) AS n FROM flow_minute "  # noqa: S608 - our own words
+            f"WHERE slot > :since AND {within} GROUP BY source, measure"
+        ),
+        {"since": int(now.timestamp() // 60) - AN_HOUR, **given},
+    )
+    return {(row.source, row.measure): int(row.n) for row in rows}
 
 
 def fates(connection: Connection, day: int | None = None) -> dict[tuple[int, str, str], int]:

@@ -39,7 +39,8 @@ class _Server(SMTP):
 
 
 class MailServer(Controller):
-    """Keeps what it was given. `answers` replaces the reply to a command; `hang_up` ends the connection there."""
+    """Keeps what it was given. `answers` replaces the reply to a command, or to `RCPT address`; `hang_up` ends the
+    connection there."""
 
     def __init__(
         self, certificates: Certificates, *, tls: str = "starttls", has_dsn: bool = True
@@ -149,7 +150,7 @@ class MailServer(Controller):
     async def handle_RCPT(  # noqa: N802
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        said = self._said(server, "RCPT", "250 OK")
+        said = self.answers.get(f"RCPT {address}") or self._said(server, "RCPT", "250 OK")
         if said.startswith("2"):
             envelope.rcpt_tos.append(address)
         return said

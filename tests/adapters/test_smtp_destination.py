@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from adapters import smtp_mail
 from adapters.smtp_client import SmtpDestination, SmtpDestinationSettings
+from broker import plugins, settings
 from broker.envelope import Envelope
 from broker.errors import AmbiguousError, CarnetError, PermanentError, SetupError, TransientError
 from tests.adapters.certificates import Certificates
@@ -427,7 +429,6 @@ def test_nobody_there_is_for_later_and_then_works_again(
     [
         ({"sender": "Carnet <carnet@hospital.invalid>"}, "sender"),
         ({"to": "a@b.invalid, c@d.invalid"}, "to"),
-        ({"to": ""}, "to"),
         ({"subject": "Document\r\nBcc: a@b.invalid"}, "subject"),
         ({"subject": "x" * 201}, "subject"),
         ({"user": ""}, "user"),
@@ -450,3 +451,123 @@ def test_base64_of_the_body_is_all_that_is_said_of_it(mail_server: MailServer, d
 
     assert b"ZZCANARI" not in mail_server.mails[0]
     assert base64.b64encode(b"ZZCANARI") in mail_server.mails[0]
+
+
+# -- whom a document names ----------------------------------------------------------------------------------------
+
+NAMED: dict[str, Any] = {"to": "", "per_recipient": True, "recipient_domains": ("mssante.fr",)}
+
+
+def test_a_named_recipient_of_a_trusted_domain_is_written_to(
+    mail_server: MailServer, dial: Dial
+) -> None:
+    dial(mail_server, **NAMED).deliver(envelope(recipient="anne@ville.mssante.fr"))
+
+    assert mail_server.recipients == ["anne@ville.mssante.fr"]
+
+
+@pytest.mark.parametrize(
+    ("recipient", "code"),
+    [
+        ("anne@webmail.invalid", "smtp.recipient_domain"),
+        ("anne@evilmssante.fr", "smtp.recipient_domain"),
+        ("", "smtp.recipient"),
+    ],
+)
+def test_nobody_else_is_whatever_was_owed_before(
+    mail_server: MailServer, dial: Dial, recipient: str, code: str
+) -> None:
+    with pytest.raises(PermanentError) as caught:
+        dial(mail_server, **NAMED).deliver(envelope(recipient=recipient))
+
+    assert caught.value.code == code
+    assert mail_server.commands == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "where"),
+    [
+        ("452 4.2.2 Mailbox full", "recipient"),
+        ("450 4.2.0 Greylisted", "recipient"),
+        ("550 5.1.1 No such user", "recipient"),
+        ("451 4.3.0 Local error", ""),
+        ("421 4.3.2 Closing", ""),
+    ],
+)
+def test_what_is_one_mailbox_s_alone_is_told_apart_from_what_is_the_server_s(
+    mail_server: MailServer, dial: Dial, answer: str, where: str
+) -> None:
+    mail_server.answers["RCPT"] = answer
+
+    with pytest.raises(CarnetError) as caught:
+        dial(mail_server).deliver(envelope())
+
+    assert caught.value.where == where
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            "per_recipient = true",
+            "destination.out: per_recipient needs recipient_domains: without it",
+        ),
+        (
+            'per_recipient = true\nrecipient_domains = ["fr"]',
+            'recipient_domains are written like "mssante.fr"',
+        ),
+        ('per_recipient = true\nrecipient_domains = ["*"]', "recipient_domains are written like"),
+        (
+            'per_recipient = true\nrecipient_domains = ["mssante.fr"]\nmax_recipients = 0',
+            "max_recipients must lie",
+        ),
+        (
+            'per_recipient = true\nrecipient_domains = ["mssante.fr"]\nto = "a@b.invalid"',
+            "leave out to",
+        ),
+        ('recipient_domains = ["mssante.fr"]\nto = "a@b.invalid"', "needs per_recipient = true"),
+        (
+            'per_recipient = true\nrecipient_domains = ["mssante.fr"]\nsends = "original"',
+            "destination.out.sends: ",
+        ),
+        ("", "to is required, or per_recipient = true"),
+    ],
+)
+def test_settings_that_could_let_a_message_choose_any_mailbox_are_refused(
+    tmp_path: Path, lines: str, problem: str
+) -> None:
+    file = tmp_path / "carnet.toml"
+    sends = "" if "sends" in lines else 'sends = "xdm"\n'
+    file.write_text(
+        f'[destination.out]\nadapter = "smtp"\nhost = "127.0.0.1"\nsender = "a@b.invalid"\n{sends}{lines}\n'
+    )
+
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(file, adapters=plugins.adapters())
+
+    (found,) = caught.value.problems
+    assert problem in str(found)
+
+
+def test_other_adapters_know_nothing_of_recipients(tmp_path: Path) -> None:
+    file = tmp_path / "carnet.toml"
+    file.write_text(
+        '[destination.out]\nadapter = "mllp"\nhost = "127.0.0.1"\nport = 2575\nper_recipient = true\n'
+    )
+
+    with pytest.raises(settings.SettingsError, match='unknown key "per_recipient"'):
+        settings.load(file, adapters=plugins.adapters())
+
+
+def test_notices_to_holders_do_not_go_by_a_destination_of_few_domains(tmp_path: Path) -> None:
+    file = tmp_path / "carnet.toml"
+    file.write_text(
+        '[destination.out]\nadapter = "smtp"\nhost = "127.0.0.1"\nsender = "a@b.invalid"\nsends = "xdm"\n'
+        'per_recipient = true\nrecipient_domains = ["mssante.fr"]\n[notices]\nmail = "out"\nmssante = "out"\n'
+    )
+
+    with pytest.raises(settings.SettingsError) as caught:
+        settings.load(file, adapters=plugins.adapters())
+
+    (found,) = caught.value.problems
+    assert found.key == "notices.mail"

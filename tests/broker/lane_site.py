@@ -107,6 +107,7 @@ class LaneSite:
             self.engine,
             writer="gateway-0",
             zone=PARIS,
+            key=self.key,
             on_conflict=lambda _: "hold",
             telemetry=self.telemetry,
             clock=self.clock,

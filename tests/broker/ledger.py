@@ -149,13 +149,13 @@ def write(connection: Connection, rows: list[Row], entry: int) -> int:
 def deliver(engine: Engine, rows: list[Row], count: int) -> None:
     """Generate `count` deliveries to three destinations, one in a hundred parked, unknown, owed or tried again.
 
-    And a lane of filing that does not flow for one in fifty.
+    The last of them writes to recipients. And a lane of filing that does not flow for one in fifty.
     """
     random = Random(11)
     base = first_seq(month_of(START)) + 1
     columns = (
-        "id", "message_seq", "destination", "intent", "lane", "state", "created_at", "settled_at", "next_try_at",
-        "attempts", "reason",
+        "id", "message_seq", "destination", "recipient", "intent", "lane", "state", "created_at", "settled_at",
+        "next_try_at", "attempts", "reason",
     )  # fmt: skip
     made, tries, keys, awaited = [], [], [], []
     for n in range(count):
@@ -165,7 +165,8 @@ def deliver(engine: Engine, rows: list[Row], count: int) -> None:
         is_open = state in ("unknown", "owed")
         made.append(
             (
-                base + n, row.seq, f"partner{n % 3}", "new", n % 7_000 + 1, state, at, None if is_open else at,
+                base + n, row.seq, f"partner{n % 3}", f"r{n % 5}@ville.invalid" if n % 3 == 2 else "", "new",
+                n % 7_000 + 1, state, at, None if is_open else at,
                 at if state == "owed" and n % 2 else None, 1, None if state == "sent" else "mllp.refused",
             )
         )  # fmt: skip

@@ -82,3 +82,16 @@ def test_it_is_open_exactly_after_so_many_failures_without_an_answer(
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         CircuitPolicy(**wrong)  # type: ignore[arg-type]
+
+
+def test_one_that_was_left_open_is_tried_at_once_and_says_only_that_it_closes() -> None:
+    one, other = circuit(), circuit()
+    one.resume(7)
+    other.resume(7)
+
+    assert one.is_open
+    assert one.wait(NOW) == timedelta(0)
+    assert not one.failed(NOW)
+    assert one.wait(NOW) > timedelta(0)
+    assert other.succeeded()
+    assert not other.is_open

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from broker.courier_watch import CourierWatch, Hired
-from broker.database.engine import reading
+from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.records import destinations
 from tests.broker.partner import Partner
@@ -104,6 +104,20 @@ def test_another_destination_goes_on_meanwhile(empty_ledger: Engine, tmp_path: P
         partner.close()
         assert good.states() == {"one": "sent"}
         assert "defect" not in bad.log.getvalue(), "an error's text may hold anything"
+
+
+def test_what_a_process_before_said_to_have_failed_is_said_to_be_back(
+    empty_ledger: Engine, tmp_path: Path
+) -> None:
+    with opened(empty_ledger, tmp_path) as post:
+        with writing(empty_ledger) as connection:
+            destinations.failed(connection, post.name, "courier.failed", datetime.now(UTC))
+
+        with watched(post, lambda: Hired(post.courier(Defective(0)).run, lambda: None)):
+            post.until(lambda: '"destination_back"' in post.log.getvalue())
+            post.until(lambda: troubled(empty_ledger) == {})
+
+        assert post.log.getvalue().count('"destination_back"') == 1
 
 
 def refuse(engine: Engine) -> None:

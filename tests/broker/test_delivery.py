@@ -18,7 +18,7 @@ from broker.contracts import Work
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
 from broker.errors import AmbiguousError, TransientError
-from broker.records import partner_answers, patients
+from broker.records import destinations, partner_answers, patients
 from broker.values import Lane
 from tests.broker.partner import Partner
 from tests.broker.post import DEADLINE, Killed, Post, mllp, opened, queue_of
@@ -301,6 +301,40 @@ def test_f14_a_destination_that_is_down_is_left_alone_and_told_of_once(
     assert (log.count("circuit_opened"), log.count("circuit_closed")) == (1, 1)
     tried = sum(map(len, post.attempts().values()))
     assert tried < 50 + 30, "while it was down, few deliveries were tried"
+
+
+@pytest.mark.parametrize("ends", ["stopped", "by an error of its own"])
+def test_f14_a_courier_that_starts_while_the_destination_is_down_says_nothing_twice(
+    post: Post, ends: str
+) -> None:
+    there = Partner()
+    port = there.port
+    there.close()
+    post.owe(["M0", "M1", "M2", "M3"], [1, 2, 3, 4])
+    policy = CircuitPolicy(
+        failures=3, pause=timedelta(milliseconds=20), max_pause=timedelta(milliseconds=40)
+    )
+
+    for _ in range(2):
+        before = sum(map(len, post.attempts().values()))
+        with post.running(post.courier(mllp(port), circuit=policy)):
+            post.until(lambda: sum(map(len, post.attempts().values())) >= before + 5)  # noqa: B023
+        if ends != "stopped":
+            with writing(post.engine) as connection:
+                destinations.failed(connection, post.name, "courier.failed", post.clock())
+    told_down = post.log.getvalue()
+    there = Partner(port=port)
+    with post.running(post.courier(mllp(port), circuit=policy)):
+        post.until_settled()
+        post.until(lambda: "circuit_closed" in post.log.getvalue())
+    with post.running(post.courier(mllp(port), circuit=policy)):
+        post.owe(["M4"], [5])
+        post.until_settled()
+    there.close()
+
+    assert (told_down.count("circuit_opened"), told_down.count("circuit_closed")) == (1, 0)
+    log = post.log.getvalue()
+    assert (log.count("circuit_opened"), log.count("circuit_closed")) == (1, 1)
 
 
 def test_f15_a_partner_that_wants_a_pause_gets_it_over_its_only_connection(

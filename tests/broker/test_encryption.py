@@ -45,7 +45,7 @@ from broker.records import (
     payloads,
     sealing_older,
 )
-from broker.values import State
+from broker.values import Lane, State
 from tests.broker.identity_site import IPP, NIR, ONE_INS, OTHER_INS, a40, cx
 from tests.broker.identity_site import adt as identity_adt
 from tests.broker.lane_site import LaneSite, adt
@@ -646,6 +646,38 @@ def test_older_numbers_are_found_before_and_after_they_are_sealed(
         assert sealing_older.counts(connection)["patient_identifier"]["plain"] == 0
         assert sealing_older.counts(connection)["identity_event"]["plain"] == 0
     assert [row.n for row in site.rows("SELECT count(*) AS n FROM patient")] == [6]
+
+
+def test_the_ins_that_left_is_sealed_later_too_and_goes_with_the_record(
+    plain_site: LaneSite,
+) -> None:
+    site = plain_site
+    (one,) = site.receive(adt("1", "A1"))
+    site.work()
+    seq, pair = site.detail(one).line.seq, ("1.2.250.1.213.1.4.8", ONE_INS)
+    owed = outbox.Owed(seq, None, "mail", Lane(1), "new", "text/plain", b"x", ins_used=pair)
+    with writing(site.engine) as connection:
+        (number,) = outbox.owe(connection, [owed], site.now)
+    encrypting.begin(site.engine, site.settings, site.act())
+    at_rest.attach(site.engine, site.settings)
+    with reading(site.engine) as connection:
+        assert sealing_older.counts(connection)["delivery"]["plain"] == 1
+        assert outbox.ins_used(connection, [number]) == {number: pair}
+
+    passed = encrypting.seal(site.engine, site.act(), quiet)
+
+    assert passed["delivery"] == 1
+    assert [place for place, value in everything(site) if ONE_INS.encode() in value] == []
+    with reading(site.engine) as connection:
+        assert sealing_older.counts(connection)["delivery"] == {
+            "sealed": 1,
+            "erased": 0,
+            "plain": 0,
+        }
+        assert outbox.ins_used(connection, [number]) == {number: pair}
+    with writing(site.engine) as connection:
+        bodies.erase(connection, [seq])
+        assert outbox.ins_used(connection, [number]) == {}
 
 
 def test_a_process_from_before_the_key_takes_nobody_for_unknown(plain_site: LaneSite) -> None:

@@ -9,22 +9,28 @@ from broker.gathering import COMPANY_SECONDS, ENOUGH_COMPANY, MOMENT_SECONDS, Co
 from queues.rabbitmq_reader import PREFETCH
 
 
-def test_a_small_batch_is_followed_by_a_rest_that_leaves_it_a_fifth_of_the_time() -> None:
-    assert Gathering(0.2, 4).rest(1, worked=0.005) == 0.02
+def test_a_small_batch_is_followed_by_a_rest_that_is_some_times_as_long() -> None:
+    assert Gathering(0.2, 4, batch=250).rest(1, worked=0.005) == 0.02
 
 
 def test_no_rest_is_longer_than_it_may_be() -> None:
-    assert Gathering(0.2, 4).rest(64, worked=0.1) == 0.2
+    assert Gathering(0.2, 4, batch=250).rest(64, worked=0.1) == 0.2
 
 
 def test_where_work_piles_up_there_is_no_rest() -> None:
-    assert Gathering(0.2, 4).rest(65, worked=0.1) == 0.0
+    assert Gathering(0.2, 4, batch=250).rest(65, worked=0.1) == 0.0
     # What a queue has ready for one reader of one partition, with a pile behind it.
-    assert Gathering(0.2, 4).rest(PREFETCH, worked=0.1) == 0.0
+    assert Gathering(0.2, 4, batch=250).rest(PREFETCH, worked=0.1) == 0.0
+
+
+def test_a_full_batch_is_a_pile_however_few_it_may_hold() -> None:
+    assert Gathering(0.2, 4, batch=50).rest(50, worked=0.1) == 0.0
+    assert Gathering(0.2, 4, batch=1).rest(1, worked=0.1) == 0.0
+    assert Gathering(0.2, 4, batch=50).rest(49, worked=0.1) == 0.2
 
 
 def test_a_small_batch_behind_a_large_one_is_no_trickle_yet() -> None:
-    gathering = Gathering(0.2, 4)
+    gathering = Gathering(0.2, 4, batch=250)
 
     rests = [gathering.rest(taken, worked=0.01) for taken in (80, 5, 80, 3, 2)]
 
@@ -35,7 +41,7 @@ def test_a_small_batch_behind_a_large_one_is_no_trickle_yet() -> None:
 def test_a_rest_is_never_negative_nor_longer_than_the_longest(
     taken: list[int], worked: float, most: float
 ) -> None:
-    gathering = Gathering(most, 4)
+    gathering = Gathering(most, 4, batch=250)
 
     assert all(0 <= gathering.rest(one, worked) <= most for one in taken)
 

@@ -7,18 +7,20 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from broker import gathering
 from broker.contracts import Work
 from broker.database.engine import reading, writing
 from broker.envelope import Envelope, Receipt
+from broker.errors import TransientError
 from broker.intake import Intake, Limits, OnConflict
-from broker.records import tallies
+from broker.reception import Arrival, Reception
+from broker.records import messages_reading, tallies
 from broker.telemetry import Telemetry
 from broker.unpacking import unpack
 from broker.values import State
@@ -251,6 +253,63 @@ def test_connections_that_the_server_cuts_cost_no_message(postgres_url: str) -> 
     other.dispose()
 
 
+def test_a_text_that_only_looks_like_a_nul_character_is_taken(site: Site) -> None:
+    odd = r"A\u0000B"
+    first, again = site.run(
+        lambda intake: send(intake, [envelope(odd, source="lab"), envelope(odd, source="lab")])
+    )
+
+    assert (first.outcome, again.outcome, again.duplicate) == ("accepted", "accepted", True)
+    assert [control_id for _, control_id, _ in site.rows()] == [odd]
+
+
+def test_one_message_at_fault_lets_nobody_overtake_those_behind_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Reception.store
+
+    def failing(self: Reception, batch: Sequence[Arrival], wait: Any, reserved: Any) -> Any:
+        if any(b"|02|" in arrival.envelope.body for arrival in batch):
+            raise ValueError("at fault")
+        return store(self, batch, wait, reserved)
+
+    monkeypatch.setattr(Reception, "store", failing)
+    ids = [f"{n:02}" for n in range(60)]
+
+    receipts = site.run(
+        lambda intake: send(intake, [envelope(one) for one in ids]), Limits(max_batch=20)
+    )
+
+    assert [n for n, one in enumerate(receipts) if one.outcome != "accepted"] == [2]
+    assert [control_id for _, control_id, _ in site.rows()] == [one for one in ids if one != "02"]
+
+
+@pytest.mark.parametrize(
+    "then", [ValueError("no fault of the database"), TransientError("database.unavailable")]
+)
+def test_whatever_fails_at_the_second_try_the_senders_are_told_to_come_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch, then: Exception
+) -> None:
+    store, failures = (
+        Reception.store,
+        iter([TransientError("database.unavailable"), then, then, then]),
+    )
+
+    def failing(self: Reception, batch: Any, wait: Any, reserved: Any) -> Any:
+        for failure in failures:
+            raise failure
+        return store(self, batch, wait, reserved)
+
+    monkeypatch.setattr(Reception, "store", failing)
+
+    async def body(intake: Intake) -> list[Receipt]:
+        return await asyncio.wait_for(send(intake, [envelope("C1"), envelope("C2")]), 10)
+
+    refused = site.run(body)
+
+    assert {(one.outcome, one.retry_after is not None) for one in refused} == {("refused", True)}
+
+
 def test_who_comes_after_the_end_is_told_to_come_back(site: Site) -> None:
     async def body(intake: Intake) -> Receipt:
         intake.close()
@@ -291,6 +350,54 @@ def test_under_pressure_a_sender_is_told_to_come_back_and_nothing_is_kept(site: 
     assert (receipt.outcome, receipt.code) == ("refused", "pressure.disk")
     assert receipt.retry_after is not None
     assert site.rows() == []
+
+
+def test_what_is_seen_of_a_source_is_written_with_what_is_written_anyway(site: Site) -> None:
+    commits: list[object] = []
+    event.listen(site.engine, "commit", commits.append)
+
+    async def coming_and_going(intake: Intake) -> Receipt:
+        for _ in range(500):
+            intake.notice("connection_opened", {"source": "lab", "peer": "10.0.0.1"})
+            intake.notice("connection_closed", {"source": "lab", "peer": "10.0.0.1"})
+        intake.notice("connection_opened", {"source": "lab", "peer": "10.0.0.1"})
+        intake.notice("refused_at_door", {"source": "port", "code": "peer.not_allowed"})
+        return await intake.accept(envelope("C1"))
+
+    receipt = site.run(coming_and_going)
+
+    with reading(site.engine) as connection:
+        found = {one.source: one for one in messages_reading.partners(connection, later())}
+        answered = connection.execute(
+            text("SELECT received_at, answered_at FROM source_now WHERE source = 'lab'")
+        ).one()
+    assert receipt.outcome == "accepted"
+    assert (found["lab"].connections, found["lab"].error_code) == (1, None)
+    assert found["lab"].received_at == receipt.first_received_at
+    assert answered.answered_at > answered.received_at
+    assert (found["port"].error_code, found["port"].received_at) == ("peer.not_allowed", None)
+    assert len(commits) <= 5, "none for each of a thousand notices"
+
+
+def test_the_last_refusal_of_a_source_is_kept_until_the_next(site: Site) -> None:
+    small = Limits(max_bytes=300)
+
+    async def refused(intake: Intake) -> None:
+        await intake.accept(envelope("C1", more="X" * 300))
+        await intake.accept(envelope("C2"))
+
+    site.run(refused, small)
+    site.run(lambda intake: send(intake, [envelope("C3")]))
+
+    with reading(site.engine) as connection:
+        (one,) = messages_reading.partners(connection, later())
+    assert one.error_code == "size.exceeded"
+    assert one.error_at is not None
+    assert one.error_at <= later()
+
+
+def later() -> datetime:
+    return datetime.now(UTC)
 
 
 def test_more_bytes_than_may_wait_for_a_commit_are_refused_for_now(site: Site) -> None:

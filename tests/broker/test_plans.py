@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, event, text
 
+from broker.audit.reading import about
 from broker.database import together
 from broker.database.engine import is_sqlite, reading
 from broker.database.types import to_micros
@@ -39,6 +40,7 @@ from broker.records import (
     messages_reading,
     notice_check,
     notices,
+    outbox,
     parked,
     replaying,
     replays,
@@ -66,7 +68,7 @@ PAGES: dict[str, Reader] = {
     "balance of a day": lambda c, _: messages_reading.balance(c, _DAY),
     "balance of a source": lambda c, r: messages_reading.balance(c, _DAY, r.source),
     "days": lambda c, _: messages_reading.days(c),
-    "partners": lambda c, _: messages_reading.partners(c),
+    "partners": lambda c, _: messages_reading.partners(c, _NOW),
     "blocked lanes": lambda c, _: messages_reading.blocked_lanes(c),
     "newest messages": lambda c, _: messages_reading.listing(c),
     "a later page": lambda c, _: messages_reading.listing(c, before=_MIDDLE),
@@ -86,6 +88,7 @@ PAGES: dict[str, Reader] = {
     "one message": lambda c, r: message_detail.detail(c, r.id),
     "its bytes": lambda c, r: message_detail.body(c, r.seq),
     "its deliveries": lambda c, r: message_detail.owed(c, r.seq),
+    "its entries": lambda c, r: about(c, r.id, r.seq),
     "by control id": lambda c, r: messages_reading.by_control_id(c, r.control_id),
     "by number": lambda c, r: message_detail.find(c, str(r.seq)),
     "by a key": lambda c, _: messages_reading.by_keys(c, [[7]]),
@@ -100,6 +103,11 @@ PAGES: dict[str, Reader] = {
     "one lane": lambda c, _: lane_reading.one(c, lane_names.filing(7)),
     "what is in it": lambda c, _: lane_reading.behind(c, lane_names.filing(7)),
     "one lane of deliveries": lambda c, _: lane_reading.one(c, lane_names.outbound("partner1", 7)),
+    "one recipient's lane": lambda c, _: lane_reading.one(
+        c, lane_names.outbound("partner2", 8, "r2@ville.invalid")
+    ),
+    "whom a document went to": lambda c, r: outbox.recipients_of(c, [r.id], ["partner2"]),
+    "the ins that left": lambda c, _: outbox.ins_used(c, [_MIDDLE]),
     "what is owed in it": lambda c, _: lane_reading.behind(c, lane_names.outbound("partner1", 7)),
     "parked messages": lambda c, _: parked.messages(c, reason="mapping.none"),
     "parked deliveries": lambda c, _: parked.deliveries(c),
@@ -118,7 +126,14 @@ PAGES: dict[str, Reader] = {
         c, {("msh10+sender", f"{r.control_id}|lab|carnet")}
     ),
     "what is awaited": lambda c, _: expectations.of(c, [_MIDDLE]),
-    "circles": lambda c, _: circles.rounds_of(c, [(7, "lab01"), (8, "lab02")], ledger.START),
+    "circles": lambda c, _: circles.signs_of(
+        c,
+        [
+            circles.Said(7, circles.Name("lab01"), ledger.START),
+            circles.Said(8, circles.Name("lab02"), ledger.START),
+        ],
+        ledger.START,
+    ),
     "heads of lanes": lambda c, _: lanes.unsettled_heads(c, {7: 2, 8: 1}),
     "by two keys": lambda c, _: messages_reading.by_keys(c, [[7], [8]]),
     "next of a replay": lambda c, _: replaying.window(c, _MIDDLE, _NEWEST),

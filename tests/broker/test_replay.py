@@ -49,6 +49,27 @@ def closes(site: ReplaySite) -> None:
     assert twice == []
 
 
+def test_a_replay_between_two_receptions_that_nobody_has_read_yet_leaves_the_trail_whole(
+    site: ReplaySite,
+) -> None:
+    ids = site.receive(mdm("1", "A", "D1", "one"))
+    site.work()
+    site.receive(adt("2", "B"))
+    site.replay(ids)
+    site.receive(adt("3", "C"), adt("4", "D"))
+
+    site.work()
+
+    entries = site.rows(
+        "SELECT subject, count(*) AS n FROM audit_entry WHERE act = 'received' GROUP BY subject"
+    )
+    assert [one.n for one in entries] == [1] * 5
+    (last,) = site.rows("SELECT max(n) AS n FROM audit_entry")
+    (counted,) = site.rows("SELECT value FROM counter WHERE name = 'audit'")
+    assert last.n == counted.value, "the next entry has a number of its own"
+    closes(site)
+
+
 def test_what_is_read_the_same_is_filtered(site: ReplaySite) -> None:
     ids = site.receive(mdm("1", "A", "D1", "one"), adt("1", "B"))
     site.work()

@@ -1,4 +1,4 @@
-"""F41: two systems that send each other what they were sent do not go round for ever."""
+"""F41: what systems send each other, or give back to whom they have it from, does not go round for ever."""
 
 from __future__ import annotations
 
@@ -92,3 +92,75 @@ when = {{ source = ["east"] }}
     east.partner.close()
     assert parked[0]["reason"] == "routing.loop"
     assert went == 6, "round three times, and no more"
+
+
+class Echo:
+    """A partner that gives back what it gets, on the port it is sent from, with control ids of its own.
+
+    Under its own name, or under the one it came with: then with the times of the event anew, and a segment of its own.
+    Of some patients it gives nothing back.
+    """
+
+    def __init__(self, port: int, *, renamed: bytes, quietly: bytes) -> None:
+        self.partner = Partner(self._give_back)
+        self._port = port
+        self._renamed = renamed
+        self._quietly = quietly
+
+    def of(self, patient: bytes) -> int:
+        """How often it got a message of this patient."""
+        return sum(patient in one.message for one in self.partner.got)
+
+    def _give_back(self, control_id: str, message: bytes) -> str:
+        number = str(len(self.partner.got)).encode()
+        header, event, rest = message.split(b"\r", 2)
+        fields = header.split(b"|")
+        fields[9] = b"ECHO" + number
+        if self._renamed in rest:
+            fields[2], fields[3] = b"EAST", b"E"
+        elif self._quietly in rest:
+            event = b"EVN||20261126%06d||||20261126%06d" % (int(number), int(number))
+            rest += b"ZEC|EAST|%b\r" % number
+        else:
+            return "AA"
+        back = b"|".join(fields) + b"\r" + event + b"\r" + rest
+        with socket.create_connection(("127.0.0.1", self._port), 10) as connection:
+            connection.sendall(b"\x0b" + back + b"\x1c\r")
+            connection.recv(65536)
+        return "AA"
+
+
+def test_f41_a_partner_that_gives_back_on_the_same_port_is_found(site: Site) -> None:
+    echo = Echo(site.mllp, renamed=b"4711^", quietly=b"4712^")
+    site.write(
+        f"""
+[destination.partner]
+adapter = "mllp"
+host = "127.0.0.1"
+port = {echo.partner.port}
+
+[[route]]
+name = "all to the partner"
+to = ["partner"]
+when = {{ source = ["hospital"] }}
+"""
+    )
+    with site.serving():
+        for patient in (b"4711", b"4712"):
+            site.send_mllp(A08.replace(b"4711", patient) % (b"WEST", b"P" + patient))
+        # Who says the same again, and is given nothing back, is not stopped.
+        for n in range(6):
+            site.send_mllp(A08.replace(b"4711", b"4713") % (b"WEST", b"R%d" % n))
+        site.await_balance(lambda balance: balance.get("parked", 0) == 2, DEADLINE)
+        site.await_settled(8, DEADLINE)
+        deadline = time.monotonic() + DEADLINE
+        while echo.of(b"4713^") < 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        _, parked = site.carnet("messages", "list", "--state", "parked")
+
+    echo.partner.close()
+    assert [one["reason"] for one in parked] == ["routing.loop"] * 2
+    # An echo may come before it is noted what it is the echo of: then its round does not count.
+    assert 4 <= echo.of(b"4711^") <= 8
+    assert 12 <= echo.of(b"4712^") <= 30

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import time
+from typing import Any
+from urllib.parse import urlsplit
 
 from broker.cli import demo_site, opened
 from broker.cli.demo_site import Site, settled
@@ -40,11 +43,45 @@ def test_a_site_at_work_from_the_first_message_to_the_proof(running: Running) ->
     assert (traffic.code, traffic.lines[0]["outcomes"]) == (0, {"accepted": 20})
     rest(running, 23)
     assert carnet("status", *place.config).code == 0
+    deadline = time.monotonic() + 30
+    while last_hour(place) != {"hospital": 22, "portal": 1}:  # written once a second
+        assert time.monotonic() < deadline, last_hour(place)
+        time.sleep(0.2)
     assert carnet("audit", "verify", *place.config).code == 0
 
     export = str(place.folder / "audit.zip")
     assert carnet("audit", "export", export, *place.config).code == 0
     assert carnet("audit", "verify", export).code == 0
+
+
+def last_hour(place: Place) -> dict[str, int]:
+    (status,) = carnet("status", "--json", *place.config).lines
+    return {one["source"]: one["last_hour"] for one in status["sources"]}
+
+
+def test_who_is_connected_and_who_was_refused_stands_in_the_status(running: Running) -> None:
+    site, place = running
+    address = urlsplit(site.address_of("mllp"))
+    deadline = time.monotonic() + 60
+
+    def hospital() -> dict[str, Any]:
+        (status,) = carnet("status", "--json", *place.config).lines
+        found = [one for one in status["sources"] if one["source"] == "hospital"]
+        return found[0] if found else {"connections": 0, "error": None}
+
+    with socket.create_connection((address.hostname, address.port or 0), 10) as connection:
+        connection.sendall(b"\x0bno message at all\x1c\r")
+        while not (hospital()["connections"] and hospital()["error"]):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        shown = hospital()
+    while hospital()["connections"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+    assert shown["connections"] == 1
+    assert shown["error"] in ("media.unknown", "hl7v2.no_msh", "frame.unreadable")
+    assert shown["error_at"]
 
 
 def test_the_record_differs_by_profession_and_says_nothing_of_it(running: Running) -> None:

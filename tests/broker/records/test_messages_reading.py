@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from broker.database.engine import reading, writing
-from broker.records import message_detail, messages_reading
-from broker.records.messages_reading import Page
+from broker.records import message_detail, messages_reading, partners
+from broker.records.messages_reading import Page, Partner
+from broker.records.partners import Seen
 from broker.values import State
 from tests.broker import ledger
 
@@ -161,9 +162,39 @@ def test_partners_say_when_they_last_sent(empty_ledger: Engine) -> None:
     put(empty_ledger, [ledger.one(1, AT, State.FILED, source="lab01")])
 
     with reading(empty_ledger) as connection:
-        (partner,) = messages_reading.partners(connection)
+        (partner,) = messages_reading.partners(connection, AT)
 
     assert (partner.source, partner.received_at) == ("lab01", AT)
+
+
+def test_what_several_gateways_saw_of_a_source_is_told_as_one(empty_ledger: Engine) -> None:
+    later = AT + timedelta(minutes=1)
+    busy = Seen(received_at=later, error_code="size.exceeded", error_at=AT, connections=2)
+    turned_away = Seen(error_code="peer.not_allowed", error_at=later, connections=1)
+    with writing(empty_ledger) as connection:
+        partners.note(connection, {"lab": busy}, "gateway-0", later)
+        partners.note(connection, {"lab": turned_away}, "gateway-1", later)
+        partners.note(
+            connection, {"lab": Seen(connections=4)}, "gateway-2", AT - timedelta(hours=1)
+        )
+
+    with reading(empty_ledger) as connection:
+        (one,) = messages_reading.partners(connection, later)
+
+    assert one == Partner("lab", later, "peer.not_allowed", later, 3)
+
+
+def test_what_a_gateway_did_not_see_anew_stays(empty_ledger: Engine) -> None:
+    later = AT + timedelta(minutes=1)
+    with writing(empty_ledger) as connection:
+        refused = Seen(AT, AT, "size.exceeded", AT, 1)
+        partners.note(connection, {"lab": refused}, "gateway-0", AT)
+        partners.note(connection, {"lab": Seen(received_at=later)}, "gateway-0", later)
+
+    with reading(empty_ledger) as connection:
+        (one,) = messages_reading.partners(connection, later)
+
+    assert one == Partner("lab", later, "size.exceeded", AT, 0)
 
 
 def test_the_bytes_are_read_only_by_their_own_call(empty_ledger: Engine) -> None:
