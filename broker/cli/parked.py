@@ -158,16 +158,46 @@ def list_(
 
 
 @group.command()
-def show(thing: One, config: setup.Config = None, json: setup.AsJson = False) -> None:
+def show(
+    thing: One,
+    reveal: Annotated[
+        bool,
+        typer.Option(
+            "--reveal",
+            help="Print what the partner answered to each attempt of a delivery. It may be health data: this is audited.",
+        ),
+    ] = False,
+    motive: Annotated[str, typer.Option(help="Why, for the trail; required with --reveal.")] = "",
+    by: By = "operator",
+    config: setup.Config = None,
+    json: setup.AsJson = False,
+) -> None:
     """Show one parked message or one delivery: why it stands still, its attempts, and what can be done.
 
         carnet parked show 01a1e6a0-3f2c-7c11-9a55-0d8f1b2c3d4e
         carnet parked show delivery:355056371400705 --json
+        carnet parked show delivery:355056371400705 --reveal --motive "ticket 4711"
+
+    What a partner answered is kept with each attempt, its first 64 KB, until the bytes of the message are pruned.
 
     Exit codes: 0 shown, 1 there is no such thing, 2 usage or set-up.
     """
     number = _number_of(thing)
     ledger = opened.open_ledger(config)
+    if reveal:
+        if not motive:
+            raise SetupError(
+                "usage.motive", where="--reveal", reason="needs a reason", hint='add --motive "…"'
+            )
+        if number is None:
+            raise SetupError(
+                "usage.delivery",
+                where=thing,
+                reason="only deliveries have answers of a partner",
+                hint="name one as delivery:NUMBER; `carnet messages show` reveals a message",
+            )
+        parked_showing.answers(ledger, number, by, motive, json)
+        return
     if number is None:
         parked_showing.one_message(ledger, thing, json)
     else:

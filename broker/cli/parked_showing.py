@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 
 import typer
 
+from broker.audit import trail
 from broker.cli import opened, output
-from broker.database.engine import reading
-from broker.records import expectations, lane_names, message_detail, messages_reading, parked
+from broker.database.engine import reading, writing
+from broker.errors import PermanentError
+from broker.records import (
+    expectations,
+    lane_names,
+    message_detail,
+    messages_reading,
+    parked,
+    partner_answers,
+)
 from broker.values import State
 
 OVERDUE = "answer.overdue"
@@ -125,6 +135,38 @@ def one_delivery(ledger: opened.Ledger, number: int, json: bool) -> None:
                 for t in attempts
             ],
         )
+
+
+def answers(ledger: opened.Ledger, number: int, operator: str, motive: str, json: bool) -> None:
+    """What the partner answered to each attempt; the trace of it is committed first. Ends with 1 where there is none.
+
+    JSON, one line an attempt: {"number", "answer", "unreadable"}; what is no text has `\ufffd` in its place.
+    """
+    now = datetime.now(UTC)
+    with writing(ledger.engine) as connection:
+        found = parked.by_ids(connection, [number])
+        if not found:
+            output.aside().print("no such delivery")
+            raise typer.Exit(output.FOUND)
+        kept = partner_answers.of_delivery(connection, number)
+        if not kept:
+            output.aside().print("no answer is kept of this delivery")
+            raise typer.Exit(output.FOUND)
+        entry = trail.Entry(
+            act="body_revealed", at=now, actor_kind="operator", actor=operator, subject=found[0].name,
+            motive=motive, software="carnet",
+        )  # fmt: skip
+        trail.write(connection, [entry], now)
+    for attempt, answer in kept.items():
+        text = "" if isinstance(answer, PermanentError) else answer.decode(errors="replace")
+        code = answer.code if isinstance(answer, PermanentError) else ""
+        if json:
+            output.tell({"number": attempt, "answer": text, "unreadable": code})
+        else:
+            # As the partner said it: no markup is looked for in it.
+            sys.stdout.write(
+                f"attempt {attempt}\n" + (code or text.replace("\r", "\n")).rstrip() + "\n"
+            )
 
 
 _CHOICES = {

@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from broker.encryption import sealing
-from broker.errors import ANSWER_BYTES, CarnetError, PermanentError
+from broker.errors import PermanentError
 from broker.values import month_of
 
 TABLE = b"attempt"
@@ -65,32 +65,3 @@ def of_delivery(connection: Connection, number: int) -> dict[int, bytes | Perman
     )
     values = {(number, int(row.number)): bytes(row.answer) for row in rows}
     return {one[1]: answer for one, answer in opened(connection, values).items()}
-
-
-def add(connection: Connection, number: int, answer: bytes, at: datetime) -> None:
-    """Keep one more answer to the last attempt of a delivery, behind what is there; it is not added twice.
-
-    What cannot be opened any more is left, and the answer is not kept.
-    """
-    row = connection.execute(
-        text(
-            "SELECT a.number, a.answer FROM attempt a JOIN delivery d ON d.id = a.delivery_id AND d.attempts = a.number "
-            "WHERE d.id = :id"
-        ),
-        {"id": number},
-    ).one_or_none()
-    if row is None:
-        return
-    one = (number, int(row.number))
-    before: bytes | PermanentError = b""
-    if row.answer is not None:
-        before = opened(connection, {one: bytes(row.answer)})[one]
-    more = answer[:ANSWER_BYTES]
-    if isinstance(before, CarnetError) or before.endswith(more):
-        return
-    between = b"\r" if before and not before.endswith(b"\r") else b""
-    (kept,) = stored(connection, [(one, at, before + between + more)])
-    connection.execute(
-        text("UPDATE attempt SET answer = :answer WHERE delivery_id = :id AND number = :number"),
-        {"answer": kept, "id": number, "number": one[1]},
-    )

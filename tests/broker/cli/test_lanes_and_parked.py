@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.errors import AmbiguousError
+from broker.errors import AmbiguousError, PermanentError
 from tests.broker.cli.command import Result, carnet, same_as_golden
 from tests.broker.lane_site import DELETION, LaneSite, Partner, adt
 
@@ -172,6 +172,38 @@ def test_a_delivery_the_partner_has_is_noted_as_sent(place: Place) -> None:
     assert done.out == f"confirmed {place.delivery}\n"
     assert place.carnet("lanes", "list", "--kind", "outbound").code == 0
     assert place.carnet("reconcile").code == 0
+
+
+def test_what_a_partner_answered_is_shown_with_a_reason_that_stands_in_the_trail(
+    place: Place,
+) -> None:
+    refusal = (
+        b"MSH|^~\\&|LIS|L|||20261201||ACK|1|P|2.5\rMSA|AE|R1\r"
+        b"ERR||PID^1^3|204^Unknown key identifier^HL70357|E|||4711 of EXEMPLE is unknown\r"
+    )
+    place.site.receive(adt("9", "R1"))
+    place.site.work()
+    partner = Partner(lambda _: PermanentError("mllp.AE", where="PID^1^3", answer=refusal))
+    lease = place.site.queue.take("outbound.dmp", 50, timedelta())
+    assert lease is not None
+    place.site.courier(partner).serve(lease, threading.Event())
+    (row,) = place.site.rows("SELECT id FROM delivery WHERE reason = 'mllp.AE'")
+    name = f"delivery:{row.id}"
+
+    without = place.carnet("parked", "show", name, "--reveal")
+    plain = place.carnet("parked", "show", name)
+    seen = place.carnet("parked", "show", name, "--reveal", "--motive", "ticket 4711", "--by", "jd")
+    read = place.carnet("parked", "show", name, "--reveal", "--motive", "x", "--json").lines
+
+    assert (without.code, seen.code) == (2, 0)
+    assert "EXEMPLE" not in plain.out
+    assert seen.out == "attempt 1\n" + refusal.decode().replace("\r", "\n")
+    assert read == [{"number": 1, "answer": refusal.decode(), "unreadable": ""}]
+    entry, _ = place.site.rows(
+        "SELECT actor, motive FROM audit_entry WHERE act = 'body_revealed' AND subject = :name ORDER BY n",
+        name=name,
+    )
+    assert (entry.actor, entry.motive) == ("jd", "ticket 4711")
 
 
 def test_a_message_is_edited_and_sent_again(place: Place, tmp_path: Path) -> None:
