@@ -211,6 +211,12 @@ EVENTS: dict[str, Event] = _catalogue(
         "queue_unavailable", "warning", "the queue is away; work stays in the ledger", ("topic",)
     ),
     Event("queue_back", "info", "the queue is back", ("topic",)),
+    Event(
+        "filing_stopped",
+        "error",
+        "the database refuses what a worker writes, whatever it is; work waits and is tried again",
+        (),
+    ),
     Event("mapping_activated", "info", "a mapping set was proved and made the active one"),
     Event("mapping_set_used", "info", "a worker took up the active mapping set"),
     Event(

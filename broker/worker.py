@@ -97,6 +97,8 @@ class Worker:
             raise
         except Exception as worse:
             reason = type(worse).__name__
+            if not self._away:
+                self._telemetry.emit("filing_stopped", error=reason)
             raise TransientError("database.refused", where="database", reason=reason) from worse
 
     def _settle(self, lease: Lease, ids: Sequence[int], outcome: Outcome) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 
 from sqlalchemy import Engine, text
@@ -57,6 +58,8 @@ class House:
     clock: Clock = lambda: datetime.now(UTC)
     handed: list[Work] = field(default_factory=list)
     on_conflict: OnConflict = "accept"
+    said: StringIO = field(default_factory=StringIO)
+    """What the worker's log says of errors."""
 
     def receive(self, *bodies: bytes) -> list[Receipt]:
         """Take messages in, all at the same moment, and hand their work to the queue."""
@@ -159,7 +162,8 @@ def opened(
     engine = open_engine(given.database.url)
     migrate.upgrade(engine, (clock or app.utc_now)())
     queue = plugins.open_queue(given)
-    house = House(engine, given, queue, Telemetry("worker", level="error"))
+    said = StringIO()
+    house = House(engine, given, queue, Telemetry("worker", level="error", stream=said), said=said)
     if clock is not None:
         house.clock = clock
     try:

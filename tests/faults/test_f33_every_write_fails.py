@@ -128,11 +128,21 @@ def test_f33_what_could_not_be_filed_is_never_done(site: House, table: str) -> N
     assert receipt.outcome == "accepted"
 
     with refusing(site.engine, table), site.working() as worker:
-        until(lambda: worker.ended.is_set() or site.states()["1"] == State.PARKED, site.states)
+        until(
+            lambda: (
+                worker.ended.is_set()
+                or "filing_stopped" in site.said.getvalue()
+                or site.states()["1"] == State.PARKED
+            ),
+            site.states,
+        )
         during = (site.count("document"), site.count("delivery"), _filed(site))
+        is_parked = site.states()["1"] == State.PARKED
 
     assert during == (0, 0, False), "all of it or nothing"
-    if worker.error is None:
+    # It lives on; only one that cannot note in the trail which mapping set it takes up does not start.
+    assert worker.error is None or table == "audit_entry"
+    if is_parked:
         # Whatever else could be written says so: the message waits for a person, and there is an alert.
         assert site.count("message", "reason = 'internal' AND reason_place IS NOT NULL") == 1
         _release(site)
