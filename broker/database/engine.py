@@ -163,6 +163,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
         ):
             yield connection
     except _FAILURES as error:
+        if isinstance(_origin(error), psycopg.errors.ReadOnlySqlTransaction):
+            raise  # whoever writes in a reading is at fault, not the server
         raise as_fate(error) from error
 
 
