@@ -23,9 +23,6 @@ _EVENT_TIMES = (1, 2, 6)
 _LONG_BYTES = 32 * 1024
 """What is longer is digested segment by segment: to join it would copy a letter once more."""
 
-PLAIN = 4
-"""Signs that one plain circle is worth: so many quick returns under one name are as good as it (`records.circles`)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Loops:
@@ -33,11 +30,6 @@ class Loops:
 
     limit: int = 3
     window: timedelta = timedelta(days=1)
-
-    @property
-    def signs(self) -> int:
-        """How many signs of a circle are enough."""
-        return self.limit * PLAIN
 
 
 def content_digest(body: bytes) -> int:

@@ -346,7 +346,6 @@ class Pipeline:
             hand.message.seq: circles.Said(
                 content_digest(hand.message.body),
                 circles.Name(hand.message.source, hand.message.sender),
-                hand.message.received_at,
             )
             for hand in hands
             if hand.is_open and hand.origin is None
@@ -355,7 +354,7 @@ class Pipeline:
         for hand in hands if signs else ():
             if said := going.get(hand.message.seq):
                 hand.signs = signs.get(said, 0)
-                if hand.signs >= self._loops.signs:
+                if hand.signs >= self._loops.limit:
                     hand.end(State.PARKED, "routing.loop", "message")
 
     def _file(

@@ -2,14 +2,12 @@
 
 What a sender says again, and what comes back to us because we sent it, may be the same bytes. Who says it tells them
 apart: a *name* is a source and, on it, who its header says it comes from (MSH-3 and MSH-4), since several senders may
-share a port. A plain sign of a circle is that a name says again
+share a port. A sign of a circle is that a name says again
 
 - what it had said, and was sent on for another name in between: it came round by that one;
 - what another had said first, and was sent on for this one already: whoever gets it from us gives it back.
 
-One name alone is no circle: senders repeat themselves. Only if it says again at once what was just sent on, and again
-and again, is that a faint sign (`hops.PLAIN` of them make a plain one), of a partner that gives back what it gets under
-the name that it came with. What is said again later begins anew, and what came before it was sent on is no sign at all.
+One name alone is no circle: senders repeat themselves, in the words they had, as quickly as they like.
 
 Two names that say the same, each for itself, look like a circle only after as many rounds as a real one would need.
 """
@@ -19,23 +17,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
 from broker.database.engine import is_sqlite
 from broker.database.types import to_micros
-from broker.hops import PLAIN
 from broker.records.lookups import any_of
 
 ROWS = 20
 """Attempts looked at of each content, the newest: a circle's last round is among them. And the first one."""
 
-AT_ONCE = timedelta(seconds=10)
-"""What a partner gives back without a person comes within this time."""
-
-_AT_ONCE = AT_ONCE // timedelta(microseconds=1)
 _OF = (
     "FROM attempt a WHERE a.sent_digest = k.value AND a.started_at >= :since ORDER BY a.started_at"
 )
@@ -60,11 +53,10 @@ class Name(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A content that comes now: by its digest, by whom, and when it came."""
+    """A content that comes now: by its digest, and by whom."""
 
     digest: int
     name: Name
-    at: datetime
 
 
 class Sending(NamedTuple):
@@ -76,7 +68,7 @@ class Sending(NamedTuple):
 
 
 def signs_of(connection: Connection, wanted: Collection[Said], since: datetime) -> dict[Said, int]:
-    """What of it was sent on since, with the signs of a circle there are by now; `hops.Loops.signs` are enough."""
+    """What of it was sent on since, with the signs of a circle there are by now; `hops.Loops.limit` of them are enough."""
     if not wanted:
         return {}
     found: dict[int, list[Sending]] = defaultdict(list)
@@ -85,25 +77,16 @@ def signs_of(connection: Connection, wanted: Collection[Said], since: datetime) 
     for digest, at, number in tries:
         if number in deliveries:
             found[digest].append(Sending(at, *deliveries[number]))
-    return {
-        one: signs(found[one.digest], one.name, to_micros(one.at))
-        for one in set(wanted)
-        if one.digest in found
-    }
+    return {one: signs(found[one.digest], one.name) for one in set(wanted) if one.digest in found}
 
 
-def signs(sendings: Sequence[Sending], name: Name, at: int) -> int:
-    """The signs of a circle in `name` saying it now, that is `at`: those there were, and what this time adds."""
+def signs(sendings: Sequence[Sending], name: Name) -> int:
+    """The signs of a circle in `name` saying it now: those there were, and what this time adds."""
     own = max((one for one in sendings if one.name == name), default=None)
     if own is None:
         return 0
     came_by_another = any(one.name != name and one.at > own.at for one in sendings)
-    if came_by_another or min(sendings).name != name:
-        return own.signs + PLAIN
-    before = max((one for one in sendings if one.name == name and one.at <= at), default=None)
-    if before is None:
-        return 0
-    return before.signs + 1 if at - before.at <= _AT_ONCE else 0
+    return own.signs + (came_by_another or min(sendings).name != name)
 
 
 def _attempts(

@@ -129,8 +129,8 @@ PAGES: dict[str, Reader] = {
     "circles": lambda c, _: circles.signs_of(
         c,
         [
-            circles.Said(7, circles.Name("lab01"), ledger.START),
-            circles.Said(8, circles.Name("lab02"), ledger.START),
+            circles.Said(7, circles.Name("lab01")),
+            circles.Said(8, circles.Name("lab02")),
         ],
         ledger.START,
     ),

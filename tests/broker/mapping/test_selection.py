@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from engine import CONTEXT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.mapping.catalogue import load
@@ -61,6 +61,7 @@ _SEGMENTS = st.lists(
 )
 
 
+@settings(deadline=None)  # a set compiles a mapping when it is first asked for
 @given(kind=_TYPES, event=_EVENTS, segments=_SEGMENTS)
 def test_every_mapping_that_applies_is_a_candidate(
     kind: str, event: str, segments: list[str]
