@@ -27,7 +27,6 @@ def unpack(
 ) -> int:
     """Unpack all receptions above the number `after`, in order; returns how many messages they held.
 
-
     `writer` is whose tallies count them. Several processes may do it at once: each reception is unpacked by one, and
     the others wait for it. Raises: TransientError.
     """

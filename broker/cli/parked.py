@@ -178,7 +178,8 @@ def show(
         carnet parked show delivery:355056371400705 --json
         carnet parked show delivery:355056371400705 --reveal --motive "ticket 4711"
 
-    What a partner answered is kept with each attempt, its first 64 KB, until the bytes of the message are pruned.
+    What a partner answered is kept with each attempt, of a refusal the first 64 KB, until the bytes of the message are
+    pruned. JSON with --reveal, one line an attempt: {"number", "answer", "unreadable"}.
 
     Exit codes: 0 shown, 1 there is no such thing, 2 usage or set-up.
     """

@@ -140,7 +140,7 @@ def one_delivery(ledger: opened.Ledger, number: int, json: bool) -> None:
 def answers(ledger: opened.Ledger, number: int, operator: str, motive: str, json: bool) -> None:
     """What the partner answered to each attempt; the trace of it is committed first. Ends with 1 where there is none.
 
-    JSON, one line an attempt: {"number", "answer", "unreadable"}; what is no text has `\ufffd` in its place.
+    JSON, one line an attempt: {"number", "answer", "unreadable"}; what is no text has U+FFFD in its place.
     """
     now = datetime.now(UTC)
     with writing(ledger.engine) as connection:

@@ -152,10 +152,10 @@ def _uncollected() -> Iterator[None]:
     """Without the garbage collector, now and later: a set is a million closures and cells, and would be walked each time.
 
     It has no cycles: when it is dropped, it goes without being walked. What is garbage already goes before, or it would be
-    set aside with the set, for ever.
+    set aside with the set, for ever: not at a start, where nothing was set aside yet and nearly all there is stays.
     """
     was_enabled = gc.isenabled()
-    if was_enabled:
+    if gc.get_freeze_count():
         gc.collect()
     gc.disable()
     try:

@@ -217,7 +217,7 @@ def answers(connection: Connection) -> int:
     if not numbers:
         return 0
     within, given = any_of(connection, "delivery_id", numbers)
-    # A later answer may be added to one at this moment.
+    # One may be erased at this moment, and must not come back by this.
     lock = "" if is_sqlite(connection) else " FOR UPDATE"
     rows = connection.execute(
         text(

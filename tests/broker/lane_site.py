@@ -147,14 +147,20 @@ class LaneSite:
         Sweep(self.engine, self.queue, self.telemetry, queue_clock).inbound()
 
     def courier(
-        self, destination: Destination | None = None, *, expects: Expects | None = None
+        self,
+        destination: Destination | None = None,
+        *,
+        name: str = "dmp",
+        expects: Expects | None = None,
+        retry: Policy = Policy(),  # noqa: B008 - frozen
+        failures: int = 0,
     ) -> Courier:
         return Courier(
-            "dmp",
+            name,
             destination or self.partner,
-            Manner(retry=Policy(), expects=expects),
-            Circuit(CircuitPolicy(failures=0), Random(7).random),
-            Journal(self.settings.site.data_folder / "couriers" / "dmp.journal", "boot"),
+            Manner(retry=retry, expects=expects),
+            Circuit(CircuitPolicy(failures=failures), Random(7).random),
+            Journal(self.settings.site.data_folder / "couriers" / f"{name}.journal", "boot"),
             engine=self.engine,
             queue=self.queue,
             refusal=lambda _patient: None,

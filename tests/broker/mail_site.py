@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from random import Random
 
 import msgspec
 
 from adapters.smtp_client import SmtpDestination
 from broker import app, plugins, settings
-from broker.circuit import Circuit, CircuitPolicy
-from broker.courier_journal import Journal
-from broker.delivery import Courier, Manner
+from broker.delivery import Courier
 from broker.retry import Policy
 from broker.telemetry import Telemetry
 from broker.worker import Worker
@@ -116,19 +113,7 @@ class MailSite(ReplaySite):
         destination = SmtpDestination(
             "mail", msgspec.structs.replace(given, port=server.bound_port)
         )
-        return Courier(
-            "mail",
-            destination,
-            Manner(retry=HOURLY),
-            Circuit(CircuitPolicy(failures=failures), Random(7).random),
-            Journal(self.settings.site.data_folder / "couriers" / "mail.journal", "boot"),
-            engine=self.engine,
-            queue=self.queue,
-            refusal=lambda _patient: None,
-            telemetry=self.telemetry,
-            clock=self.clock,
-            random=Random(7),
-        )
+        return self.courier(destination, name="mail", retry=HOURLY, failures=failures)
 
     def send_once(self, server: MailServer, failures: int) -> None:
         """Let a courier take what the queue has once; it stops where its circuit opens."""

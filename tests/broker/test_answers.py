@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from sqlalchemy import event, text
 
-from broker import operating
+from broker import app, operating
+from broker.answers import EARLY
+from broker.correlating import Expects
 from broker.database.engine import reading
 from broker.overdue import Overdue
 from broker.records import expectations
@@ -188,6 +191,34 @@ def test_an_answer_with_a_patient_is_credited_and_filed_as_ever(lane_site: LaneS
     assert lane_site.states(answer) == ["filed"]
     assert lane_site.detail(answer).answers == lane_site.detail(sent).line.seq
     assert awaited(lane_site, sent) == {"application": "answered"}
+
+
+def test_who_came_behind_an_early_answer_of_its_lane_waits_for_it(lane_site: LaneSite) -> None:
+    given = lane_site.settings
+    expects = Expects(answer_within=WITHIN, sources=("ward",))
+    destinations = {"dmp": msgspec.structs.replace(given.destinations["dmp"], expects=expects)}
+    pipeline = app.pipeline_of(
+        msgspec.structs.replace(given, destinations=destinations),
+        lane_site.engine,
+        lane_site.telemetry,
+        "worker-0",
+        clock=lane_site.clock,
+    )
+    early = acknowledgement("C9").replace(b"ACK^A04^ACK", b"ORR^O02^ORR_O02") + (
+        b"PID|||1^^^CHU&1.2.250.1.999.1.1&ISO^PI||EXEMPLE^JEANNE^^^^^L||19540201|F\rORC|OK|P1|F1\r"
+    )
+    ids = lane_site.receive(early, adt("1", "C2"), to_queue=False)
+    seqs = [lane_site.detail(one).line.seq for one in ids]
+
+    outcome = pipeline.process(seqs)
+
+    assert lane_site.states(*ids) == ["received", "waiting"]
+    assert [number for numbers in outcome.again.values() for number in numbers] == seqs[:1]
+    lane_site.now += 2 * EARLY
+    freed = pipeline.process(seqs[:1]).freed
+    assert [one.id for one in freed] == seqs[1:]
+    pipeline.process(seqs[1:])
+    assert lane_site.states(*ids)[1] == "filed"
 
 
 def test_an_overdue_answer_is_found_once_and_cleared_when_it_comes(lane_site: LaneSite) -> None:

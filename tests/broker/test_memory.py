@@ -63,7 +63,8 @@ def test_what_is_garbage_when_a_set_is_loaded_is_not_kept_with_it(tmp_path: Path
     of_dropped = weakref.ref(dropped)
     del dropped
 
-    catalogue.examine(tmp_path)
+    with memory.in_hand():  # as a worker does that meets a new set within a batch
+        catalogue.examine(tmp_path)
 
     gc.collect()
     assert of_dropped() is None

@@ -6,6 +6,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,9 @@ from broker import worker as worker_module
 from broker.contracts import INBOUND, Lease, Queue, Work
 from broker.errors import TransientError
 from broker.pipeline import Outcome
+from broker.records import messages
 from broker.unpacking import unpack
+from broker.values import State
 from broker.worker import Worker
 from tests.broker.lane_site import LaneSite, adt
 
@@ -178,3 +182,41 @@ def test_what_stands_behind_a_failure_in_its_batch_comes_again_too(lane_site: La
     work_again(lane_site, lane_site.worker)
 
     assert lane_site.states(*some) == ["filed"] * 4
+
+
+def test_what_a_crash_of_the_database_packed_again_is_unpacked_again(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = LaneSite(tmp_path, postgres_url)
+    kept = "message, message_body, audit_entry, reception, tally_day, counter"
+    ids = site.receive(adt("1", "A1"), adt("1", "A2"))
+    seqs = [work.id for work in first_lease(site).work]
+    for table in kept.split(", "):
+        site.spoil(f"CREATE TABLE kept_{table} AS SELECT * FROM {table}")
+    monkeypatch.setattr(messages, "claim", failing(messages.claim, AWAY))
+
+    with pytest.raises(TransientError):
+        site.pipeline.process(seqs)
+    for table in kept.split(", "):
+        # As it stood before it was unpacked, which did not wait for the disk.
+        site.spoil(f"DELETE FROM {table}")
+        site.spoil(f"INSERT INTO {table} SELECT * FROM kept_{table}")
+    site.pipeline.process(seqs)
+
+    assert [row.state for row in site.rows("SELECT state FROM message ORDER BY seq")] == [
+        State.FILED, State.FILED,
+    ]  # fmt: skip
+    assert site.states(*ids) == ["filed", "filed"]
+    site.close()
+
+
+def failing(real: Callable[..., Any], failure: Exception) -> Callable[..., Any]:
+    """What raises the first time, and then does what it did."""
+    failures = iter([failure])
+
+    def act(*given: Any) -> Any:
+        for one in failures:
+            raise one
+        return real(*given)
+
+    return act
